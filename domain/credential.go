@@ -1,0 +1,148 @@
+package domain
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// The text form of a secret is prefix, id, "_", payload: 95 characters, all of them letters, digits and "_".
+//
+//	rts_01ARZ3NDEKTSV4RRFFQ69G5FAV_(64 characters)
+//
+// The payload is 40 bytes in Crockford's base 32: generation (4), family part (16), changing part (16), CRC-32 (4) of all
+// that stands before it. So a secret scanner knows it by [SecretPattern], an operator reads the token's id out of it, and
+// a mistype is refused without a look-up.
+const (
+	secretPrefix  = "rts_"
+	payloadAt     = len(secretPrefix) + ulid.EncodedSize + 1
+	payloadSize   = 40
+	secretTextLen = payloadAt + payloadSize*8/5
+)
+
+// SecretPattern is a regular expression that matches the secrets this library makes, for secret scanners.
+const SecretPattern = `rts_[0-7][0-9A-HJKMNP-TV-Z]{25}_[0-9A-HJKMNP-TV-Z]{64}`
+
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// Digest is a domain-separated SHA-256 of a secret's parts. It does not reveal them, their parts being 128 random bits.
+type Digest [sha256.Size]byte
+
+// Salt is drawn for one exchange and kept with the record that it rotated. It makes the successor underivable from the
+// parent alone, and lets an exchange that is tried again find out that it has already committed.
+type Salt [16]byte
+
+// Credential is a secret taken apart: the id of the token, the generation, the constant family part and the changing
+// part. It shows as little of itself as a [Secret], and is meant to live for one call.
+type Credential struct {
+	hidden
+	ID         ulid.ULID // ID is the id of the token that the secret claims to belong to.
+	Generation uint32    // Generation is the generation that the secret claims to be of.
+	family     [16]byte
+	changing   [16]byte
+}
+
+// NewCredential draws the first credential of a token from rand.
+func NewCredential(id ulid.ULID, rand io.Reader) (Credential, error) {
+	c := Credential{ID: id}
+	if _, err := io.ReadFull(rand, c.family[:]); err != nil {
+		return Credential{}, err
+	}
+	if _, err := io.ReadFull(rand, c.changing[:]); err != nil {
+		return Credential{}, err
+	}
+	return c, nil
+}
+
+// ParseSecret takes a secret of our own form apart. It returns [ErrMalformed] for any other text: a wrong length, prefix
+// or letter, another spelling of the same bytes, a wrong checksum.
+func ParseSecret(s Secret) (Credential, error) {
+	text := s.Reveal()
+	if len(text) != secretTextLen || text[:len(secretPrefix)] != secretPrefix || text[payloadAt-1] != '_' {
+		return Credential{}, ErrMalformed
+	}
+	var raw [secretTextLen]byte
+	copy(raw[:], text)
+	var payload [payloadSize]byte
+	if n, err := crockford.Decode(payload[:], raw[payloadAt:]); err != nil || n != payloadSize {
+		return Credential{}, ErrMalformed
+	}
+	var c Credential
+	if err := c.ID.UnmarshalText(raw[len(secretPrefix) : payloadAt-1]); err != nil {
+		return Credential{}, ErrMalformed
+	}
+	c.Generation = binary.BigEndian.Uint32(payload[0:])
+	copy(c.family[:], payload[4:])
+	copy(c.changing[:], payload[20:])
+	if c.text() != raw {
+		return Credential{}, ErrMalformed
+	}
+	return c, nil
+}
+
+// Secret returns the text form.
+func (c Credential) Secret() Secret {
+	raw := c.text()
+	return NewSecret(string(raw[:]))
+}
+
+func (c Credential) text() [secretTextLen]byte {
+	var raw [secretTextLen]byte
+	copy(raw[:], secretPrefix)
+	_ = c.ID.MarshalTextTo(raw[len(secretPrefix) : payloadAt-1])
+	raw[payloadAt-1] = '_'
+	var payload [payloadSize]byte
+	binary.BigEndian.PutUint32(payload[0:], c.Generation)
+	copy(payload[4:], c.family[:])
+	copy(payload[20:], c.changing[:])
+	sum := crc32.Update(crc32.ChecksumIEEE(raw[:payloadAt]), crc32.IEEETable, payload[:36])
+	binary.BigEndian.PutUint32(payload[36:], sum)
+	crockford.Encode(raw[payloadAt:], payload[:])
+	return raw
+}
+
+// FamilyDigest is the digest of the constant part: it recognises any secret that the token ever had.
+func (c Credential) FamilyDigest() Digest {
+	var buf [1 + 16 + 16]byte
+	buf[0] = 'F'
+	copy(buf[1:], c.ID[:])
+	copy(buf[17:], c.family[:])
+	return sha256.Sum256(buf[:])
+}
+
+// SecretDigest is the digest of the whole secret: it recognises the one of the current generation.
+func (c Credential) SecretDigest() Digest {
+	var buf [1 + 16 + 16 + 16]byte // one block of SHA-256
+	buf[0] = 'S'
+	copy(buf[1:], c.ID[:])
+	copy(buf[17:], c.family[:])
+	copy(buf[33:], c.changing[:])
+	return sha256.Sum256(buf[:])
+}
+
+// Successor derives the credential of the next generation: its changing part is a keyed hash of this one's over tenant,
+// id, generation and salt. The same parent and salt always yield the same successor, which is why a lost answer can be
+// given again though it is not stored; without the parent's secret nobody can derive it.
+func (c Credential) Successor(tenant string, salt Salt) Credential {
+	next := c
+	next.Generation++
+	mac := hmac.New(sha256.New, c.changing[:])
+	mac.Write([]byte("tokenstore successor\x00"))
+	var head [16 + 4 + 16]byte
+	copy(head[0:], c.ID[:])
+	binary.BigEndian.PutUint32(head[16:], next.Generation)
+	copy(head[20:], salt[:])
+	mac.Write(head[:])
+	mac.Write([]byte(tenant))
+	copy(next.changing[:], mac.Sum(nil))
+	return next
+}
+
+// Equal compares in constant time.
+func (d Digest) Equal(other Digest) bool { return subtle.ConstantTimeCompare(d[:], other[:]) == 1 }

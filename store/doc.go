@@ -1,0 +1,59 @@
+// Package store is the contract between tokenstore and the database that keeps its records: the [Backend] and [Store]
+// interfaces, the values they exchange, their errors, and the promises below. Package storetest holds a test for each of
+// them, which fails by its number.
+//
+// A store is dumb on purpose. It reads no clock and draws no randomness: time, ids, salts and secrets come in as
+// arguments. It decides nothing that package domain decides: who is covered is [domain.Tombstone.Covers], who may be
+// inserted is [domain.Guard.Bars], what an exchange does is the caller's decide function.
+//
+// # Promises
+//
+// Each verb of a Store is one atomic step: all of it happens or nothing, nobody sees half of it, and all that a later
+// call sees is consistent with one order of the steps (linearizable). A context that ends before the commit may end the
+// call; what was returned without error is durable.
+//
+//   - R1 insert: Insert keeps every field of an admitted token as given, and numbers it. A row is refused on its own.
+//   - R2 exists: an id that is taken is [ErrExists], with the record that has it; within one batch, the first row wins.
+//   - R3 sequence: sequences rise with every insert and every revocation, across tenants' restarts too. A token inserted
+//     after a revocation was acknowledged has a sequence above its watermark, one inserted before has not.
+//   - R4 get: Get returns the record as last committed, covered or not, and names a tombstone that covers it.
+//     An id that is not there is [ErrNotFound].
+//   - R5 list: List returns tokens of the query by ascending id, each exactly once over all pages as long as it is there
+//     throughout; a page has at most Limit rows; a page that is not the last has at least one; Fenced leaves out what
+//     a tombstone covers.
+//   - R6 update: Update shows decide the current record and whether it is covered, and commits what it decides, the
+//     record and the revocation together, or nothing. A verdict of decide is returned as it is.
+//   - R7 pure: decide may run any number of times; only the last run counts. If it panics, its caller gets the panic and
+//     nobody else notices anything.
+//   - R8 identity: an Update that would change what never changes ([domain.RefreshToken.SameIdentity]) is
+//     [ErrImmutable], and writes nothing.
+//   - R9 fence: no Update replaces the record of a covered token: [ErrCovered]. A revocation that is acknowledged before
+//     the Update commits has been seen by decide.
+//   - R10 single use: of concurrent Updates of one record, each is decided on the outcome of the one before.
+//   - R11 revoke: Revoke records one tombstone in one commit, whatever it reaches. The watermark is its own number in the
+//     sequence; Through is not before the creation of any token then stored.
+//   - R12 repeat: a Revoke with the id of an earlier one returns that one if the targets are the same, and is
+//     [ErrConflict] otherwise.
+//   - R13 nothing to do: a Revoke that names only ids which are not there writes nothing and succeeds, as retired.
+//   - R14 supersede: a later tombstone with the same targets retires the earlier, and says so in its status.
+//   - R15 unanchored: at most [MaxUnanchored] pending tombstones have a target without an anchor; one more is [ErrBusy].
+//   - R16 exact: Apply removes only tokens that a given tombstone covers.
+//   - R17 bounds: Apply visits and removes at most as many rows as it is allowed to, but gets on if it may visit one.
+//   - R18 progress: what Apply removed and what it reports are in the same commit; calling it again and again, in any
+//     slices and from several callers, retires every tombstone.
+//   - R19 retire: a tombstone is retired only when no token that it covers is left and none can still become visible.
+//     Together with that, its guards are remembered.
+//   - R20 admission: Insert refuses a candidate that a pending tombstone or a guard bars at its as-of point
+//     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
+//   - R21 guards: guards of the same target are joined by their maximum.
+//   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
+//     commit. It never drops what is pending.
+//   - R23 memory: nothing that is handed in or out is shared. A caller may change what it gave or got.
+//   - R24 tenants: no verb of one tenant's store sees or touches another's.
+//   - R25 pending: Backend.Pending names the tenants which have pending tombstones, and no others.
+//   - R26 state: State counts what is there.
+//   - R27 bad input: what breaks a limit is a [domain.FieldError], and nothing is written.
+//   - R28 closed: after Close every verb is [ErrClosed]. Close may be called again.
+//   - R29 durable: what was acknowledged is there after the backend is opened again. (Backends that keep nothing
+//     are exempt, and say so.)
+package store

@@ -1,0 +1,26 @@
+package store
+
+import "errors"
+
+// The errors of a store. Wrapping them is allowed; compare with errors.Is.
+var (
+	// ErrNotFound: there is no such token, or no such revocation.
+	ErrNotFound = errors.New("tokenstore: not found")
+	// ErrExists: the id of an inserted token is taken.
+	ErrExists = errors.New("tokenstore: already exists")
+	// ErrConflict: the id of a revocation is taken by one with other targets.
+	ErrConflict = errors.New("tokenstore: revocation id used for other targets")
+	// ErrCovered: an update would replace the record of a token that a tombstone covers.
+	ErrCovered = errors.New("tokenstore: token is revoked")
+	// ErrImmutable: an update would change a property that never changes.
+	ErrImmutable = errors.New("tokenstore: property never changes")
+	// ErrBusy: too many revocations without an anchor are pending; try again when some have been swept.
+	ErrBusy = errors.New("tokenstore: too many pending revocations without an anchor")
+	// ErrClosed: the backend has been closed.
+	ErrClosed = errors.New("tokenstore: backend is closed")
+	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.
+	ErrNotCommitted = errors.New("tokenstore: not committed")
+	// ErrUnknownOutcome: the commit failed in a way that leaves open whether it was written. Revoke, Apply, Trim and an
+	// Insert of the same tokens may be repeated as they are; Manager says how to repeat an exchange.
+	ErrUnknownOutcome = errors.New("tokenstore: outcome unknown")
+)

@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"github.com/oklog/ulid/v2"
+)
+
+// Limits of a store's arguments. What breaks them is a [domain.FieldError].
+const (
+	MaxBatch      = 1000 // MaxBatch is the largest number of tokens of one Insert.
+	MaxPage       = 100  // MaxPage is the largest page of a list.
+	MaxUnanchored = 64   // MaxUnanchored is the largest number of pending tombstones without an anchor.
+	MaxSlice      = 100  // MaxSlice is the largest number of tombstones of one Apply.
+)
+
+// Backend is an open database. It is safe for concurrent use.
+type Backend interface {
+	// Tenant returns the store of a tenant: a cheap view that holds nothing open and starts nothing. A tenant needs no
+	// creation. The name is 1..100 characters.
+	Tenant(name string) (Store, error)
+
+	// Pending returns up to limit names of tenants that have pending tombstones, ascending in byte order, after the given
+	// one. It returns an empty slice at the end.
+	Pending(ctx context.Context, after string, limit int) ([]string, error)
+
+	// Close waits for what is in flight and releases the database. Further calls do nothing.
+	Close() error
+}
+
+// Store holds the tokens and revocations of one tenant. The package comment states its promises; each verb names those
+// it is about. It is safe for concurrent use.
+type Store interface {
+	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20). The result has one entry a row, in order; the error
+	// is for the batch as a whole, of which then nothing was written.
+	Insert(ctx context.Context, rows []Insertion) ([]Inserted, error)
+
+	// Get reads one token (R4).
+	Get(ctx context.Context, id ulid.ULID) (View, error)
+
+	// List reads one page (R5).
+	List(ctx context.Context, q Query) (Page, error)
+
+	// Update is the one way to change a token: it reads the record and what covers it, calls decide, and commits the
+	// decision, all in one atomic step (R6..R10). decide must be pure, and must not call the store. Update returns
+	// [ErrNotFound] without calling decide if there is no such token.
+	Update(ctx context.Context, id ulid.ULID, decide func(View) Decision) error
+
+	// Revoke records a revocation (R11..R15). When it returns without error, what the revocation covers is refused by
+	// every later Update, on any process that shares the database.
+	Revoke(ctx context.Context, r Revocation) (Status, error)
+
+	// Apply sweeps a slice of what the given 1..[MaxSlice] tombstones cover, in their order, until the bounds are reached, and
+	// retires those that are done (R16..R19). It returns the status of each tombstone that it got to, in order. Ids
+	// that are not pending are passed over. A backend may let one walk over all tokens serve every pending tombstone that
+	// has no narrow index, given or not.
+	Apply(ctx context.Context, ids []ulid.ULID, bounds Bounds) ([]Status, error)
+
+	// Revocation returns the status of one revocation, pending or retired and not yet trimmed, or [ErrNotFound].
+	Revocation(ctx context.Context, id ulid.ULID) (Status, error)
+
+	// Revocations returns a page of revocations by ascending id.
+	Revocations(ctx context.Context, q RevocationQuery) (RevocationPage, error)
+
+	// Trim forgets guards and retired tombstones (R22). It returns how much it forgot; call it again while that is anything.
+	Trim(ctx context.Context, t Trim) (Trimmed, error)
+
+	// State returns what there is (R26).
+	State(ctx context.Context) (State, error)
+}
+
+// Insertion is a token to be inserted, and the point that it stems from. The store assigns the token's sequence.
+type Insertion struct {
+	Token domain.RefreshToken
+	AsOf  domain.AsOf
+}
+
+// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked] or [domain.ErrBeyondMemory]. Token
+// is the record as stored, the one that was there before for ErrExists.
+type Inserted struct {
+	Token domain.RefreshToken
+	Err   error
+}
+
+// View is a token as it stands, and the tombstone that covers it.
+type View struct {
+	Token     domain.RefreshToken
+	RevokedBy ulid.ULID // RevokedBy is a tombstone that covers the token, or zero.
+}
+
+// Revoked reports whether a tombstone covers the token.
+func (v View) Revoked() bool { return !v.RevokedBy.IsZero() }
+
+// Decision is what an Update does. A Decision without Next and Revoke writes nothing.
+type Decision struct {
+	Next   *domain.RefreshToken // Next replaces the record, if set.
+	Revoke *Revocation          // Revoke is recorded, if set, in the same commit.
+	Err    error                // Err is returned by Update, after the commit.
+}
+
+// Query is what a list shows: the tokens of a session, else of a user, else of the whole tenant. ClientID narrows the
+// first two, and so does UserID the first.
+type Query struct {
+	SessionID string
+	UserID    string
+	ClientID  string
+	After     ulid.ULID // After is the cursor: the page starts after this id.
+	Limit     int       // Limit is 1..[MaxPage].
+	Fenced    bool      // Fenced leaves out what a tombstone covers.
+}
+
+// Validate checks the limits of the query.
+func (q Query) Validate() error {
+	if q.Limit < 1 || q.Limit > MaxPage {
+		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
+	}
+	if q.ClientID != "" && q.UserID == "" && q.SessionID == "" {
+		return &domain.FieldError{Field: "client_id", Limit: "given together with a user or a session"}
+	}
+	if q.UserID == "" && q.ClientID == "" && q.SessionID == "" {
+		return nil
+	}
+	return q.target().Validate()
+}
+
+// Matches reports whether the query shows the token, leaving cursor, limit and fence aside.
+func (q Query) Matches(token *domain.RefreshToken) bool {
+	target := q.target()
+	return target == (domain.Target{}) || target.Matches(token)
+}
+
+func (q Query) target() domain.Target {
+	return domain.Target{SessionID: q.SessionID, UserID: q.UserID, ClientID: q.ClientID}
+}
+
+// Page is a page of tokens by ascending id. Next is the cursor of the next page, or zero on the last.
+type Page struct {
+	Tokens []domain.RefreshToken
+	Next   ulid.ULID
+}
+
+// Revocation is a revocation to be recorded. ID is chosen by the caller, and is the idempotency key.
+type Revocation struct {
+	ID      ulid.ULID
+	Targets []domain.Target // Targets are 1..100.
+	Time    time.Time
+	Reason  string
+	Actor   string
+}
+
+// Validate checks the limits of the revocation.
+func (r *Revocation) Validate() error {
+	if r.ID.IsZero() {
+		return &domain.FieldError{Field: "revocation_id", Limit: "a ULID other than zero"}
+	}
+	if n := len(r.Targets); n < 1 || n > domain.MaxTargets {
+		return &domain.FieldError{Field: "targets", Limit: "1..100 entries", Size: n}
+	}
+	for _, target := range r.Targets {
+		if err := target.Validate(); err != nil {
+			return err
+		}
+	}
+	if err := domain.CheckReason(r.Reason); err != nil {
+		return err
+	}
+	return domain.CheckActor(r.Actor)
+}
+
+// Status is a revocation and how far its sweep has come.
+type Status struct {
+	Tombstone domain.Tombstone
+	Retired   bool      // Retired says that nothing that it covers is left.
+	RetiredAt time.Time // RetiredAt is when it was retired, by the sweeper's clock.
+	Examined  uint64    // Examined is how many tokens the sweep has looked at for it.
+	Swept     uint64    // Swept is how many of them it has removed.
+	// SupersededBy is the later revocation of the same targets that retired this one, and goes on with its sweep; or zero.
+	SupersededBy ulid.ULID
+}
+
+// Bounds limit an Apply.
+type Bounds struct {
+	Visit  int       // Visit is how many rows may be looked at: at least 1.
+	Remove int       // Remove is how many tokens may be removed: at least 1.
+	Now    time.Time // Now becomes the RetiredAt of what is retired.
+}
+
+// Validate checks that there is room for progress.
+func (b Bounds) Validate() error {
+	if b.Visit < 1 || b.Remove < 1 {
+		return &domain.FieldError{Field: "bounds", Limit: "at least 1", Size: min(b.Visit, b.Remove)}
+	}
+	return nil
+}
+
+// RevocationQuery is what a list of revocations shows.
+type RevocationQuery struct {
+	Retired bool      // Retired asks for the retired ones instead of the pending ones.
+	After   ulid.ULID // After is the cursor.
+	Limit   int       // Limit is 1..[MaxPage].
+}
+
+// Validate checks the limits of the query.
+func (q RevocationQuery) Validate() error {
+	if q.Limit < 1 || q.Limit > MaxPage {
+		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
+	}
+	return nil
+}
+
+// RevocationPage is a page of revocations by ascending id. Next is the cursor of the next page, or zero on the last.
+type RevocationPage struct {
+	Revocations []Status
+	Next        ulid.ULID
+}
+
+// Trim says what may be forgotten: guards of revocations asked for before Guards, and retired tombstones retired before
+// History, at most Limit of each.
+type Trim struct {
+	Guards  time.Time
+	History time.Time
+	Limit   int // Limit is at least 1.
+}
+
+// Trimmed is how much a Trim forgot.
+type Trimmed struct {
+	Guards  int
+	History int
+}
+
+// State is what a store holds.
+type State struct {
+	Sequence      uint64         // Sequence is the number of the latest insert or revocation: an exact as-of point.
+	Horizon       domain.Horizon // Horizon bounds what has been forgotten.
+	Tokens        int            // Tokens is the number of records, covered ones included.
+	Pending       int            // Pending is the number of tombstones that are being swept.
+	OldestPending time.Time      // OldestPending is when the oldest of them was asked for; zero if there is none.
+	Guards        int            // Guards is the number of guards.
+	History       int            // History is the number of retired tombstones.
+}
