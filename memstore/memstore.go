@@ -1,0 +1,80 @@
+// Package memstore is the backend that keeps everything in memory: the shortest correct reading of the contract in
+// package store, for tests, for trials, and for hosts that can do without durability. It is exempt from R29 only: what it
+// holds is gone with the process.
+//
+// A tenant is a set of maps under one lock, and every verb holds it from its first look to its last write. That is what
+// makes each of them one atomic step.
+package memstore
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+)
+
+// Backend is an empty database in memory when made by [New]. It is safe for concurrent use.
+type Backend struct {
+	mu      sync.Mutex
+	tenants map[string]*tenant
+	closed  bool
+}
+
+var _ store.Backend = (*Backend)(nil)
+
+// New returns an empty backend.
+func New() *Backend { return &Backend{tenants: map[string]*tenant{}} }
+
+// Tenant returns the store of a tenant.
+func (b *Backend) Tenant(name string) (store.Store, error) {
+	if err := domain.CheckTenant(name); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, store.ErrClosed
+	}
+	t := b.tenants[name]
+	if t == nil {
+		t = newTenant()
+		b.tenants[name] = t
+	}
+	return t, nil
+}
+
+// Pending returns the names of tenants that have pending tombstones.
+func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
+	if limit < 1 {
+		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, store.ErrClosed
+	}
+	var names []string
+	for name, t := range b.tenants {
+		if name > after && t.hasPending() {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names[:min(limit, len(names))], nil
+}
+
+// Close makes every further verb fail with [store.ErrClosed], and waits for those under way.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, t := range b.tenants {
+		t.close()
+	}
+	return nil
+}

@@ -1,0 +1,330 @@
+package memstore
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// tenant is the store of one tenant.
+type tenant struct {
+	mu     sync.RWMutex
+	closed bool
+
+	tokens    map[ulid.ULID]*domain.RefreshToken // replaced, never changed in place
+	byID      idSet
+	byUser    map[string]*idSet
+	bySession map[string]*idSet
+
+	sequence uint64
+	latest   time.Time // the latest creation time of any token inserted so far
+
+	pending map[ulid.ULID]*pendingTombstone
+	retired map[ulid.ULID]*store.Status
+	order   map[bool]*idSet                       // the ids of pending (false) and retired (true) tombstones
+	fence   map[domain.Anchor][]*pendingTombstone // a tombstone stands under the anchor of each of its targets
+	guards  map[domain.Anchor]map[string]domain.Guard
+	nGuards int
+	horizon domain.Horizon
+	walk    ulid.ULID // how far the walk over all tokens has come in its present lap
+}
+
+var _ store.Store = (*tenant)(nil)
+
+func newTenant() *tenant {
+	return &tenant{
+		tokens:    map[ulid.ULID]*domain.RefreshToken{},
+		byUser:    map[string]*idSet{},
+		bySession: map[string]*idSet{},
+		pending:   map[ulid.ULID]*pendingTombstone{},
+		retired:   map[ulid.ULID]*store.Status{},
+		order:     map[bool]*idSet{false: {}, true: {}},
+		fence:     map[domain.Anchor][]*pendingTombstone{},
+		guards:    map[domain.Anchor]map[string]domain.Guard{},
+	}
+}
+
+func (t *tenant) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+}
+
+func (t *tenant) hasPending() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.pending) > 0
+}
+
+// usable is asked under the lock.
+func (t *tenant) usable(ctx context.Context) error {
+	if t.closed {
+		return store.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Insert adds tokens.
+func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if n := len(rows); n < 1 || n > store.MaxBatch {
+		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
+	}
+	for i := range rows {
+		if err := rows[i].Token.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	results := make([]store.Inserted, len(rows))
+	for i := range rows {
+		results[i] = t.insert(rows[i])
+	}
+	return results, nil
+}
+
+func (t *tenant) insert(row store.Insertion) store.Inserted {
+	token := row.Token
+	if there := t.tokens[token.ID]; there != nil {
+		return store.Inserted{Token: *there, Err: store.ErrExists}
+	}
+	if err := t.admit(&token, row.AsOf); err != nil {
+		return store.Inserted{Token: token, Err: err}
+	}
+	t.sequence++
+	token.Sequence = t.sequence
+	if token.CreatedAt.After(t.latest) {
+		t.latest = token.CreatedAt
+	}
+	t.tokens[token.ID] = &token
+	t.byID.add(token.ID)
+	indexUnder(t.byUser, token.UserID).add(token.ID)
+	if session, ok := token.SessionID.Get(); ok {
+		indexUnder(t.bySession, session).add(token.ID)
+	}
+	return store.Inserted{Token: token}
+}
+
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
+// from is not forgotten.
+func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
+	for _, anchor := range candidate.Anchors() {
+		for _, p := range t.fence[anchor] {
+			if p.status.Tombstone.Bars(candidate, asOf) {
+				return domain.ErrRevoked
+			}
+		}
+		for _, guard := range t.guards[anchor] {
+			if guard.Bars(candidate, asOf) {
+				return domain.ErrRevoked
+			}
+		}
+	}
+	if t.horizon.Beyond(asOf) {
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+func (t *tenant) remove(token *domain.RefreshToken) {
+	delete(t.tokens, token.ID)
+	t.byID.remove(token.ID)
+	unindex(t.byUser, token.UserID, token.ID)
+	if session, ok := token.SessionID.Get(); ok {
+		unindex(t.bySession, session, token.ID)
+	}
+}
+
+func indexUnder(index map[string]*idSet, key string) *idSet {
+	set := index[key]
+	if set == nil {
+		set = &idSet{}
+		index[key] = set
+	}
+	return set
+}
+
+func unindex(index map[string]*idSet, key string, id ulid.ULID) {
+	if set := index[key]; set != nil {
+		set.remove(id)
+		if set.empty() {
+			delete(index, key)
+		}
+	}
+}
+
+// view is the token as it stands, and a tombstone that covers it.
+func (t *tenant) view(token *domain.RefreshToken) store.View {
+	v := store.View{Token: *token}
+	if len(t.pending) == 0 {
+		return v
+	}
+	for _, anchor := range token.Anchors() {
+		for _, p := range t.fence[anchor] {
+			if p.status.Tombstone.Covers(token) {
+				v.RevokedBy = p.status.Tombstone.ID
+				return v
+			}
+		}
+	}
+	return v
+}
+
+// Get reads one token.
+func (t *tenant) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err := t.usable(ctx); err != nil {
+		return store.View{}, err
+	}
+	token := t.tokens[id]
+	if token == nil {
+		return store.View{}, store.ErrNotFound
+	}
+	return t.view(token), nil
+}
+
+// List reads one page.
+func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
+	if err := q.Validate(); err != nil {
+		return store.Page{}, err
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err := t.usable(ctx); err != nil {
+		return store.Page{}, err
+	}
+	index := &t.byID
+	switch {
+	case q.SessionID != "":
+		index = t.bySession[q.SessionID]
+	case q.UserID != "":
+		index = t.byUser[q.UserID]
+	}
+	var page store.Page
+	for id := range index.after(q.After) {
+		token := t.tokens[id]
+		if !q.Matches(token) || q.Fenced && t.view(token).Revoked() {
+			continue
+		}
+		if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last
+			page.Next = page.Tokens[q.Limit-1].ID
+			break
+		}
+		page.Tokens = append(page.Tokens, *token)
+	}
+	return page, nil
+}
+
+// Update changes one token.
+func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
+	t.mu.Lock()
+	defer t.mu.Unlock() // also when decide panics
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	token := t.tokens[id]
+	if token == nil {
+		return store.ErrNotFound
+	}
+	view := t.view(token)
+	decision := decide(view)
+	if decision.Next != nil {
+		if view.Revoked() {
+			return store.ErrCovered
+		}
+		if !token.SameIdentity(decision.Next) {
+			return store.ErrImmutable
+		}
+		if err := decision.Next.Validate(); err != nil {
+			return err
+		}
+	}
+	if decision.Revoke != nil { // it may be refused, so it comes first
+		if _, err := t.revoke(*decision.Revoke); err != nil {
+			return err
+		}
+	}
+	if decision.Next != nil {
+		next := *decision.Next
+		t.tokens[id] = &next
+	}
+	return decision.Err
+}
+
+// State counts what is there.
+func (t *tenant) State(ctx context.Context) (store.State, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err := t.usable(ctx); err != nil {
+		return store.State{}, err
+	}
+	s := store.State{
+		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens),
+		Pending: len(t.pending), Guards: t.nGuards, History: len(t.retired),
+	}
+	for _, p := range t.pending {
+		if at := p.status.Tombstone.Time; s.OldestPending.IsZero() || at.Before(s.OldestPending) {
+			s.OldestPending = at
+		}
+	}
+	return s, nil
+}
+
+// Revocations reads one page of revocations.
+func (t *tenant) Revocations(ctx context.Context, q store.RevocationQuery) (store.RevocationPage, error) {
+	if err := q.Validate(); err != nil {
+		return store.RevocationPage{}, err
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err := t.usable(ctx); err != nil {
+		return store.RevocationPage{}, err
+	}
+	var page store.RevocationPage
+	for id := range t.order[q.Retired].after(q.After) {
+		if len(page.Revocations) == q.Limit {
+			page.Next = page.Revocations[q.Limit-1].Tombstone.ID
+			break
+		}
+		status, _ := t.status(id)
+		page.Revocations = append(page.Revocations, status)
+	}
+	return page, nil
+}
+
+// Revocation reads one revocation.
+func (t *tenant) Revocation(ctx context.Context, id ulid.ULID) (store.Status, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if err := t.usable(ctx); err != nil {
+		return store.Status{}, err
+	}
+	status, ok := t.status(id)
+	if !ok {
+		return store.Status{}, store.ErrNotFound
+	}
+	return status, nil
+}
+
+// status is a copy that shares nothing with the record.
+func (t *tenant) status(id ulid.ULID) (store.Status, bool) {
+	var status store.Status
+	if p := t.pending[id]; p != nil {
+		status = p.status
+	} else if r := t.retired[id]; r != nil {
+		status = *r
+	} else {
+		return store.Status{}, false
+	}
+	status.Tombstone.Targets = slices.Clone(status.Tombstone.Targets)
+	return status, true
+}
