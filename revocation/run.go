@@ -1,0 +1,178 @@
+package revocation
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"example.com/tokenstore/store"
+)
+
+const (
+	pageSize  = 100
+	trimBatch = 1000
+)
+
+// Run sweeps until ctx ends, and then returns nil; a slice under way is finished or rolled back first. It begins with what
+// an earlier run, or another process, left pending. It returns [ErrRunning] while another Run of this engine is under
+// way, and [store.ErrClosed] once the backend is closed; other errors are logged, reported and tried again. Run may be
+// called again after it has returned.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	defer e.running.Store(false)
+	p := newPlan(pacing{
+		hold: e.opts.Hold, maxSlice: e.opts.MaxSlice, pollEvery: e.opts.PollEvery,
+		retryFrom: e.opts.RetryFrom, retryTo: e.opts.RetryTo, trimEvery: time.Hour,
+	})
+	for ctx.Err() == nil {
+		e.takeHints(p)
+		err := e.act(ctx, p, p.step(time.Now()))
+		if errors.Is(err, store.ErrClosed) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) takeHints(p *plan) {
+	e.mu.Lock()
+	hints, missed := e.hints, e.missed
+	e.hints, e.missed = nil, false
+	e.mu.Unlock()
+	for _, h := range hints {
+		if p.jobs >= maxJobs {
+			missed = true
+			break
+		}
+		p.add(h.tenant, h.id)
+	}
+	if missed {
+		p.lookSoon(time.Now())
+	}
+}
+
+// act does what the plan says, and tells it what came of it.
+func (e *Engine) act(ctx context.Context, p *plan, a action) error {
+	var err error
+	switch a.kind {
+	case sleep:
+		e.rest(ctx, a.until)
+	case listTenants:
+		var names []string
+		if names, err = e.backend.Pending(ctx, a.after, pageSize); err == nil {
+			p.tenantsListed(time.Now(), names)
+		}
+	case listRevocations:
+		var page store.RevocationPage
+		if page, err = e.pending(ctx, a); err == nil {
+			p.revocationsListed(page)
+		}
+	case trim:
+		if err = e.trim(ctx, a.tenant); err != nil {
+			e.opts.Logger.Warn("trim failed", "tenant", a.tenant, "error", err)
+		}
+		return err
+	case sweep:
+		return e.sweep(ctx, p, a)
+	}
+	if err != nil {
+		p.lookFailed(time.Now(), rand.Float64())
+		e.opts.Logger.Warn("look for pending revocations failed", "error", err)
+	}
+	return err
+}
+
+// rest sleeps until the given time, or until a revocation is recorded.
+func (e *Engine) rest(ctx context.Context, until time.Time) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-e.wake:
+	case <-timer.C:
+	}
+}
+
+func (e *Engine) pending(ctx context.Context, a action) (store.RevocationPage, error) {
+	st, err := e.backend.Tenant(a.tenant)
+	if err != nil {
+		return store.RevocationPage{}, err
+	}
+	return st.Revocations(ctx, store.RevocationQuery{After: a.cursor, Limit: pageSize})
+}
+
+func (e *Engine) sweep(ctx context.Context, p *plan, a action) error {
+	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	began := time.Now()
+	statuses, err := e.apply(ctx, a)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		p.failed(time.Now(), a, rand.Float64())
+		e.opts.Logger.Warn("sweep failed, will be tried again", slog.String("tenant", a.tenant), slog.Int("revocations", len(a.ids)), slog.Any("error", err))
+		if f := e.opts.Events.Failed; f != nil {
+			f(a.tenant, a.ids, err)
+		}
+		return err
+	}
+	p.swept(time.Now(), a, statuses, time.Since(began))
+	e.report(a.tenant, statuses)
+	return nil
+}
+
+func (e *Engine) apply(ctx context.Context, a action) ([]store.Status, error) {
+	st, err := e.backend.Tenant(a.tenant)
+	if err != nil {
+		return nil, err
+	}
+	return st.Apply(ctx, a.ids, a.bounds)
+}
+
+func (e *Engine) report(tenant string, statuses []store.Status) {
+	ended := false
+	for _, status := range statuses {
+		if f := e.opts.Events.Swept; f != nil {
+			f(tenant, status)
+		}
+		if !status.Retired {
+			continue
+		}
+		ended = true
+		if f := e.opts.Events.Retired; f != nil {
+			f(tenant, status)
+		}
+	}
+	if ended {
+		e.mu.Lock()
+		close(e.retired)
+		e.retired = make(chan struct{})
+		e.mu.Unlock()
+	}
+}
+
+// trim forgets what is older than the options say.
+func (e *Engine) trim(ctx context.Context, tenant string) error {
+	st, err := e.backend.Tenant(tenant)
+	if err != nil {
+		return err
+	}
+	t := store.Trim{Limit: trimBatch}
+	now := e.opts.Now()
+	if e.opts.MemoryFor > 0 {
+		t.Guards = now.Add(-e.opts.MemoryFor)
+	}
+	if e.opts.HistoryFor > 0 {
+		t.History = now.Add(-e.opts.HistoryFor)
+	}
+	for {
+		done, err := st.Trim(ctx, t)
+		if err != nil || done == (store.Trimmed{}) {
+			return err
+		}
+	}
+}
