@@ -1,0 +1,114 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+)
+
+// ExchangeRequest is a client's use of a secret. ClientID is the client that authenticated, Confirmation the key that the
+// sender proved to hold.
+type ExchangeRequest struct {
+	Secret       Secret
+	ClientID     string
+	Confirmation Confirmation
+	Device       Device // Device carries where the exchange comes from, in its Last fields; empty ones keep the old.
+}
+
+// Exchanged is the outcome of an exchange: the token as it stands now, and the secret that the client has to use from now
+// on, which is the presented one for a token that does not rotate.
+type Exchanged struct {
+	Token   RefreshToken
+	Secret  Secret
+	Retried bool // Retried says that the client was given this secret before: an answer was lost, or two asked at once.
+}
+
+// Exchange answers a client that presents a secret (RFC 6749 §6), in one atomic step: no exchange of a token succeeds that
+// begins after its revocation was acknowledged. A rotating token gets its next secret, in place. Within the leeway, and
+// as long as that one has not been used, the previous secret yields the same one again. Any other outdated secret is
+// replay: the token is revoked, with [ReasonReuse].
+//
+// A refusal is a [Refusal], and matches [ErrInvalidGrant]; tell the client no more than that. Other errors are not the
+// client's fault. An exchange that ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
+func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
+	credential, err := domain.ParseSecret(r.Secret)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	if err := r.Device.Validate(); err != nil {
+		return Exchanged{}, err
+	}
+	now := m.now()
+	rule := domain.Exchange{
+		Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
+		Device: r.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
+	}
+	// Drawn here, not in decide, which may run again: by its salt an exchange knows its own commit.
+	if _, err := io.ReadFull(m.opts.Rand, rule.Salt[:]); err != nil {
+		return Exchanged{}, err
+	}
+	replay := store.Revocation{Targets: []Target{{TokenID: credential.ID}}, Time: now, Reason: ReasonReuse}
+	if replay.ID, err = m.newID(now); err != nil {
+		return Exchanged{}, err
+	}
+
+	var out Exchanged
+	decide := func(v store.View) store.Decision {
+		outcome := rule.Apply(v.Token, v.Revoked())
+		if outcome.Refusal == domain.ErrReused {
+			return store.Decision{Revoke: &replay, Err: outcome.Refusal}
+		}
+		if outcome.Refusal != "" {
+			return store.Decision{Err: outcome.Refusal}
+		}
+		out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
+		if outcome.Next != nil {
+			out.Token = *outcome.Next
+		}
+		return store.Decision{Next: outcome.Next}
+	}
+	err = again(func() error { return m.store.Update(ctx, credential.ID, decide) })
+	switch {
+	case err == nil:
+		return out, nil
+	case errors.Is(err, store.ErrNotFound):
+		return Exchanged{}, domain.ErrUnknownToken
+	case errors.Is(err, store.ErrCovered):
+		return Exchanged{}, domain.ErrRevoked
+	case errors.Is(err, domain.ErrReused):
+		m.engine.Recorded(m.opts.Tenant, domain.Tombstone{
+			ID: replay.ID, Targets: replay.Targets, Time: replay.Time, Reason: replay.Reason,
+		})
+	}
+	return Exchanged{}, err
+}
+
+// Introspection is what is known of a secret (RFC 7662). Token is set only if it is active.
+type Introspection struct {
+	Active bool
+	Token  RefreshToken
+	Cause  Refusal // Cause is why it is not active, for the host alone: a client is told no more than active=false.
+}
+
+// Introspect says whether a secret could be exchanged now. It writes nothing: an outdated secret is just not active. A
+// revocation that was acknowledged before is always seen. The error is for faults of the store only.
+func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, error) {
+	credential, err := domain.ParseSecret(s)
+	if err != nil {
+		return Introspection{Cause: domain.ErrMalformed}, nil
+	}
+	v, err := m.store.Get(ctx, credential.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return Introspection{Cause: domain.ErrUnknownToken}, nil
+	case err != nil:
+		return Introspection{}, err
+	}
+	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now()); cause != "" {
+		return Introspection{Cause: cause}, nil
+	}
+	return Introspection{Active: true, Token: v.Token}, nil
+}

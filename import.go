@@ -1,0 +1,118 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// ImportOutcome is what became of an imported token.
+type ImportOutcome uint8
+
+// The outcomes of an import.
+const (
+	Imported  ImportOutcome = iota // Imported: the token has been added.
+	Unchanged                      // Unchanged: the same token was there already; nothing was written.
+	Refused                        // Refused: see the error.
+)
+
+// ImportResult says what became of one token of an import.
+type ImportResult struct {
+	ID      ulid.ULID // ID is the token's id here; zero if it has none because it was refused.
+	Outcome ImportOutcome
+	// Err is why the token was refused: a [FieldError], [ErrRevoked], [ErrBeyondMemory], or [ErrExists] if another token
+	// has its id.
+	Err error
+}
+
+// Import adds tokens that were issued elsewhere or before, in the shape of the resource; [RefreshToken] reads it from
+// JSON. A token with a foreign id and no id of its own gets the one that [domain.ForeignTokenID] derives. Each token
+// stems from its creation time: it is refused if a revocation since then covers it, or if that is beyond memory, so
+// nothing that was revoked returns by importing it again. A creation time in the future, and a session id that breaks the
+// tenant's [LegacyRule], are refused too.
+//
+// The result has one entry a token, in order; one that is refused holds up no other. Tokens are committed in batches; on
+// an error the results so far are returned with it, and the whole import may be repeated.
+func (m *Manager) Import(ctx context.Context, tokens []RefreshToken) ([]ImportResult, error) {
+	now := m.now()
+	results := make([]ImportResult, 0, len(tokens))
+	for len(tokens) > 0 {
+		n := min(len(tokens), store.MaxBatch)
+		batch, err := m.importBatch(ctx, tokens[:n], now)
+		if err != nil {
+			return results, err
+		}
+		results = append(results, batch...)
+		tokens = tokens[n:]
+	}
+	return results, nil
+}
+
+func (m *Manager) importBatch(ctx context.Context, tokens []RefreshToken, now time.Time) ([]ImportResult, error) {
+	results := make([]ImportResult, len(tokens))
+	var rows []store.Insertion
+	var at []int // rows[i] is tokens[at[i]]
+	for i, token := range tokens {
+		if err := m.prepare(&token, now); err != nil {
+			results[i] = ImportResult{ID: token.ID, Outcome: Refused, Err: err}
+			continue
+		}
+		rows = append(rows, store.Insertion{Token: token, AsOf: domain.AsOfTime(token.CreatedAt, 0)})
+		at = append(at, i)
+	}
+	if len(rows) == 0 {
+		return results, nil
+	}
+	var inserted []store.Inserted
+	err := again(func() (err error) {
+		inserted, err = m.store.Insert(ctx, rows)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, in := range inserted {
+		result := ImportResult{ID: rows[i].Token.ID}
+		switch {
+		case in.Err == nil:
+		case errors.Is(in.Err, store.ErrExists) && sameToken(&in.Token, &rows[i].Token):
+			result.Outcome = Unchanged
+		default:
+			result.Outcome, result.Err = Refused, in.Err
+		}
+		results[at[i]] = result
+	}
+	return results, nil
+}
+
+// sameToken reports whether an imported token is the one that is there. Times don't count: the resource's JSON has them to
+// the millisecond only.
+func sameToken(there, imported *RefreshToken) bool {
+	return there.ForeignID == imported.ForeignID && there.UserID == imported.UserID &&
+		there.ClientID == imported.ClientID && there.SessionID == imported.SessionID
+}
+
+// prepare gives an imported token what its shape lacks, and checks it.
+func (m *Manager) prepare(token *RefreshToken, now time.Time) error {
+	if token.ID.IsZero() && token.ForeignID != "" {
+		id, err := domain.ForeignTokenID(m.opts.Tenant, token.ForeignID, token.CreatedAt)
+		if err != nil {
+			return err
+		}
+		token.ID = id
+	}
+	if token.IdleLifetime == 0 && !token.IdleExpiresAt.IsZero() {
+		token.IdleLifetime = m.opts.IdleLifetime
+	}
+	if err := token.Validate(); err != nil {
+		return err
+	}
+	if token.CreatedAt.After(now.Add(max(m.opts.Skew, 0))) {
+		return &FieldError{Field: "created_at", Limit: "not in the future"}
+	}
+	return m.opts.Legacy.Check(token.CreatedAt, token.SessionID)
+}

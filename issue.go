@@ -1,0 +1,109 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+)
+
+// IssueRequest is a grant for which a token is to be issued. UserID and ClientID are required; SessionID is, unless the
+// tenant's [LegacyRule] allows grants without a session. Their limits are those of package domain.
+type IssueRequest struct {
+	UserID          string
+	ClientID        string
+	SessionID       SessionID
+	ResourceServers []ResourceServer
+	Metadata        map[string]string
+	Device          Device // Device carries where the token is issued to, in its Initial fields.
+	// Static asks for a token whose secret does not rotate. RFC 9700 §2.2.2 wants those of public clients rotated or bound
+	// to a key.
+	Static  bool
+	Offline bool // Offline says that offline_access was granted.
+	// Confirmation binds the token to the sender's key.
+	Confirmation Confirmation
+	// AuthenticatedAt is when the user authenticated; it is kept with the token, and refuses nothing.
+	AuthenticatedAt time.Time
+	// AsOf is the point that the grant stems from, [AsOfSequence] or [AsOfTime] as known when the user authenticated: a
+	// revocation that covers the grant since then refuses it. The zero value is now. A session that has been revoked
+	// refuses whatever the point.
+	AsOf AsOf
+	// Lifetime and IdleLifetime replace those of the options.
+	Lifetime     Lifetime
+	IdleLifetime Lifetime
+}
+
+// Issued is a new token and its first secret, which goes to the client and is kept nowhere.
+type Issued struct {
+	Token  RefreshToken
+	Secret Secret
+}
+
+// Issue creates a token, in one durable write. It returns a [FieldError] for a value that breaks a limit, [ErrRevoked] if
+// the session has been revoked or a revocation since AsOf covers the grant, and [ErrBeyondMemory] if AsOf is older than
+// what is remembered: in both cases the user has to authenticate again.
+func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
+	now := m.now()
+	token, err := r.token(now, m.opts)
+	if err != nil {
+		return Issued{}, err
+	}
+	if token.ID, err = m.newID(now); err != nil {
+		return Issued{}, err
+	}
+	credential, err := domain.NewCredential(token.ID, m.opts.Rand)
+	if err != nil {
+		return Issued{}, err
+	}
+	token.FamilyDigest, token.SecretDigest = credential.FamilyDigest(), credential.SecretDigest()
+	if err := token.Validate(); err != nil {
+		return Issued{}, err
+	}
+	if err := m.opts.Legacy.Check(now, token.SessionID); err != nil {
+		return Issued{}, err
+	}
+	err = again(func() error {
+		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: r.AsOf}})
+		if err != nil {
+			return err
+		}
+		token.Sequence = rows[0].Token.Sequence
+		if errors.Is(rows[0].Err, store.ErrExists) && rows[0].Token.SecretDigest == token.SecretDigest {
+			return nil // an earlier attempt of this call
+		}
+		return rows[0].Err
+	})
+	if err != nil {
+		return Issued{}, err
+	}
+	return Issued{Token: token, Secret: credential.Secret()}, nil
+}
+
+func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
+	resourceServers, err := domain.NewResourceServers(r.ResourceServers...)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	metadata, err := domain.NewMetadata(r.Metadata)
+	if err != nil {
+		return RefreshToken{}, err
+	}
+	lifetime, idle := o.Lifetime, o.IdleLifetime
+	if r.Lifetime != 0 {
+		lifetime = r.Lifetime
+	}
+	if r.IdleLifetime != 0 {
+		idle = r.IdleLifetime
+	}
+	device := r.Device
+	device.LastIP, device.LastASN, device.LastUserAgent = device.InitialIP, device.InitialASN, device.InitialUserAgent
+	return RefreshToken{
+		UserID: r.UserID, ClientID: r.ClientID, SessionID: r.SessionID,
+		CreatedAt: now, AuthenticatedAt: r.AuthenticatedAt.UTC(),
+		ExpiresAt: lifetime.Deadline(now), IdleLifetime: idle, IdleExpiresAt: idle.Deadline(now),
+		Device: device, Rotating: !r.Static, Offline: r.Offline,
+		ResourceServers: resourceServers, Metadata: metadata, Confirmation: r.Confirmation,
+	}, nil
+}

@@ -1,0 +1,142 @@
+package tokenstore
+
+import (
+	"context"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// RevokeRequest is a revocation of whatever any of its targets names.
+type RevokeRequest struct {
+	// ID names the revocation, and is its idempotency key: repeating a request with the same one records nothing new, and
+	// using it for other targets is [ErrConflict]. Defaults to a new one, so that a repeated request is a new revocation.
+	ID      ulid.ULID
+	Targets []Target // Targets are 1..100. Each is a conjunction; any of them is enough.
+	Reason  string   // Reason is for people: up to 200 characters.
+	Actor   string   // Actor is who asks: up to 300 characters.
+}
+
+// Revoke records a revocation, in one durable write whatever it reaches. When it returns without error, what it covers is
+// refused at every exchange and introspection from then on, after a crash too; the records are swept in the background
+// while [Manager.Run] does, here or in another process. No token issued later is touched. Revoking only ids that are not
+// there succeeds and writes nothing.
+//
+// It returns a [FieldError] for a target that is empty or breaks a limit, [ErrConflict], or [ErrBusy] if too many
+// revocations without token, session, user and client are pending. After [ErrUnknownOutcome] repeat it with the same ID.
+func (m *Manager) Revoke(ctx context.Context, r RevokeRequest) (Receipt, error) {
+	now := m.now()
+	if r.ID.IsZero() {
+		id, err := m.newID(now)
+		if err != nil {
+			return Receipt{}, err
+		}
+		r.ID = id
+	}
+	var receipt Receipt
+	err := again(func() (err error) {
+		receipt, err = m.engine.Revoke(ctx, m.opts.Tenant, store.Revocation{
+			ID: r.ID, Targets: r.Targets, Time: now, Reason: r.Reason, Actor: r.Actor,
+		})
+		return err
+	})
+	return receipt, err
+}
+
+// Wait returns the final status of a revocation once nothing that it covers is left, or the error of ctx.
+func (m *Manager) Wait(ctx context.Context, r Receipt) (Status, error) { return m.engine.Wait(ctx, r) }
+
+// Revocation returns the status of a revocation, pending or retired, or [ErrNotFound].
+func (m *Manager) Revocation(ctx context.Context, id ulid.ULID) (Status, error) {
+	return m.store.Revocation(ctx, id)
+}
+
+// LegacyTarget is the target that names the tenant's legacy tokens, with the cut-off as it is now.
+func (m *Manager) LegacyTarget() Target { return Target{LegacyBefore: m.opts.Legacy.At()} }
+
+// Preview is what a revocation would reach.
+type Preview struct {
+	Matched  int  // Matched is how many live tokens the targets name.
+	Examined int  // Examined is how many tokens were looked at for it.
+	Complete bool // Complete is false if the limit ended the count, which is then a lower bound.
+}
+
+// Preview counts, without writing, the tokens that a revocation of the targets would reach now. It looks at no more than
+// limit tokens.
+func (m *Manager) Preview(ctx context.Context, targets []Target, limit int) (Preview, error) {
+	probe := store.Revocation{ID: ulid.ULID{15: 1}, Targets: targets}
+	if err := probe.Validate(); err != nil {
+		return Preview{}, err
+	}
+	if limit < 1 {
+		return Preview{}, &FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	}
+	c := counter{targets: targets, seen: map[ulid.ULID]bool{}, limit: limit}
+	for _, r := range lists(targets) {
+		for token, err := range m.All(ctx, r) {
+			if err != nil {
+				return Preview{}, err
+			}
+			if !c.look(&token) {
+				return Preview{Matched: len(c.seen), Examined: c.examined}, nil
+			}
+		}
+	}
+	for i := range targets {
+		if targets[i].TokenID.IsZero() {
+			continue
+		}
+		token, err := m.Get(ctx, targets[i].TokenID, Fenced)
+		if err == nil && !c.look(&token) {
+			return Preview{Matched: len(c.seen), Examined: c.examined}, nil
+		}
+	}
+	return Preview{Matched: len(c.seen), Examined: c.examined, Complete: true}, nil
+}
+
+// lists are the lists that hold all tokens which the targets name, but for those named by id.
+func lists(targets []Target) []ListRequest {
+	distinct := map[ListRequest]bool{}
+	var all []ListRequest
+	for i := range targets {
+		r := ListRequest{Limit: store.MaxPage, Consistency: Fenced}
+		switch anchor := targets[i].Anchor(); anchor.Kind {
+		case domain.AnchorToken:
+			continue
+		case domain.AnchorSession:
+			r.SessionID = anchor.Value
+		case domain.AnchorUser:
+			r.UserID = anchor.Value
+		default:
+			return []ListRequest{r}
+		}
+		if !distinct[r] {
+			distinct[r] = true
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+type counter struct {
+	targets  []Target
+	seen     map[ulid.ULID]bool
+	examined int
+	limit    int
+}
+
+// look counts a token, and reports whether there is room for more.
+func (c *counter) look(token *RefreshToken) bool {
+	if c.examined == c.limit {
+		return false
+	}
+	c.examined++
+	for i := range c.targets {
+		if c.targets[i].Matches(token) {
+			c.seen[token.ID] = true
+			break
+		}
+	}
+	return true
+}

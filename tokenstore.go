@@ -1,0 +1,150 @@
+package tokenstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"example.com/tokenstore/revocation"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// Options of a [Manager]. The zero value, and nil, take every default.
+type Options struct {
+	// Tenant is the tenant that the manager serves. Defaults to "default".
+	Tenant string
+	// Legacy says which tokens carry a null session id. Defaults to the published rule, with the cut-off 2023-09-21.
+	Legacy LegacyRule
+	// Lifetime is the absolute lifetime of issued tokens. Defaults to 31,557,600 s, a year; [Never] for none.
+	Lifetime Lifetime
+	// IdleLifetime is how long an issued token may lie idle. Defaults to 2,592,000 s, 30 days; [Never] for none.
+	IdleLifetime Lifetime
+	// Leeway is how long after a rotation the direct parent of a secret is taken as a retry, and gets the same successor
+	// again. Defaults to 10 s; negative turns it off.
+	Leeway time.Duration
+	// RetryLimit is how many retries each secret has within the leeway. Defaults to 0, any number.
+	RetryLimit uint32
+	// Skew is how far the clocks of the host's machines may be apart: an imported token may have been created that far
+	// in the future. Defaults to 1 min; negative for none.
+	Skew time.Duration
+	// Now is the clock. Defaults to time.Now.
+	Now func() time.Time
+	// Rand is the source of ids, secrets and salts. It must be unpredictable and safe for concurrent use. Defaults to
+	// crypto/rand.
+	Rand io.Reader
+	// Logger takes what goes wrong in the background. Defaults to none. No secret is ever logged.
+	Logger *slog.Logger
+	// Engine are the options of the sweep. Its Now and Logger default to those above.
+	Engine revocation.Options
+}
+
+func (o *Options) withDefaults() Options {
+	var d Options
+	if o != nil {
+		d = *o
+	}
+	if d.Tenant == "" {
+		d.Tenant = "default"
+	}
+	if d.Lifetime == 0 {
+		d.Lifetime = Lifetime(31_557_600 * time.Second)
+	}
+	if d.IdleLifetime == 0 {
+		d.IdleLifetime = Lifetime(2_592_000 * time.Second)
+	}
+	if d.Leeway == 0 {
+		d.Leeway = 10 * time.Second
+	}
+	if d.Skew == 0 {
+		d.Skew = time.Minute
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Rand == nil {
+		d.Rand = rand.Reader
+	}
+	if d.Engine.Now == nil {
+		d.Engine.Now = d.Now
+	}
+	if d.Engine.Logger == nil {
+		d.Engine.Logger = d.Logger
+	}
+	return d
+}
+
+// Manager keeps and revokes the refresh tokens of one tenant. It is safe for concurrent use, and holds nothing that needs
+// closing; the backend does.
+type Manager struct {
+	store  store.Store
+	engine *revocation.Engine
+	opts   Options
+	// backend is for the views of other tenants.
+	backend store.Backend
+}
+
+// New returns the manager of a tenant on a backend. It starts nothing: call [Manager.Run] to have what is revoked swept.
+// nil options take the defaults. An option out of range is a [FieldError].
+func New(backend store.Backend, opts *Options) (*Manager, error) {
+	o := opts.withDefaults()
+	engine, err := revocation.New(backend, &o.Engine)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{backend: backend, engine: engine, opts: o}
+	return m.Tenant(o.Tenant, &o.Legacy)
+}
+
+// Tenant returns the manager of another tenant on the same backend, with the same options and engine. nil takes the legacy
+// rule of m.
+func (m *Manager) Tenant(name string, rule *LegacyRule) (*Manager, error) {
+	st, err := m.backend.Tenant(name)
+	if err != nil {
+		return nil, err
+	}
+	other := *m
+	other.store = st
+	other.opts.Tenant = name
+	if rule != nil {
+		other.opts.Legacy = *rule
+	}
+	return &other, nil
+}
+
+// Run sweeps what has been revoked, for all tenants of the backend, until ctx ends; then it returns nil. See
+// [revocation.Engine.Run].
+func (m *Manager) Run(ctx context.Context) error { return m.engine.Run(ctx) }
+
+// Health says how the sweep stands, for all tenants of the backend.
+func (m *Manager) Health(ctx context.Context) (Health, error) { return m.engine.Health(ctx) }
+
+// State says what the tenant holds. Its Sequence is an exact as-of point: keep it with an authentication and give it to
+// [IssueRequest] by [AsOfSequence], and a revocation in between refuses the issue.
+func (m *Manager) State(ctx context.Context) (State, error) { return m.store.State(ctx) }
+
+func (m *Manager) now() time.Time { return m.opts.Now().UTC().Round(0) }
+
+// newID draws a ULID whose time part is the given instant.
+func (m *Manager) newID(now time.Time) (ulid.ULID, error) {
+	ms := now.UnixMilli()
+	if ms < 0 || uint64(ms) > ulid.MaxTime() {
+		return ulid.ULID{}, &FieldError{Field: "now", Limit: "in the years 1970..9999", Size: now.Year()}
+	}
+	return ulid.New(uint64(ms), m.opts.Rand)
+}
+
+// attempts is how often a call is made again whose outcome the store could not tell.
+const attempts = 3
+
+// again runs a call that recognises its own earlier commit, until its outcome is known.
+func again(call func() error) error {
+	err := call()
+	for i := 1; i < attempts && errors.Is(err, store.ErrUnknownOutcome); i++ {
+		err = call()
+	}
+	return err
+}
