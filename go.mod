@@ -2,9 +2,8 @@ module example.com/tokenstore
 
 go 1.26.0
 
-require github.com/oklog/ulid/v2 v2.1.2
-
 require (
-	go.uber.org/goleak v1.3.0 // indirect
-	pgregory.net/rapid v1.3.0 // indirect
+	github.com/oklog/ulid/v2 v2.1.2
+	go.uber.org/goleak v1.3.0
+	pgregory.net/rapid v1.3.0
 )

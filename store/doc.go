@@ -22,7 +22,7 @@
 //     throughout; a page has at most Limit rows; a page that is not the last has at least one; Fenced leaves out what
 //     a tombstone covers.
 //   - R6 update: Update shows decide the current record and whether it is covered, and commits what it decides, the
-//     record and the revocation together, or nothing. A verdict of decide is returned as it is.
+//     record and the revocation together, or nothing. A verdict of decide is returned, for errors.Is to find.
 //   - R7 pure: decide may run any number of times; only the last run counts. If it panics, its caller gets the panic and
 //     nobody else notices anything.
 //   - R8 identity: an Update that would change what never changes ([domain.RefreshToken.SameIdentity]) is
@@ -31,18 +31,21 @@
 //     the Update commits has been seen by decide.
 //   - R10 single use: of concurrent Updates of one record, each is decided on the outcome of the one before.
 //   - R11 revoke: Revoke records one tombstone in one commit, whatever it reaches. The watermark is its own number in the
-//     sequence; Through is not before the creation of any token then stored.
-//   - R12 repeat: a Revoke with the id of an earlier one returns that one if the targets are the same, and is
-//     [ErrConflict] otherwise.
-//   - R13 nothing to do: a Revoke that names only ids which are not there writes nothing and succeeds, as retired.
+//     sequence; Through is not before the creation of any token then stored. Revocations lists each once, by ascending
+//     id, in pages as in R5.
+//   - R12 repeat: a Revoke with the id of an earlier one returns that one if the targets are the same, in the same
+//     order, and is [ErrConflict] otherwise.
+//   - R13 nothing to do: a Revoke whose targets all name an id, none of them a token that is there and that the target
+//     matches, writes nothing and succeeds, as retired.
 //   - R14 supersede: a later tombstone with the same targets retires the earlier, and says so in its status.
-//   - R15 unanchored: at most [MaxUnanchored] pending tombstones have a target without an anchor; one more is [ErrBusy].
-//   - R16 exact: Apply removes only tokens that a given tombstone covers.
+//   - R15 unanchored: at most [MaxUnanchored] pending tombstones have a target without an anchor; one more is [ErrBusy], unless
+//     it supersedes one of them.
+//   - R16 exact: Apply removes only tokens that a given tombstone covers, or one that shares its walk.
 //   - R17 bounds: Apply visits and removes at most as many rows as it is allowed to, but gets on if it may visit one.
 //   - R18 progress: what Apply removed and what it reports are in the same commit; calling it again and again, in any
 //     slices and from several callers, retires every tombstone.
-//   - R19 retire: a tombstone is retired only when no token that it covers is left and none can still become visible.
-//     Together with that, its guards are remembered.
+//   - R19 retire: a tombstone is retired only when no token that it covers is left and none can still become visible, or
+//     by R14. Together with that, its guards are remembered.
 //   - R20 admission: Insert refuses a candidate that a pending tombstone or a guard bars at its as-of point
 //     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
 //   - R21 guards: guards of the same target are joined by their maximum.
@@ -53,7 +56,7 @@
 //   - R25 pending: Backend.Pending names the tenants which have pending tombstones, and no others.
 //   - R26 state: State counts what is there.
 //   - R27 bad input: what breaks a limit is a [domain.FieldError], and nothing is written.
-//   - R28 closed: after Close every verb is [ErrClosed]. Close may be called again.
+//   - R28 closed: Close waits for what is in flight; after it every verb is [ErrClosed]. Close may be called again.
 //   - R29 durable: what was acknowledged is there after the backend is opened again. (Backends that keep nothing
 //     are exempt, and say so.)
 package store

@@ -22,8 +22,8 @@ type Backend interface {
 	// creation. The name is 1..100 characters.
 	Tenant(name string) (Store, error)
 
-	// Pending returns up to limit names of tenants that have pending tombstones, ascending in byte order, after the given
-	// one. It returns an empty slice at the end.
+	// Pending returns up to limit names, at least 1, of tenants that have pending tombstones, ascending in byte order, after
+	// the given one (R25). It returns an empty slice at the end, and only there.
 	Pending(ctx context.Context, after string, limit int) ([]string, error)
 
 	// Close waits for what is in flight and releases the database. Further calls do nothing.
@@ -93,7 +93,8 @@ type View struct {
 // Revoked reports whether a tombstone covers the token.
 func (v View) Revoked() bool { return !v.RevokedBy.IsZero() }
 
-// Decision is what an Update does. A Decision without Next and Revoke writes nothing.
+// Decision is what an Update does. A Decision without Next and Revoke writes nothing. If the store refuses Next or Revoke,
+// nothing is written, and its error comes before Err.
 type Decision struct {
 	Next   *domain.RefreshToken // Next replaces the record, if set.
 	Revoke *Revocation          // Revoke is recorded, if set, in the same commit.
@@ -173,7 +174,7 @@ func (r *Revocation) Validate() error {
 type Status struct {
 	Tombstone domain.Tombstone
 	Retired   bool      // Retired says that nothing that it covers is left.
-	RetiredAt time.Time // RetiredAt is when it was retired, by the sweeper's clock.
+	RetiredAt time.Time // RetiredAt is when it was retired, by the clock of who swept or superseded it.
 	Examined  uint64    // Examined is how many tokens the sweep has looked at for it.
 	Swept     uint64    // Swept is how many of them it has removed.
 	// SupersededBy is the later revocation of the same targets that retired this one, and goes on with its sweep; or zero.

@@ -1,0 +1,153 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// benchTokens is how many tokens a store holds while it is measured.
+const benchTokens = 10_000
+
+const benchSlice = 500 // benchSlice is how many rows of a sweep are one commit.
+
+// Bench measures the verbs of a backend as a manager uses them, each on a store of ten thousand tokens: ten of each of a
+// thousand users.
+func Bench(b *testing.B, c Config) {
+	b.Helper()
+	for _, bench := range []struct {
+		name string
+		run  func(b *testing.B, w *tenant, held []holder)
+	}{
+		{"issue", benchIssue},
+		{"exchange/rotating", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[0]) }},
+		{"exchange/static", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[1]) }},
+		{"introspect", benchIntrospect},
+		{"get", benchGet},
+		{"list/page", benchList},
+		{"revoke/token", benchRevokeToken},
+		{"revoke/user", benchRevokeUser},
+		{"sweep/1000", benchSweep},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			e := &env{config: c, ctx: b.Context(), backend: c.New(b)}
+			defer e.backend.Close()
+			w := e.tenant(b)
+			held := w.fill(b)
+			b.ReportAllocs()
+			bench.run(b, w, held)
+		})
+	}
+}
+
+// fill inserts the tokens, of which every other rotates.
+func (w *tenant) fill(b *testing.B) []holder {
+	b.Helper()
+	held := make([]holder, 0, benchTokens)
+	batch := make([]domain.RefreshToken, 0, store.MaxBatch)
+	for i := range benchTokens {
+		token := w.token(fmt.Sprint("user-", i%1000), "client", fmt.Sprint("session-", i))
+		h := holder{tenant: w, id: token.ID, credential: must(domain.NewCredential(token.ID, w.random))}
+		token.Rotating = i%2 == 0
+		token.FamilyDigest, token.SecretDigest = h.credential.FamilyDigest(), h.credential.SecretDigest()
+		held = append(held, h)
+		if batch = append(batch, token); len(batch) == cap(batch) {
+			w.insert(b, batch...)
+			batch = batch[:0]
+		}
+	}
+	return held
+}
+
+func benchIssue(b *testing.B, w *tenant, _ []holder) {
+	for b.Loop() {
+		w.add(b, "user-1", "client", "session")
+	}
+}
+
+func benchExchange(b *testing.B, h holder) {
+	var salt byte
+	for b.Loop() {
+		salt++
+		secret, err := h.do(h.exchange("client", salt), func() {})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if h.credential, err = domain.ParseSecret(secret); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchIntrospect(b *testing.B, w *tenant, held []holder) {
+	for i := 0; b.Loop(); i++ {
+		h := &held[i%len(held)]
+		view, err := w.Get(w.ctx, h.id)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if refusal := h.credential.Introspect(&view.Token, view.Revoked(), base); refusal != "" {
+			b.Fatal(refusal)
+		}
+	}
+}
+
+func benchGet(b *testing.B, w *tenant, held []holder) {
+	for i := 0; b.Loop(); i++ {
+		if _, err := w.Get(w.ctx, held[i%len(held)].id); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchList(b *testing.B, w *tenant, _ []holder) {
+	q := store.Query{Limit: store.MaxPage}
+	for b.Loop() {
+		page, err := w.List(w.ctx, q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		q.After = page.Next // from the first page again after the last
+	}
+}
+
+func benchRevokeToken(b *testing.B, w *tenant, held []holder) {
+	for i := 0; b.Loop(); i++ {
+		w.revoke(b, domain.Target{TokenID: held[i%len(held)].id})
+	}
+}
+
+func benchRevokeUser(b *testing.B, w *tenant, _ []holder) {
+	users := make([]string, 1000)
+	for i := range users {
+		users[i] = fmt.Sprint("user-", i)
+	}
+	for i := 0; b.Loop(); i++ {
+		w.revoke(b, domain.Target{UserID: users[i%len(users)]})
+	}
+}
+
+// benchSweep removes a thousand tokens of one user in each round. Making them is not counted.
+func benchSweep(b *testing.B, w *tenant, _ []holder) {
+	batch := make([]domain.RefreshToken, 1000)
+	for b.Loop() {
+		b.StopTimer()
+		for i := range batch {
+			batch[i] = w.token("swept", "client", "swept")
+		}
+		w.insert(b, batch...)
+		ids := []ulid.ULID{w.revoke(b, domain.Target{UserID: "swept"}).Tombstone.ID}
+		b.StartTimer()
+		for done := false; !done; {
+			statuses, err := w.Apply(w.ctx, ids, store.Bounds{Visit: benchSlice, Remove: benchSlice, Now: after(time.Hour)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			done = len(statuses) == 0 || statuses[0].Retired
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package storetest
+
+import (
+	"testing"
+
+	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/store"
+)
+
+// brokenStore is a store with one mistake, and the rules that must find it: exactly these. Where there are several, the
+// mistake breaks several promises.
+type brokenStore struct {
+	name   string
+	rules  []string
+	wrap   wrapping
+	config func(*Config)
+}
+
+var broken = []brokenStore{
+	// What is written and read (broken_records_test.go).
+	{name: "drops a field", rules: []string{"R1"}, wrap: dropsField},
+	{name: "overwrites a token whose id is taken", rules: []string{"R2"}, wrap: overwrites},
+	{name: "asks the narrowest tombstone only", rules: []string{"R4", "R9"}, wrap: narrowest},
+	{name: "unordered page", rules: []string{"R5"}, wrap: unordered},
+	{name: "row repeated at a page boundary", rules: []string{"R5"}, wrap: repeatsRow},
+	{name: "row skipped at a page boundary", rules: []string{"R5"}, wrap: skipsRow},
+	{name: "shows covered tokens in a fenced list", rules: []string{"R5"}, wrap: unfencedList},
+	{name: "forgets the revocation of a refusal", rules: []string{"R6"}, wrap: forgetsReplay},
+	{name: "believes the first run of decide", rules: []string{"R7"}, wrap: firstRun},
+	{name: "swallows a panic of decide", rules: []string{"R7"}, wrap: swallowsPanic},
+	{name: "ignores a change of identity", rules: []string{"R8"}, wrap: ignoresIdentity},
+	{name: "no fence", rules: []string{"R6", "R9"}, wrap: noFence},
+	{name: "fence outside the commit", rules: []string{"R9"}, wrap: staleFence},
+	{name: "lost update", rules: []string{"R10"}, wrap: lostUpdate},
+	{name: "two winners of one exchange", rules: []string{"R10"}, wrap: twoWinners},
+	{name: "keeps the caller's targets", rules: []string{"R23"}, wrap: keepsTargets},
+	{name: "uses one buffer for all pages", rules: []string{"R23"}, wrap: sharesPage},
+	{name: "keeps half of a bad batch", rules: []string{"R27"}, wrap: halfBatch},
+
+	// Revocations and sweeps (broken_sweeps_test.go).
+	{name: "latest number lags", rules: []string{"R3", "R11"}, wrap: laggingSequence},
+	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
+	{name: "takes a revocation id for other targets", rules: []string{"R12"}, wrap: noConflict},
+	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
+	{name: "never supersedes", rules: []string{"R14"}, wrap: neverSupersedes},
+	{name: "any number without an anchor", rules: []string{"R15"}, wrap: neverBusy},
+	{name: "revokes too much", rules: []string{"R16"}, wrap: overRevokes},
+	{name: "ignores the watermark on sweep", rules: []string{"R16"}, wrap: ignoresWatermark},
+	{name: "exceeds the bounds", rules: []string{"R17"}, wrap: exceedsBounds},
+	{name: "reports no progress", rules: []string{"R18"}, wrap: reportsNothing},
+	{name: "checkpoint before effect", rules: []string{"R18", "R19"}, wrap: losesTail},
+	{name: "retires early", rules: []string{"R19"}, wrap: retiresEarly},
+	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21"}, wrap: forgetsGuards},
+	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
+	{name: "ignores the horizon", rules: []string{"R20", "R22"}, wrap: ignoresHorizon},
+	{name: "does not raise the horizon", rules: []string{"R22"}, wrap: keepsHorizon},
+	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
+	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
+	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
+
+	// The backend.
+	{name: "names idle tenants", rules: []string{"R25"}, config: func(c *Config) {
+		within(c, func(b store.Backend) store.Backend { return &namesAll{Backend: b} })
+	}},
+	{name: "does not close", rules: []string{"R28"}, config: func(c *Config) {
+		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
+		c.Reopen = nil
+	}},
+	{name: "forgets all at a restart", rules: []string{"R29"}, config: func(c *Config) {
+		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
+	}},
+}
+
+// within puts something between the suite and every backend that it makes.
+func within(c *Config, wrap func(store.Backend) store.Backend) {
+	inner := *c
+	c.New = func(t testing.TB) store.Backend { return wrap(inner.New(t)) }
+	c.Reopen = func(t testing.TB, b store.Backend) store.Backend {
+		n := b.(*namesAll)
+		n.Backend = inner.Reopen(t, n.Backend)
+		return n
+	}
+}
