@@ -146,16 +146,18 @@ func ignoresWatermark(_ store.Backend, _ string, s store.Store) store.Store {
 				r.Targets = append(r.Targets, domain.Target{TokenID: token.ID})
 			}
 		}
-		for n := uint64(len(r.Targets)); n > 0; r.ID[9]++ {
-			if _, err := s.Revoke(ctx, r); err != nil {
-				continue // that id has been used
-			}
-			mu.Lock()
-			extra[status.Tombstone.ID] += n
-			mu.Unlock()
-			_, _ = s.Apply(ctx, []ulid.ULID{r.ID}, store.Bounds{Visit: store.MaxBatch, Remove: store.MaxBatch})
+		if len(r.Targets) == 0 {
 			return
 		}
+		for r.ID[9]++; ; r.ID[9]++ {
+			if _, err := s.Revoke(ctx, r); err == nil {
+				break // or else that id has been used
+			}
+		}
+		mu.Lock()
+		extra[status.Tombstone.ID] += uint64(len(r.Targets))
+		mu.Unlock()
+		_, _ = s.Apply(ctx, []ulid.ULID{r.ID}, store.Bounds{Visit: store.MaxBatch, Remove: store.MaxBatch})
 	}
 	return &verbs{
 		Store:  s,
