@@ -1,0 +1,26 @@
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test race lint bench fuzz ci
+
+help: ## show what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+quickstart: ## see the library at work
+	go run ./examples/quickstart
+
+test: ## run all tests
+	go test ./...
+
+race: ## run all tests under the race detector
+	go test -race ./...
+
+lint: ## check the format, vet, staticcheck
+	bash .ci/run gofmt vet staticcheck
+
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## fuzz every target for a minute each
+	FUZZ_TIME=1m bash .ci/run fuzz
+
+ci: ## run all that must hold before a change is merged
+	bash .ci/run

@@ -1,0 +1,106 @@
+package tokenstore_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The blocks of the README are, in this order: the quickstart's output, the program, and its output.
+func readmeBlocks(t *testing.T) (quickstart, program, output string) {
+	t.Helper()
+	text := readText(t, "README.md")
+	blocks := regexp.MustCompile("(?s)```(text|go)\n(.*?)```").FindAllStringSubmatch(text, -1)
+	var kinds []string
+	for _, block := range blocks {
+		kinds = append(kinds, block[1])
+	}
+	if strings.Join(kinds, " ") != "text go text" {
+		t.Fatalf("the README has blocks %v, want text, go and text", kinds)
+	}
+	return blocks[0][2], blocks[1][2], blocks[2][2]
+}
+
+func TestREADMEQuickstart(t *testing.T) {
+	t.Parallel()
+	want, _, _ := readmeBlocks(t)
+	if got := goCommand(t, ".", "run", "./examples/quickstart"); got != want {
+		t.Errorf("the quickstart prints\n%s\nbut the README says\n%s", got, want)
+	}
+}
+
+// The README's program and Example are the same, so that the package's documentation shows it too.
+func TestREADMEProgramIsExample(t *testing.T) {
+	_, program, output := readmeBlocks(t)
+	source := readText(t, "example_test.go")
+	_, example, _ := strings.Cut(source, "func Example() {\n")
+	example, comment, _ := strings.Cut(example, "\t// Output:\n")
+	_, body, _ := strings.Cut(program, "func main() {\n")
+	if body == "" || body != example+"}\n" {
+		t.Errorf("main of the README's program is\n%s\nbut Example is\n%s", body, example)
+	}
+	comment = strings.ReplaceAll(strings.TrimSuffix(comment, "}\n"), "\t// ", "")
+	if comment != output {
+		t.Errorf("the README's output is\n%s\nbut that of Example is\n%s", output, comment)
+	}
+}
+
+// A module outside of this one that embeds the README's program builds, runs, and prints what the README says.
+func TestREADMEProgramRunsElsewhere(t *testing.T) {
+	t.Parallel()
+	_, program, want := readmeBlocks(t)
+	root, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Go      string
+		Require []struct{ Path, Version string }
+	}
+	if err := json.Unmarshal([]byte(goCommand(t, ".", "mod", "edit", "-json")), &mod); err != nil {
+		t.Fatal(err)
+	}
+	// All that go mod tidy would look up is known here, so that the test needs no network.
+	var goMod bytes.Buffer
+	fmt.Fprintf(&goMod, "module elsewhere\n\ngo %s\n\nrequire %s v0.0.0\n\nreplace %[2]s => %q\n", mod.Go, module, root)
+	for _, r := range mod.Require {
+		fmt.Fprintf(&goMod, "\nrequire %s %s // indirect\n", r.Path, r.Version)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"main.go": program, "go.mod": goMod.String(), "go.sum": readText(t, "go.sum"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := goCommand(t, dir, "run", "."); got != want {
+		t.Errorf("the program prints\n%s\nbut the README says\n%s", got, want)
+	}
+}
+
+// Every relative link of the README and of CONTRIBUTING leads somewhere.
+func TestLinks(t *testing.T) {
+	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
+		links := regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`).FindAllStringSubmatch(readText(t, file), -1)
+		for _, link := range links {
+			if _, err := os.Stat(filepath.FromSlash(link[1])); err != nil {
+				t.Errorf("%s links to %s: %v", file, link[1], err)
+			}
+		}
+	}
+}
+
+func readText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
