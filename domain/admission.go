@@ -24,8 +24,10 @@ const (
 func AsOfSequence(sequence uint64) AsOf { return AsOf{kind: asOfSequence, sequence: sequence} }
 
 // AsOfTime is the time at which the user authenticated, or an imported token was created. It is as good as the clocks: a
-// revocation refuses what stems from up to skew after it.
-func AsOfTime(t time.Time, skew time.Duration) AsOf { return AsOf{kind: asOfTime, time: t, skew: skew} }
+// revocation refuses what stems from up to skew after it. A negative skew is none.
+func AsOfTime(t time.Time, skew time.Duration) AsOf {
+	return AsOf{kind: asOfTime, time: t, skew: max(skew, 0)}
+}
 
 // Guard is what is remembered of a revocation's target after the sweep, so that admission can refuse what stems from
 // before it. Guards of identical targets are joined by their maximum.
@@ -68,7 +70,7 @@ func (g *Guard) Bars(candidate *RefreshToken, asOf AsOf) bool {
 
 // endsSession reports whether the target is a session as such, perhaps sparing one side of offline access.
 func (t Target) endsSession() bool {
-	return t.SessionID != "" && t == Target{SessionID: t.SessionID, Offline: t.Offline}
+	return t.SessionID != "" && t.plain() == Target{SessionID: t.SessionID, Offline: t.Offline}
 }
 
 // Horizon bounds what has been forgotten: every guard that was dropped had a watermark and a time not above it. The zero

@@ -44,20 +44,30 @@ type Credential struct {
 	hidden
 	ID         ulid.ULID // ID is the id of the token that the secret claims to belong to.
 	Generation uint32    // Generation is the generation that the secret claims to be of.
-	family     [16]byte
-	changing   [16]byte
+	random     *string   // family and changing part; behind a pointer to a string, which fmt follows under no verb
+}
+
+func newCredential(id ulid.ULID, generation uint32, family, changing []byte) Credential {
+	random := string(family) + string(changing)
+	return Credential{ID: id, Generation: generation, random: &random}
+}
+
+// parts returns the two random parts, zeros for the zero value.
+func (c Credential) parts() (family, changing [16]byte) {
+	if c.random != nil {
+		copy(family[:], *c.random)
+		copy(changing[:], (*c.random)[len(family):])
+	}
+	return family, changing
 }
 
 // NewCredential draws the first credential of a token from rand.
 func NewCredential(id ulid.ULID, rand io.Reader) (Credential, error) {
-	c := Credential{ID: id}
-	if _, err := io.ReadFull(rand, c.family[:]); err != nil {
+	var random [32]byte
+	if _, err := io.ReadFull(rand, random[:]); err != nil {
 		return Credential{}, err
 	}
-	if _, err := io.ReadFull(rand, c.changing[:]); err != nil {
-		return Credential{}, err
-	}
-	return c, nil
+	return newCredential(id, 0, random[:16], random[16:]), nil
 }
 
 // ParseSecret takes a secret of our own form apart. It returns [ErrMalformed] for any other text: a wrong length, prefix
@@ -73,13 +83,11 @@ func ParseSecret(s Secret) (Credential, error) {
 	if n, err := crockford.Decode(payload[:], raw[payloadAt:]); err != nil || n != payloadSize {
 		return Credential{}, ErrMalformed
 	}
-	var c Credential
-	if err := c.ID.UnmarshalText(raw[len(secretPrefix) : payloadAt-1]); err != nil {
+	var id ulid.ULID
+	if err := id.UnmarshalText(raw[len(secretPrefix) : payloadAt-1]); err != nil {
 		return Credential{}, ErrMalformed
 	}
-	c.Generation = binary.BigEndian.Uint32(payload[0:])
-	copy(c.family[:], payload[4:])
-	copy(c.changing[:], payload[20:])
+	c := newCredential(id, binary.BigEndian.Uint32(payload[0:]), payload[4:20], payload[20:36])
 	if c.text() != raw {
 		return Credential{}, ErrMalformed
 	}
@@ -99,8 +107,9 @@ func (c Credential) text() [secretTextLen]byte {
 	raw[payloadAt-1] = '_'
 	var payload [payloadSize]byte
 	binary.BigEndian.PutUint32(payload[0:], c.Generation)
-	copy(payload[4:], c.family[:])
-	copy(payload[20:], c.changing[:])
+	family, changing := c.parts()
+	copy(payload[4:], family[:])
+	copy(payload[20:], changing[:])
 	sum := crc32.Update(crc32.ChecksumIEEE(raw[:payloadAt]), crc32.IEEETable, payload[:36])
 	binary.BigEndian.PutUint32(payload[36:], sum)
 	crockford.Encode(raw[payloadAt:], payload[:])
@@ -112,7 +121,8 @@ func (c Credential) FamilyDigest() Digest {
 	var buf [1 + 16 + 16]byte
 	buf[0] = 'F'
 	copy(buf[1:], c.ID[:])
-	copy(buf[17:], c.family[:])
+	family, _ := c.parts()
+	copy(buf[17:], family[:])
 	return sha256.Sum256(buf[:])
 }
 
@@ -121,8 +131,9 @@ func (c Credential) SecretDigest() Digest {
 	var buf [1 + 16 + 16 + 16]byte // one block of SHA-256
 	buf[0] = 'S'
 	copy(buf[1:], c.ID[:])
-	copy(buf[17:], c.family[:])
-	copy(buf[33:], c.changing[:])
+	family, changing := c.parts()
+	copy(buf[17:], family[:])
+	copy(buf[33:], changing[:])
 	return sha256.Sum256(buf[:])
 }
 
@@ -130,18 +141,17 @@ func (c Credential) SecretDigest() Digest {
 // id, generation and salt. The same parent and salt always yield the same successor, which is why a lost answer can be
 // given again though it is not stored; without the parent's secret nobody can derive it.
 func (c Credential) Successor(tenant string, salt Salt) Credential {
-	next := c
-	next.Generation++
-	mac := hmac.New(sha256.New, c.changing[:])
+	generation := c.Generation + 1
+	family, changing := c.parts()
+	mac := hmac.New(sha256.New, changing[:])
 	mac.Write([]byte("tokenstore successor\x00"))
 	var head [16 + 4 + 16]byte
 	copy(head[0:], c.ID[:])
-	binary.BigEndian.PutUint32(head[16:], next.Generation)
+	binary.BigEndian.PutUint32(head[16:], generation)
 	copy(head[20:], salt[:])
 	mac.Write(head[:])
 	mac.Write([]byte(tenant))
-	copy(next.changing[:], mac.Sum(nil))
-	return next
+	return newCredential(c.ID, generation, family[:], mac.Sum(nil)[:16])
 }
 
 // Equal compares in constant time.

@@ -65,7 +65,8 @@ func (e *Exchange) retry(token RefreshToken) Exchanged {
 		return Exchanged{Secret: successor.Secret()}
 	}
 	unused := token.LastExchangedAt.Equal(token.RotatedAt)
-	if !unused || e.Now.Sub(token.RotatedAt) >= e.Leeway {
+	elapsed := e.Now.Sub(token.RotatedAt) // below zero if this clock is behind the one that rotated
+	if !unused || e.Leeway <= 0 || elapsed >= e.Leeway {
 		return Exchanged{Refusal: ErrReused}
 	}
 	if e.RetryLimit == 0 {

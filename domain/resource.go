@@ -68,6 +68,9 @@ func (t RefreshToken) MarshalJSON() ([]byte, error) {
 		IdleExpiresAt: toInstant(t.IdleExpiresAt), LastExchangedAt: toInstant(t.LastExchangedAt),
 		ResourceServers: t.ResourceServers, Metadata: t.Metadata,
 	}
+	if t.ID.IsZero() { // not yet given one by ForeignTokenID: written as it was read
+		r.ID, r.ForeignID = t.ForeignID, ""
+	}
 	if t.Device != (Device{}) {
 		r.Device = &t.Device
 	}
@@ -97,9 +100,10 @@ func (t *RefreshToken) UnmarshalJSON(data []byte) error {
 	if r.Device != nil {
 		t.Device = *r.Device
 	}
+	t.ForeignID = r.ForeignID
 	if id, ok := ParseID(r.ID); ok {
-		t.ID, t.ForeignID = id, r.ForeignID
-	} else {
+		t.ID = id
+	} else if r.ID != "" {
 		t.ForeignID = r.ID
 	}
 	return nil

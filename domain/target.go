@@ -35,6 +35,7 @@ const (
 
 // Validate returns a [FieldError] for a target that is empty, that says more beside Everything, or that breaks a limit.
 func (t Target) Validate() error {
+	t = t.plain()
 	if t == (Target{}) {
 		return &FieldError{Field: "target", Limit: "at least one constraint, or explicitly everything"}
 	}
@@ -87,7 +88,19 @@ func (t *Target) Matches(token *RefreshToken) bool {
 	case OfflineYes:
 		return token.Offline
 	}
-	return *t != Target{}
+	return t.plain() != Target{}
+}
+
+// plain returns the target fit for ==: a time that is zero does not constrain, whatever zone it comes in.
+func (t *Target) plain() Target {
+	plain := *t
+	if plain.IssuedBefore.IsZero() {
+		plain.IssuedBefore = time.Time{}
+	}
+	if plain.LegacyBefore.IsZero() {
+		plain.LegacyBefore = time.Time{}
+	}
+	return plain
 }
 
 // Anchor is the narrowest key under which a target can be found from a token that it matches, and a token from a target.
