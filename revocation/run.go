@@ -64,7 +64,7 @@ func (e *Engine) act(ctx context.Context, p *plan, a action) error {
 	case listTenants:
 		var names []string
 		if names, err = e.backend.Pending(ctx, a.after, pageSize); err == nil {
-			p.tenantsListed(time.Now(), names)
+			p.tenantsListed(time.Now(), names, rand.Float64())
 		}
 	case listRevocations:
 		var page store.RevocationPage
@@ -72,14 +72,14 @@ func (e *Engine) act(ctx context.Context, p *plan, a action) error {
 			p.revocationsListed(page)
 		}
 	case trim:
-		if err = e.trim(ctx, a.tenant); err != nil {
+		if err = e.trim(ctx, a.tenant); err != nil && ctx.Err() == nil {
 			e.opts.Logger.Warn("trim failed", "tenant", a.tenant, "error", err)
 		}
 		return err
 	case sweep:
 		return e.sweep(ctx, p, a)
 	}
-	if err != nil {
+	if err != nil && ctx.Err() == nil {
 		p.lookFailed(time.Now(), rand.Float64())
 		e.opts.Logger.Warn("look for pending revocations failed", "error", err)
 	}

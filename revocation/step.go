@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,7 @@ type plan struct {
 	lap     *lap                    // the look for pending revocations under way, or nil
 	lapAt   time.Time               // when the next one is due
 	relap   bool                    // another one is due as soon as this one has ended
+	misses  int                     // how many laps in a row had a failure
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 	trimmed map[string]time.Time    // when a tenant was last trimmed
 }
@@ -58,9 +60,8 @@ type job struct {
 type lap struct {
 	tenants []string  // tenants still to be looked at, of the page at hand
 	after   string    // the last tenant of that page
-	started bool      // the first page has been read
-	ended   bool      // that page was the last
 	cursor  ulid.ULID // where the look at the first of tenants stands
+	failed  bool      // the look at a tenant failed
 }
 
 // action is what to do next; exactly one of its kinds.
@@ -98,7 +99,6 @@ func (p *plan) step(now time.Time) action {
 	}
 	look := p.lap != nil && p.jobs < maxJobs
 	if look && !p.scanned {
-		p.scanned = true
 		return p.look()
 	}
 	p.scanned = false
@@ -120,9 +120,12 @@ func (p *plan) step(now time.Time) action {
 // turn takes the first tenant that has something ready, and puts it behind the others.
 func (p *plan) turn(now time.Time) (action, bool) {
 	for i, q := range p.ring {
-		if q.trimDue && len(q.jobs) == 0 {
-			p.drop(q)
+		if q.trimDue {
+			q.trimDue = false
 			p.trimmed[q.name] = now
+			if len(q.jobs) == 0 {
+				p.drop(q)
+			}
 			return action{kind: trim, tenant: q.name}, true
 		}
 		if ids := q.ready(now); len(ids) > 0 {
@@ -167,6 +170,7 @@ func (p *plan) nextDue() time.Time {
 
 // look returns the next page of the lap under way.
 func (p *plan) look() action {
+	p.scanned = true
 	if len(p.lap.tenants) > 0 {
 		return action{kind: listRevocations, tenant: p.lap.tenants[0], cursor: p.lap.cursor}
 	}
@@ -174,9 +178,9 @@ func (p *plan) look() action {
 }
 
 // tenantsListed takes in a page of tenants that have something pending.
-func (p *plan) tenantsListed(now time.Time, names []string) {
+func (p *plan) tenantsListed(now time.Time, names []string, jitter float64) {
 	if len(names) == 0 {
-		p.endLap(now)
+		p.endLap(now, jitter)
 		return
 	}
 	p.lap.tenants = names
@@ -195,18 +199,29 @@ func (p *plan) revocationsListed(page store.RevocationPage) {
 	}
 }
 
-// lookFailed ends the lap; the next one starts after a pause.
+// lookFailed passes over the tenant that could not be looked at, or ends the lap if it was the list of tenants that failed.
+// After a lap with a failure the next one starts after a pause that doubles.
 func (p *plan) lookFailed(now time.Time, jitter float64) {
-	p.lap = nil
-	p.lapAt = now.Add(p.pause(1, jitter))
+	if len(p.lap.tenants) > 0 {
+		p.lap.tenants, p.lap.cursor, p.lap.failed = p.lap.tenants[1:], ulid.ULID{}, true
+		return
+	}
+	p.lap.failed = true
+	p.endLap(now, jitter)
 }
 
-func (p *plan) endLap(now time.Time) {
-	p.lap = nil
-	p.lapAt = now.Add(p.limits.pollEvery)
-	if p.relap {
-		p.relap, p.lapAt = false, now
+func (p *plan) endLap(now time.Time, jitter float64) {
+	switch {
+	case p.lap.failed:
+		p.misses++
+		p.lapAt = now.Add(min(p.pause(p.misses, jitter), p.limits.pollEvery))
+	case p.relap:
+		p.misses, p.relap, p.lapAt = 0, false, now
+	default:
+		p.misses, p.lapAt = 0, now.Add(p.limits.pollEvery)
 	}
+	p.lap = nil
+	maps.DeleteFunc(p.trimmed, func(_ string, at time.Time) bool { return !now.Before(at.Add(p.limits.trimEvery)) })
 }
 
 // lookSoon asks for a look at all tenants: there may be something that nobody named.
@@ -217,7 +232,7 @@ func (p *plan) lookSoon(now time.Time) {
 	}
 }
 
-// add takes in a pending revocation, if it is new and there is room.
+// add takes in a pending revocation, if it is new. That there is room is the caller's to see to.
 func (p *plan) add(tenant string, id ulid.ULID) {
 	q := p.byName[tenant]
 	if q == nil {
@@ -231,8 +246,8 @@ func (p *plan) add(tenant string, id ulid.ULID) {
 	}
 }
 
-// swept takes in what a slice did. Retired revocations leave; those that used it up go behind the others; those that it
-// did not get to keep their place.
+// swept takes in what a slice did. Retired revocations leave; those that it got to go behind the others; those that it did
+// not get to keep their place.
 func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time.Duration) {
 	q := p.byName[a.tenant]
 	if q == nil {
@@ -243,16 +258,13 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 		touched[status.Tombstone.ID] = status.Retired
 		q.trimDue = q.trimDue || status.Retired
 	}
-	reached := 0 // ids before this one were touched, or passed over because they are not pending any more
-	for i, id := range a.ids {
-		if _, ok := touched[id]; ok {
-			reached = i + 1
-		}
+	// What comes first is always got to, so it was passed over, as not pending any more, if it is untouched. Of what comes
+	// later this can't be said: one walk may touch several, past others that have yet to get their turn.
+	first := slices.IndexFunc(a.ids, func(id ulid.ULID) bool { _, was := touched[id]; return was })
+	if first < 0 {
+		first = len(a.ids)
 	}
-	if len(touched) == 0 {
-		reached = len(a.ids)
-	}
-	gone := a.ids[:reached]
+	gone := a.ids[:first]
 	var keep, behind []*job
 	for _, j := range q.jobs {
 		retired, was := touched[j.id]

@@ -1,0 +1,78 @@
+package tokenstoretest
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"pgregory.net/rapid"
+)
+
+// TestWithoutFaultPasses is the control of the tests with faults: the same properties, run in the same way.
+func TestWithoutFaultPasses(t *testing.T) {
+	setFlags(t, "400", "10s")
+	c := Config{
+		New: func(testing.TB) store.Backend {
+			return newFaulty(func(s *faultyStore) store.Store { return s })
+		},
+		Reopen: func(_ testing.TB, b store.Backend) store.Backend { return b },
+	}
+	Run(t, c)
+}
+
+// TestMachineCatchesForgetfulRestart has a backend whose guards don't survive a restart.
+func TestMachineCatchesForgetfulRestart(t *testing.T) {
+	c := Config{
+		New: func(testing.TB) store.Backend {
+			return newFaulty(func(s *faultyStore) store.Store { return &forgetful{faultyStore: s} })
+		},
+		Reopen: func(_ testing.TB, b store.Backend) store.Backend {
+			for _, s := range b.(*faultyBackend).tenants {
+				s.(*forgetful).restart(t.Context())
+			}
+			return b
+		},
+	}
+	mustFail(t, func(rt *rapid.T) { runMachine(rt, t, c) })
+}
+
+// forgetful loses its guards in a restart, and does not know it.
+type forgetful struct {
+	*faultyStore
+	restarted bool
+	horizon   domain.Horizon // the one it believes in
+}
+
+func (s *forgetful) restart(ctx context.Context) {
+	state, err := s.State(ctx)
+	if err != nil {
+		return
+	}
+	s.restarted, s.horizon = true, state.Horizon
+	_, _ = s.Store.Trim(ctx, store.Trim{Guards: start.AddDate(100, 0, 0), Limit: 1000})
+}
+
+func (s *forgetful) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if s.restarted && !slices.ContainsFunc(rows, func(row store.Insertion) bool { return s.horizon.Beyond(row.AsOf) }) {
+		return insertBeyond(ctx, s.Store, rows)
+	}
+	return s.Store.Insert(ctx, rows)
+}
+
+func (s *forgetful) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
+	done, err := s.Store.Trim(ctx, trim)
+	if done.Guards > 0 {
+		s.restarted = false // what is true is told again
+	}
+	return done, err
+}
+
+func (s *forgetful) State(ctx context.Context) (store.State, error) {
+	state, err := s.Store.State(ctx)
+	if s.restarted {
+		state.Horizon = s.horizon
+	}
+	return state, err
+}

@@ -1,0 +1,79 @@
+// Package tokenstoretest checks a whole [tokenstore.Manager], on any backend, against what tokenstore promises:
+//
+//   - S1 fence: after Revoke returns, no exchange or introspection of a covered token succeeds, and no update touches it.
+//   - S2 exact: no token outside the targets, and none issued after the revocation, is touched.
+//   - S3 monotone: what was once seen revoked is never seen live again.
+//   - S4 no resurrection: no interleaving of issue, import, exchange, sweep, retirement, trim and restart brings a
+//     covered token back.
+//   - S5 durable: what was acknowledged is there after the backend has been opened again.
+//   - S6 isolated: nothing crosses tenants.
+//   - S7 single use: all exchanges of one secret that succeed receive the same successor.
+//   - L1 converge: with the sweep going on and no new revocations, all of them retire.
+//
+// A test of a backend takes one call:
+//
+//	func TestPromises(t *testing.T) {
+//		tokenstoretest.Run(t, tokenstoretest.Config{New: func(t testing.TB) store.Backend { return mystore.New() }})
+//	}
+//
+// Random operations are drawn from a universe that is small enough for them to collide. Beside the manager runs a model
+// that is a list of events: what was issued, what was revoked, in the order in which the calls returned. It knows nothing
+// of sequences, watermarks, tombstones or guards, and says after every step what must be seen.
+//
+// The flags and environment variables of pgregory.net/rapid apply: -rapid.checks and -rapid.steps say how much is tried,
+// -rapid.seed repeats a run. A failure names the promise; the log of the smallest failing case says how it came about.
+package tokenstoretest
+
+import (
+	"testing"
+
+	"example.com/tokenstore/store"
+	"pgregory.net/rapid"
+)
+
+// Config says how to get at the backend under test. Its first two fields are those of package storetest.
+type Config struct {
+	// New returns a fresh and empty backend. It is called for every case, for those of MachineWithEngine within a bubble of
+	// testing/synctest; t is the test as a whole. Each case closes its backend.
+	New func(t testing.TB) store.Backend
+
+	// Reopen closes the backend and opens the same database again. Nil says that the backend keeps nothing: S5 is then
+	// not checked.
+	Reopen func(t testing.TB, b store.Backend) store.Backend
+
+	// NoBubble says that the backend does not work in a bubble of testing/synctest, for example because it talks to
+	// another process. MachineWithEngine is then skipped.
+	NoBubble bool
+}
+
+// Run checks the promises in three subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
+// all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Order checks that the order,
+// grouping and repetition of revocations don't matter.
+func Run(t *testing.T, c Config) {
+	t.Helper()
+	t.Run("Machine", func(t *testing.T) {
+		if c.Reopen == nil {
+			t.Log("S5 durable is not checked: the backend keeps nothing (Config.Reopen is nil)")
+		}
+		rapid.Check(t, func(rt *rapid.T) { runMachine(rt, t, c) })
+	})
+	t.Run("MachineWithEngine", func(t *testing.T) {
+		if c.NoBubble {
+			t.Skip("the backend does not work in a bubble of testing/synctest (Config.NoBubble)")
+		}
+		rapid.Check(t, func(rt *rapid.T) {
+			rapid.SyncTest(rt, func(rt *rapid.T) { runMachineWithEngine(rt, t, c) })
+		})
+	})
+	t.Run("Order", func(t *testing.T) {
+		rapid.Check(t, func(rt *rapid.T) { runOrder(rt, t, c) })
+	})
+}
+
+// fail stops the case. The details go to the log only, because rapid can make a case smaller as long as the message stays
+// the same.
+func fail(t rapid.TB, promise, format string, args ...any) {
+	t.Helper()
+	t.Logf(format, args...)
+	t.Fatal(promise)
+}
