@@ -58,10 +58,12 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	var out Exchanged
 	decide := func(v store.View) store.Decision {
 		outcome := rule.Apply(v.Token, v.Revoked())
-		if outcome.Refusal == domain.ErrReused {
+		switch {
+		case v.RevokedBy == replay.ID: // an earlier attempt of this call
+			return store.Decision{Err: domain.ErrReused}
+		case outcome.Refusal == domain.ErrReused:
 			return store.Decision{Revoke: &replay, Err: outcome.Refusal}
-		}
-		if outcome.Refusal != "" {
+		case outcome.Refusal != "":
 			return store.Decision{Err: outcome.Refusal}
 		}
 		out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}

@@ -97,6 +97,9 @@ func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
 	if r.IdleLifetime != 0 {
 		idle = r.IdleLifetime
 	}
+	if err := checkLifetimes(lifetime, idle); err != nil {
+		return RefreshToken{}, err
+	}
 	device := r.Device
 	device.LastIP, device.LastASN, device.LastUserAgent = device.InitialIP, device.InitialASN, device.InitialUserAgent
 	return RefreshToken{
@@ -106,4 +109,15 @@ func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
 		Device: device, Rotating: !r.Static, Offline: r.Offline,
 		ResourceServers: resourceServers, Metadata: metadata, Confirmation: r.Confirmation,
 	}, nil
+}
+
+// checkLifetimes keeps a lifetime that was reckoned wrong from becoming [Never] unnoticed.
+func checkLifetimes(lifetime, idle Lifetime) error {
+	if lifetime <= 0 && lifetime != Never {
+		return &FieldError{Field: "lifetime", Limit: "positive, or Never", Size: int(lifetime)}
+	}
+	if idle <= 0 && idle != Never {
+		return &FieldError{Field: "idle_lifetime", Limit: "positive, or Never", Size: int(idle)}
+	}
+	return nil
 }

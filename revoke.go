@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"errors"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -27,15 +28,15 @@ type RevokeRequest struct {
 // revocations without token, session, user and client are pending. After [ErrUnknownOutcome] repeat it with the same ID.
 func (m *Manager) Revoke(ctx context.Context, r RevokeRequest) (Receipt, error) {
 	now := m.now()
+	id, err := m.newID(now) // also where it is not needed: it checks the clock
+	if err != nil {
+		return Receipt{}, err
+	}
 	if r.ID.IsZero() {
-		id, err := m.newID(now)
-		if err != nil {
-			return Receipt{}, err
-		}
 		r.ID = id
 	}
 	var receipt Receipt
-	err := again(func() (err error) {
+	err = again(func() (err error) {
 		receipt, err = m.engine.Revoke(ctx, m.opts.Tenant, store.Revocation{
 			ID: r.ID, Targets: r.Targets, Time: now, Reason: r.Reason, Actor: r.Actor,
 		})
@@ -88,7 +89,11 @@ func (m *Manager) Preview(ctx context.Context, targets []Target, limit int) (Pre
 			continue
 		}
 		token, err := m.Get(ctx, targets[i].TokenID, Fenced)
-		if err == nil && !c.look(&token) {
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return Preview{}, err
+		case !c.look(&token):
 			return Preview{Matched: len(c.seen), Examined: c.examined}, nil
 		}
 	}

@@ -91,6 +91,9 @@ type Manager struct {
 // nil options take the defaults. An option out of range is a [FieldError].
 func New(backend store.Backend, opts *Options) (*Manager, error) {
 	o := opts.withDefaults()
+	if err := checkLifetimes(o.Lifetime, o.IdleLifetime); err != nil {
+		return nil, err
+	}
 	engine, err := revocation.New(backend, &o.Engine)
 	if err != nil {
 		return nil, err
@@ -128,13 +131,12 @@ func (m *Manager) State(ctx context.Context) (State, error) { return m.store.Sta
 
 func (m *Manager) now() time.Time { return m.opts.Now().UTC().Round(0) }
 
-// newID draws a ULID whose time part is the given instant.
+// newID draws a ULID whose time part is the given instant, which must be one that records can hold.
 func (m *Manager) newID(now time.Time) (ulid.ULID, error) {
-	ms := now.UnixMilli()
-	if ms < 0 || uint64(ms) > ulid.MaxTime() {
-		return ulid.ULID{}, &FieldError{Field: "now", Limit: "in the years 1970..9999", Size: now.Year()}
+	if y := now.Year(); y < 1970 || y > 9999 {
+		return ulid.ULID{}, &FieldError{Field: "now", Limit: "in the years 1970..9999", Size: y}
 	}
-	return ulid.New(uint64(ms), m.opts.Rand)
+	return ulid.New(uint64(now.UnixMilli()), m.opts.Rand)
 }
 
 // attempts is how often a call is made again whose outcome the store could not tell.

@@ -1,0 +1,235 @@
+package tokenstore_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore"
+	"example.com/tokenstore/store"
+)
+
+func TestIssueChecksLimits(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("é", n) }
+	for _, c := range []struct {
+		field string
+		spoil func(*tokenstore.IssueRequest)
+	}{
+		{"user_id", func(r *tokenstore.IssueRequest) { r.UserID = "" }},
+		{"user_id", func(r *tokenstore.IssueRequest) { r.UserID = long(301) }},
+		{"user_id", func(r *tokenstore.IssueRequest) { r.UserID = "a\x00b" }},
+		{"user_id", func(r *tokenstore.IssueRequest) { r.UserID = "a\xff" }},
+		{"client_id", func(r *tokenstore.IssueRequest) { r.ClientID = "" }},
+		{"client_id", func(r *tokenstore.IssueRequest) { r.ClientID = long(65) }},
+		{"session_id", func(r *tokenstore.IssueRequest) { r.SessionID = tokenstore.SessionID{} }},
+		{"resource_servers", func(r *tokenstore.IssueRequest) { r.ResourceServers = make([]tokenstore.ResourceServer, 51) }},
+		{"audience", func(r *tokenstore.IssueRequest) { r.ResourceServers = make([]tokenstore.ResourceServer, 1) }},
+		{"scopes", func(r *tokenstore.IssueRequest) {
+			r.ResourceServers = []tokenstore.ResourceServer{{Audience: "api", Scopes: long(4001)}}
+		}},
+		{"refresh_token_metadata", func(r *tokenstore.IssueRequest) { r.Metadata = map[string]string{"no space": ""} }},
+		{"refresh_token_metadata", func(r *tokenstore.IssueRequest) { r.Metadata = map[string]string{"k": long(256)} }},
+		{"initial_ip", func(r *tokenstore.IssueRequest) { r.Device.InitialIP = long(65) }},
+		{"confirmation", func(r *tokenstore.IssueRequest) { r.Confirmation.Kind = "other" }},
+		{"authenticated_at", func(r *tokenstore.IssueRequest) { r.AuthenticatedAt = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		{"lifetime", func(r *tokenstore.IssueRequest) { r.Lifetime = tokenstore.Lifetime(-time.Second) }},
+		{"idle_lifetime", func(r *tokenstore.IssueRequest) { r.IdleLifetime = tokenstore.Lifetime(-time.Second) }},
+	} {
+		r := newRig(t, tokenstore.Options{})
+		req := request("ann")
+		c.spoil(&req)
+		r.wantNoWrite(func() {
+			_, err := r.Issue(t.Context(), req)
+			wantField(t, err, c.field)
+		})
+	}
+	r := newRig(t, tokenstore.Options{})
+	req := request("ann")
+	req.UserID, req.ClientID = long(300), long(64) // characters, not bytes
+	r.issue(req)
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	backend := newRig(t, tokenstore.Options{}).spy
+	for field, opts := range map[string]tokenstore.Options{
+		"tenant":        {Tenant: strings.Repeat("x", 101)},
+		"lifetime":      {Lifetime: -2},
+		"idle_lifetime": {IdleLifetime: -2},
+	} {
+		_, err := tokenstore.New(backend, &opts)
+		wantField(t, err, field)
+	}
+	if _, err := tokenstore.New(backend, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIssueKeepsTheLegacyRule(t *testing.T) {
+	between := time.Date(2023, 12, 1, 0, 0, 0, 0, time.UTC) // a legacy instant in the US-3 region only
+	for _, c := range []struct {
+		name    string
+		rule    tokenstore.LegacyRule
+		now     time.Time
+		session bool
+		ok      bool
+	}{
+		{"before the cut-off, null", tokenstore.LegacyRule{}, time.Unix(1695254399, 0), false, true},
+		{"before the cut-off, a session", tokenstore.LegacyRule{}, time.Unix(1695254399, 0), true, false},
+		{"at the cut-off, null", tokenstore.LegacyRule{}, time.Unix(1695254400, 0), false, false},
+		{"at the cut-off, a session", tokenstore.LegacyRule{}, time.Unix(1695254400, 0), true, true},
+		{"after it, null", tokenstore.LegacyRule{}, between, false, false},
+		{"after it, null, where grants without a session exist", tokenstore.LegacyRule{AllowNoSession: true}, between, false, true},
+		{"US-3: before its cut-off, null", tokenstore.US3(), between, false, true},
+		{"US-3: before its cut-off, a session", tokenstore.US3(), between, true, false},
+		{"US-3: at its cut-off, a session", tokenstore.US3(), time.Unix(1708560000, 0), true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, tokenstore.Options{Legacy: c.rule})
+			r.now = c.now
+			req := request("ann")
+			if !c.session {
+				req.SessionID = tokenstore.SessionID{}
+			}
+			_, err := r.Issue(t.Context(), req)
+			if !c.ok {
+				wantField(t, err, "session_id")
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestLifetimes(t *testing.T) {
+	const hour = tokenstore.Lifetime(time.Hour)
+	for _, c := range []struct {
+		name           string
+		opts           tokenstore.Options
+		lifetime, idle tokenstore.Lifetime
+		wantLife       time.Duration // 0 for never
+		wantIdle       time.Duration
+	}{
+		{"defaults", tokenstore.Options{}, 0, 0, 31_557_600 * time.Second, 2_592_000 * time.Second},
+		{"options", tokenstore.Options{Lifetime: 2 * hour, IdleLifetime: hour}, 0, 0, 2 * time.Hour, time.Hour},
+		{"shorter for one token", tokenstore.Options{}, hour, hour / 2, time.Hour, time.Hour / 2},
+		{"never", tokenstore.Options{Lifetime: tokenstore.Never}, 0, tokenstore.Never, 0, 0},
+		{"not never for one token", tokenstore.Options{Lifetime: tokenstore.Never, IdleLifetime: tokenstore.Never}, hour, 0, time.Hour, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, c.opts)
+			req := request("ann")
+			req.Lifetime, req.IdleLifetime = c.lifetime, c.idle
+			token := r.issue(req).Token
+			for what, pair := range map[string]struct {
+				got  time.Time
+				want time.Duration
+			}{"expires_at": {token.ExpiresAt, c.wantLife}, "idle_expires_at": {token.IdleExpiresAt, c.wantIdle}} {
+				if pair.want == 0 && !pair.got.IsZero() || pair.want > 0 && !pair.got.Equal(r.now.Add(pair.want)) {
+					t.Errorf("%s = %v, want %v from now", what, pair.got, pair.want)
+				}
+			}
+		})
+	}
+}
+
+// TestS4LoginBeforeRevocation: a grant that stems from before a revocation is refused, pending or swept or forgotten.
+func TestS4LoginBeforeRevocation(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	r.issue(request("ann"))
+	before, beforeTime := r.state().Sequence, r.now
+	r.wait(time.Minute)
+	receipt := r.revoke(tokenstore.Target{UserID: "ann"})
+	r.wait(time.Minute)
+	after, afterTime := r.state().Sequence, r.now
+	points := []struct {
+		name string
+		asOf tokenstore.AsOf
+		ok   bool
+	}{
+		{"sequence before", tokenstore.AsOfSequence(before), false},
+		{"sequence after", tokenstore.AsOfSequence(after), true},
+		{"time before", tokenstore.AsOfTime(beforeTime, 0), false},
+		{"time after", tokenstore.AsOfTime(afterTime, 0), true},
+		{"time after, but within the skew", tokenstore.AsOfTime(afterTime, time.Minute), false},
+		{"now", tokenstore.AsOf{}, true},
+	}
+	check := func(stage string, cause tokenstore.Refusal) {
+		for _, p := range points {
+			req := request("ann")
+			req.AsOf = p.asOf
+			_, err := r.Issue(t.Context(), req)
+			if p.ok != (err == nil) {
+				t.Errorf("%s, %s: %v", stage, p.name, err)
+			}
+			if err != nil {
+				wantRefusal(t, err, cause)
+			}
+		}
+		other := request("bob")
+		other.AsOf = tokenstore.AsOfSequence(before)
+		if _, err := r.Issue(t.Context(), other); (err == nil) != (cause == tokenstore.ErrRevoked) {
+			t.Errorf("%s, another user: %v", stage, err) // who is refused only where nobody knows any more whom it concerned
+		}
+	}
+	check("pending", tokenstore.ErrRevoked)
+	r.run(receipt)
+	check("swept", tokenstore.ErrRevoked)
+	st, err := r.spy.Tenant("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Trim(t.Context(), store.Trim{Guards: r.now.Add(time.Hour), Limit: 100}); err != nil {
+		t.Fatal(err)
+	}
+	check("forgotten", tokenstore.ErrBeyondMemory)
+}
+
+func TestS4DeadSessionIssuesNothing(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	session := tokenstore.MustSessionID("session-ann")
+	receipt := r.revoke(tokenstore.Target{SessionID: session.String()}) // before it has any token
+	for _, stage := range []string{"pending", "swept"} {
+		r.wait(time.Hour)
+		req := request("ann")
+		req.AsOf = tokenstore.AsOfSequence(r.state().Sequence)
+		_, err := r.Issue(t.Context(), req)
+		wantRefusal(t, err, tokenstore.ErrRevoked)
+		req.SessionID = tokenstore.MustSessionID("another")
+		if _, err := r.Issue(t.Context(), req); err != nil {
+			t.Errorf("%s: another session: %v", stage, err)
+		}
+		r.run(receipt)
+	}
+}
+
+func TestIssueOfUnknownOutcome(t *testing.T) {
+	for unknown := range 4 {
+		r := newRig(t, tokenstore.Options{})
+		r.spy.leaveUnknown(unknown)
+		out, err := r.Issue(t.Context(), request("ann"))
+		if unknown == 3 {
+			if !errors.Is(err, tokenstore.ErrUnknownOutcome) {
+				t.Errorf("%d times: %v, want ErrUnknownOutcome", unknown, err)
+			}
+			continue
+		}
+		if err != nil || r.state().Tokens != 1 || out.Token.Sequence != 1 {
+			t.Fatalf("%d times: %+v, %v; want the one token", unknown, out.Token, err)
+		}
+		r.exchange(out.Secret)
+	}
+}
+
+func TestRandomnessFails(t *testing.T) {
+	r := newRig(t, tokenstore.Options{Rand: brokenRand{}})
+	r.wantNoWrite(func() {
+		if _, err := r.Issue(t.Context(), request("ann")); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("Issue = %v", err)
+		}
+		if _, err := r.Revoke(t.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{Everything: true}}}); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("Revoke = %v", err)
+		}
+	})
+}

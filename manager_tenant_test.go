@@ -1,0 +1,116 @@
+package tokenstore_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
+)
+
+// TestS6Tenants: the same ids, users and sessions in two tenants have nothing to do with each other.
+func TestS6Tenants(t *testing.T) {
+	r := newRig(t, tokenstore.Options{Tenant: "a"})
+	b, err := r.Tenant("b", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := r.issue(request("ann"))
+	theirs, err := b.Issue(t.Context(), request("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := b.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Exchange(t.Context(), tokenstore.ExchangeRequest{Secret: ours.Secret, ClientID: "app"}); !errors.Is(err, tokenstore.ErrUnknownToken) {
+		t.Errorf("a secret of another tenant: %v", err)
+	}
+	if got, err := b.Introspect(t.Context(), ours.Secret); err != nil || got.Active {
+		t.Errorf("a secret of another tenant: %+v, %v", got, err)
+	}
+	if _, err := b.Get(t.Context(), ours.Token.ID, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
+		t.Errorf("an id of another tenant: %v", err)
+	}
+	if preview, err := b.Preview(t.Context(), []tokenstore.Target{{TokenID: ours.Token.ID}}, 10); err != nil || preview.Matched != 0 {
+		t.Errorf("a preview of another tenant: %+v, %v", preview, err)
+	}
+	everything := r.revoke(tokenstore.Target{Everything: true})
+	session := r.revoke(tokenstore.Target{SessionID: "session-ann"})
+	if _, err := b.Revocation(t.Context(), everything.ID()); !errors.Is(err, tokenstore.ErrNotFound) {
+		t.Errorf("a revocation of another tenant: %v", err)
+	}
+	r.run(everything, session)
+	if after, err := b.State(t.Context()); err != nil || after != before {
+		t.Errorf("state of the other tenant %+v, %v; want %+v", after, err, before)
+	}
+	if _, err := b.Exchange(t.Context(), tokenstore.ExchangeRequest{Secret: theirs.Secret, ClientID: "app"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Issue(t.Context(), request("ann")); err != nil {
+		t.Errorf("the session is dead in the other tenant only: %v", err)
+	}
+	if _, err := r.Issue(t.Context(), request("ann")); !errors.Is(err, tokenstore.ErrRevoked) {
+		t.Errorf("the session is dead: %v", err)
+	}
+	if r.state().Tokens != 0 {
+		t.Errorf("%d tokens, want none", r.state().Tokens)
+	}
+	one, _ := domain.ForeignTokenID("a", "f", r.now)
+	if other, _ := domain.ForeignTokenID("b", "f", r.now); one == other {
+		t.Error("a foreign token has the same id in two tenants")
+	}
+}
+
+func TestTenantsHaveTheirOwnLegacyRule(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	us3 := tokenstore.US3()
+	b, err := r.Tenant("b", &us3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.Tenant("c", nil) // as its parent
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := foreign("f", "ann", time.Date(2023, 12, 1, 0, 0, 0, 0, time.UTC))
+	token.SessionID = tokenstore.SessionID{}
+	for want, m := range map[string]*tokenstore.Manager{"refused": r.Manager, "imported by b": b, "imported by c": c} {
+		results, err := m.Import(t.Context(), []tokenstore.RefreshToken{token})
+		if err != nil || (results[0].Outcome == tokenstore.Imported) != strings.HasPrefix(want, "imported") {
+			t.Errorf("%s: %+v, %v", want, results, err)
+		}
+	}
+	if b.LegacyTarget() == r.LegacyTarget() {
+		t.Error("both have the same cut-off")
+	}
+	_, err = r.Tenant("", nil)
+	wantField(t, err, "tenant")
+}
+
+// TestOneRunServesAllTenants.
+func TestOneRunServesAllTenants(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	b, err := r.Tenant("b", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Issue(t.Context(), request("ann")); err != nil {
+		t.Fatal(err)
+	}
+	receipt, err := b.Revoke(t.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: "ann"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wait(time.Minute)
+	h, err := r.Health(t.Context())
+	if err != nil || h.Pending != 1 || h.Tenants != 1 || h.OldestAge != time.Minute || h.Running {
+		t.Errorf("Health = %+v, %v", h, err)
+	}
+	if status := r.run(receipt)[0]; status.Swept != 1 {
+		t.Errorf("swept %d, want 1", status.Swept)
+	}
+}
