@@ -17,8 +17,9 @@
 //	}
 //
 // Random operations are drawn from a universe that is small enough for them to collide. Beside the manager runs a model
-// that is a list of events: what was issued, what was revoked, in the order in which the calls returned. It knows nothing
-// of sequences, watermarks, tombstones or guards, and says after every step what must be seen.
+// that is a list of events: what was issued and what was revoked, in the order in which the calls returned. It orders by
+// that list alone, never by the store's sequence, reads targets by rules of its own, and says after every step what must
+// be seen.
 //
 // The flags and environment variables of pgregory.net/rapid apply: -rapid.checks and -rapid.steps say how much is tried,
 // -rapid.seed repeats a run. A failure names the promise; the log of the smallest failing case says how it came about.
@@ -46,9 +47,10 @@ type Config struct {
 	NoBubble bool
 }
 
-// Run checks the promises in three subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
+// Run checks the promises in four subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
 // all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Order checks that the order,
-// grouping and repetition of revocations don't matter.
+// grouping and repetition of revocations don't matter. Faults has
+// the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing.
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	t.Run("Machine", func(t *testing.T) {
@@ -67,6 +69,12 @@ func Run(t *testing.T, c Config) {
 	})
 	t.Run("Order", func(t *testing.T) {
 		rapid.Check(t, func(rt *rapid.T) { runOrder(rt, t, c) })
+	})
+	t.Run("Faults", func(t *testing.T) {
+		if c.NoBubble {
+			t.Skip("the backend does not work in a bubble of testing/synctest (Config.NoBubble)")
+		}
+		runFaults(t, c)
 	})
 }
 

@@ -1,0 +1,273 @@
+package tokenstoretest
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"example.com/tokenstore"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// runFaults lives through the same short history again and again, and has the n-th call of the store fail, for every n:
+// once before it has done anything, once after it has done it. A caller who meets an error repeats its call, as
+// docs/errors.md tells it to; at the end everything must be as if nothing had failed.
+func runFaults(t *testing.T, c Config) {
+	for _, after := range []bool{false, true} {
+		n := 0
+		for fired := true; fired; {
+			n++
+			synctest.Test(t, func(t *testing.T) {
+				faults := &failure{at: n, after: after}
+				history(t, failing{Backend: c.New(t), faults: faults}, faults)
+				fired = faults.count >= n
+			})
+			if t.Failed() {
+				t.Logf("failed with a fault at call %d, after its effect: %v", n, after)
+				return
+			}
+		}
+		t.Logf("%d calls failed, one at a time, after their effect: %v", n-1, after)
+	}
+}
+
+// failure says which call of the store fails.
+type failure struct {
+	mu    sync.Mutex
+	at    int  // the number of the call, from 1
+	after bool // it fails after its effect, instead of before
+	count int
+}
+
+// call makes a call, or has it fail.
+func (f *failure) call(do func() error) error {
+	f.mu.Lock()
+	f.count++
+	hit := f.count == f.at
+	f.mu.Unlock()
+	switch {
+	case !hit:
+		return do()
+	case !f.after:
+		return store.ErrNotCommitted
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	return store.ErrUnknownOutcome
+}
+
+// history is what happens: tokens of two users are issued, imported, exchanged, updated and revoked in four ways, and what
+// is left is compared with what must be.
+func history(t *testing.T, backend store.Backend, f *failure) {
+	defer backend.Close()
+	m, err := tokenstore.New(backend, &tokenstore.Options{Now: afterCutOff})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+
+	h := &past{t: t, ctx: ctx, m: m, secrets: map[ulid.ULID]tokenstore.Secret{}}
+	var ann, bob []ulid.ULID
+	for range 3 {
+		ann = append(ann, h.issue("ann", "ann's session"))
+		bob = append(bob, h.issue("bob", "bob's session"))
+	}
+	lone := h.issue("bob", "another session")
+	imported := h.imported("bob")
+	old := h.secrets[bob[0]]
+	for _, id := range append(append([]ulid.ULID{lone}, ann...), bob...) {
+		h.exchange(id)
+	}
+	h.try("update", func() error {
+		_, err := m.UpdateMetadata(ctx, bob[1], map[string]string{"device": "phone"})
+		return err
+	})
+	h.revoke(ulid.ULID{15: 1}, tokenstore.Target{UserID: "ann"})
+	h.revoke(ulid.ULID{15: 2}, tokenstore.Target{SessionID: "another session"})
+	h.revoke(ulid.ULID{15: 3}, tokenstore.Target{UserID: "bob", IssuedBefore: afterCutOff().Add(-time.Hour)})
+	for _, id := range append(ann, lone) {
+		h.refused(id)
+	}
+	time.Sleep(11 * time.Second) // the leeway is over, so the outdated secret is replay
+	for range 2 {
+		if _, err := m.Exchange(ctx, tokenstore.ExchangeRequest{Secret: old, ClientID: "web"}); err == nil {
+			t.Fatal("S1: an outdated secret was exchanged")
+		}
+	}
+	time.Sleep(20 * time.Second)
+	synctest.Wait()
+
+	f.mu.Lock()
+	f.at = 0
+	f.mu.Unlock()
+	h.refused(bob[0])
+	h.left(bob[1], bob[2])
+	if state, err := m.State(ctx); err != nil || state.Pending != 0 {
+		t.Logf("state %+v, error %v", state, err)
+		t.Error("L1: not converged after twenty seconds")
+	}
+	if _, err := m.Get(ctx, imported, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
+		t.Error("L1: the imported token was revoked, and is still stored")
+	}
+	if token, err := m.Get(ctx, bob[1], tokenstore.Eventual); err != nil || token.Metadata.Len() != 1 {
+		t.Error("an acknowledged update of metadata is lost")
+	}
+}
+
+// afterCutOff is the bubble's clock, which starts in the year 2000, moved to where tokens have sessions.
+func afterCutOff() time.Time { return time.Now().AddDate(26, 0, 0) }
+
+// past is a history under way.
+type past struct {
+	t       *testing.T
+	ctx     context.Context
+	m       *tokenstore.Manager
+	secrets map[ulid.ULID]tokenstore.Secret
+}
+
+// try makes a call, and once again if it failed.
+func (h *past) try(what string, call func() error) {
+	h.t.Helper()
+	err := call()
+	if errors.Is(err, store.ErrNotCommitted) || errors.Is(err, store.ErrUnknownOutcome) {
+		err = call()
+	}
+	if err != nil {
+		h.t.Logf("%s: %v", what, err)
+		h.t.Fatal("a call that was repeated after a fault failed again")
+	}
+}
+
+func (h *past) issue(user, session string) (id ulid.ULID) {
+	h.try("issue", func() error {
+		issued, err := h.m.Issue(h.ctx, tokenstore.IssueRequest{
+			UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID(session),
+		})
+		if err == nil {
+			id = issued.Token.ID
+			h.secrets[id] = issued.Secret
+		}
+		return err
+	})
+	return id
+}
+
+func (h *past) imported(user string) ulid.ULID {
+	token := tokenstore.RefreshToken{
+		ID: ulid.ULID{15: 9}, UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID("bob's session"),
+		CreatedAt: afterCutOff().Add(-2 * time.Hour),
+	}
+	h.try("import", func() error {
+		results, err := h.m.Import(h.ctx, []tokenstore.RefreshToken{token})
+		if err == nil {
+			err = results[0].Err
+		}
+		return err
+	})
+	return token.ID
+}
+
+func (h *past) exchange(id ulid.ULID) {
+	h.try("exchange", func() error {
+		x, err := h.m.Exchange(h.ctx, tokenstore.ExchangeRequest{Secret: h.secrets[id], ClientID: "web"})
+		if err == nil {
+			h.secrets[id] = x.Secret
+		}
+		return err
+	})
+}
+
+func (h *past) revoke(id ulid.ULID, target tokenstore.Target) {
+	h.try("revoke", func() error {
+		_, err := h.m.Revoke(h.ctx, tokenstore.RevokeRequest{ID: id, Targets: []tokenstore.Target{target}})
+		return err
+	})
+}
+
+func (h *past) refused(id ulid.ULID) {
+	h.t.Helper()
+	if _, err := h.m.Exchange(h.ctx, tokenstore.ExchangeRequest{Secret: h.secrets[id], ClientID: "web"}); err == nil {
+		h.t.Fatal("S1: a revoked token was exchanged")
+	}
+}
+
+// left checks that the given tokens, and no others, are stored, and can be exchanged.
+func (h *past) left(ids ...ulid.ULID) {
+	var names []string
+	for token, err := range h.m.All(h.ctx, tokenstore.ListRequest{}) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		names = append(names, token.UserID+" "+token.ID.String())
+	}
+	if len(names) != len(ids) {
+		h.t.Logf("stored: %q", names)
+		h.t.Error("S2, L1: what is stored is not what was issued and not revoked")
+	}
+	for _, id := range ids {
+		h.exchange(id)
+	}
+}
+
+// failing is a backend some call of which fails.
+type failing struct {
+	store.Backend
+	faults *failure
+}
+
+func (b failing) Tenant(name string) (store.Store, error) {
+	st, err := b.Backend.Tenant(name)
+	return failingStore{st, b.faults}, err
+}
+
+func (b failing) Pending(ctx context.Context, after string, limit int) (names []string, err error) {
+	err = b.faults.call(func() error { names, err = b.Backend.Pending(ctx, after, limit); return err })
+	return names, err
+}
+
+type failingStore struct {
+	store.Store
+	faults *failure
+}
+
+// through makes a call that returns a value, which is lost if it fails.
+func through[T any](f *failure, call func() (T, error)) (value T, err error) {
+	var made T
+	err = f.call(func() (err error) { made, err = call(); return err })
+	if err == nil {
+		value = made
+	}
+	return value, err
+}
+
+func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	return through(s.faults, func() ([]store.Inserted, error) { return s.Store.Insert(ctx, rows) })
+}
+
+func (s failingStore) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
+	return s.faults.call(func() error { return s.Store.Update(ctx, id, decide) })
+}
+
+func (s failingStore) Revoke(ctx context.Context, r store.Revocation) (store.Status, error) {
+	return through(s.faults, func() (store.Status, error) { return s.Store.Revoke(ctx, r) })
+}
+
+func (s failingStore) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]store.Status, error) {
+	return through(s.faults, func() ([]store.Status, error) { return s.Store.Apply(ctx, ids, b) })
+}
+
+func (s failingStore) Revocations(ctx context.Context, q store.RevocationQuery) (store.RevocationPage, error) {
+	return through(s.faults, func() (store.RevocationPage, error) { return s.Store.Revocations(ctx, q) })
+}
+
+func (s failingStore) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
+	return through(s.faults, func() (store.Trimmed, error) { return s.Store.Trim(ctx, trim) })
+}
