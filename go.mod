@@ -4,6 +4,9 @@ go 1.26.0
 
 require (
 	github.com/oklog/ulid/v2 v2.1.2
+	go.etcd.io/bbolt v1.5.0
 	go.uber.org/goleak v1.3.0
 	pgregory.net/rapid v1.3.0
 )
+
+require golang.org/x/sys v0.45.0 // indirect

@@ -20,6 +20,7 @@ const (
 	module = "example.com/tokenstore"
 	ulids  = "github.com/oklog/ulid/v2"
 	rapid  = "pgregory.net/rapid"
+	bbolt  = "go.etcd.io/bbolt"
 )
 
 // arrows say who may import whom, beside the standard library. A name without a dot in its first element is a package
@@ -31,6 +32,7 @@ var arrows = []arrow{
 	{pkg: "store", may: []string{"domain", ulids}},
 	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapid}},
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
+	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapid}},
 	{pkg: "cmd/...", any: true},
@@ -40,7 +42,7 @@ var arrows = []arrow{
 var (
 	forTestsOnly = []string{"store/storetest", "tokenstoretest"} // no other than test files import these
 	forNobody    = []string{"cmd/...", "examples/..."}           // nothing imports these, but what stands beside them
-	notFromRoot  = []string{"testing", rapid, module + "/memstore"}
+	notFromRoot  = []string{"testing", rapid, bbolt, module + "/memstore", module + "/boltstore"}
 )
 
 type arrow struct {
@@ -81,7 +83,7 @@ func TestBrokenArrowsAreFound(t *testing.T) {
 		want string
 	}{
 		{"allowed", goPackage{ImportPath: module + "/store", Imports: []string{"context", module + "/domain"}}, ""},
-		{"root to backend", goPackage{ImportPath: module, Imports: []string{module + "/memstore"}}, "tokenstore imports memstore"},
+		{"root to backend", goPackage{ImportPath: module, Imports: []string{bbolt, module + "/memstore", module + "/boltstore"}}, "tokenstore imports memstore"},
 		{"backend to engine", goPackage{ImportPath: module + "/memstore", Imports: []string{module + "/revocation"}}, "memstore imports revocation"},
 		{"foreign module", goPackage{ImportPath: module + "/domain", Imports: []string{"golang.org/x/crypto/argon2"}}, "domain imports golang.org"},
 		{"suite in production", goPackage{ImportPath: module + "/cmd/tokenstore", Imports: []string{module + "/tokenstoretest"}}, "for tests only"},

@@ -1,0 +1,230 @@
+// Package boltstore is the embedded durable backend: one bbolt file, no server.
+//
+// Every call that is acknowledged has been synced to the disk. Concurrent writers share commits; a lone one never waits
+// for company. Records, indexes, tombstones and the sweep's progress are written in the same commit, so after a crash at
+// any instant the file is as it was after some commit, and opening it is all the recovery there is. One process at a time
+// holds the file.
+//
+// Tenants have buckets of their own in the file. Nothing that is handed out points into the mapped file, and no read
+// holds a transaction longer than a page of a list takes.
+//
+// docs/adr/0006-bbolt-settings.md says how bbolt is set up, and why.
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// formatVersion is the version of the file's layout.
+const formatVersion = 1
+
+const (
+	lockTimeout = time.Second
+	// initialMmap is address space, not memory: remapping a growing file blocks until all readers have left, so it
+	// should be rare.
+	initialMmap = 1 << 30
+	// fillTokens: ids are mostly ascending, so pages of the token bucket are split when full and rarely written again.
+	fillTokens = 0.9
+)
+
+// Options of a backend. The zero value, and nil, take every default.
+type Options struct {
+	// LockTimeout is how long to wait for another process to let go of the file. Defaults to 1 s.
+	LockTimeout time.Duration
+	// MaxSize is the size in bytes beyond which the file does not grow: a commit that would is [ErrFull]. Defaults to 0, no
+	// limit.
+	MaxSize int
+}
+
+// Backend is an open file. It is safe for concurrent use.
+type Backend struct {
+	db      *bbolt.DB
+	dir     string // where the file lies
+	group   group
+	closed  atomic.Bool
+	commits atomic.Uint64
+	grouped atomic.Uint64
+}
+
+var _ store.Backend = (*Backend)(nil)
+
+// Open opens the file, and creates it, readable by its owner alone, if it does not exist. A file that can't be opened is
+// left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked] or [ErrUnusable].
+// Opening reads the structure of the whole file, so it takes time in proportion to its size.
+func Open(path string, opts *Options) (*Backend, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
+	if o.LockTimeout < 0 {
+		return nil, &domain.FieldError{Field: "LockTimeout", Limit: "positive", Size: int(o.LockTimeout)}
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = lockTimeout
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	db, err := open(path, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Backend{db: db, dir: filepath.Dir(path)}, nil
+}
+
+// open inspects the file under bbolt's lock, before bbolt itself looks at it. It never creates one.
+func open(path string, o Options) (db *bbolt.DB, err error) {
+	var file *os.File
+	settings := bbolt.Options{
+		Timeout:         o.LockTimeout,
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistArrayType,
+		InitialMmapSize: initialMmap,
+		MaxSize:         o.MaxSize,
+		OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag&^os.O_CREATE, mode)
+			return file, err
+		},
+	}
+	if err := inspectLocked(path, o.LockTimeout); err != nil {
+		return nil, err
+	}
+	err = protect(func() (err error) {
+		db, err = bbolt.Open(path, 0o600, &settings)
+		return err
+	})
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, ErrLocked
+	case errors.Is(err, ErrCorrupt):
+		_ = file.Close() // bbolt panicked, and holds the lock still
+		return nil, err
+	case err != nil:
+		return nil, unusable(err)
+	}
+	err = protect(func() error { return db.View(checkFormat) })
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if o.MaxSize > 0 {
+		// bbolt grows a file by this much at once, and refuses to where that goes beyond the limit.
+		db.AllocSize = max(db.Info().PageSize, min(db.AllocSize, o.MaxSize/32))
+	}
+	return db, nil
+}
+
+// Tenant returns the store of a tenant.
+func (b *Backend) Tenant(name string) (store.Store, error) {
+	if err := domain.CheckTenant(name); err != nil {
+		return nil, err
+	}
+	if b.closed.Load() {
+		return nil, store.ErrClosed
+	}
+	return &tenant{backend: b, name: name}, nil
+}
+
+// Pending returns the names of tenants that have pending tombstones.
+func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
+	if limit < 1 {
+		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	}
+	var names []string
+	err := b.view(ctx, func(t *txn) error {
+		c := t.tx.Bucket(bucketPending).Cursor()
+		k, _ := c.Seek([]byte(after))
+		if k != nil && string(k) == after {
+			k, _ = c.Next()
+		}
+		for ; k != nil && len(names) < limit; k, _ = c.Next() {
+			names = append(names, string(k))
+		}
+		return nil
+	})
+	return names, err
+}
+
+// Close waits for what is in flight and releases the file. Further calls do nothing; every other verb is then
+// [store.ErrClosed].
+func (b *Backend) Close() error {
+	b.closed.Store(true)
+	// A clean close leaves the list of free pages in the file, so that only a crash pays for finding them again.
+	tx, err := b.db.Begin(true)
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return nil
+	}
+	if err == nil {
+		b.db.NoFreelistSync = false // under the writer's lock
+		_ = protect(tx.Commit)
+	}
+	if err := b.db.Close(); err != nil {
+		return fmt.Errorf("boltstore: close: %w", err)
+	}
+	return nil
+}
+
+// Snapshot writes a consistent copy of the whole file, as of one commit, while readers and writers go on. The copy opens
+// like any other file. It is made beside the file first, where it needs as much room again, so that a slow w neither makes
+// the file grow nor holds up anybody.
+func (b *Backend) Snapshot(ctx context.Context, w io.Writer) (err error) {
+	if b.closed.Load() {
+		return store.ErrClosed
+	}
+	temp, err := os.CreateTemp(b.dir, ".tokenstore-snapshot-*")
+	if err != nil {
+		return unusable(err)
+	}
+	defer func() { err = errors.Join(err, temp.Close(), os.Remove(temp.Name())) }()
+	err = b.view(ctx, func(t *txn) error {
+		_, err := t.tx.WriteTo(stoppable{ctx, temp})
+		return err
+	})
+	if err != nil && noRoom(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := temp.Seek(0, io.SeekStart); err != nil {
+		return unusable(err)
+	}
+	_, err = io.Copy(stoppable{ctx, w}, temp)
+	return err
+}
+
+// stoppable is a writer that fails once the context has ended.
+type stoppable struct {
+	ctx context.Context
+	io.Writer
+}
+
+func (s stoppable) Write(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Writer.Write(p)
+}
+
+// Stats is what the backend has done since it was opened.
+type Stats struct {
+	Commits uint64 // Commits is how many transactions were written.
+	Calls   uint64 // Calls is how many calls shared them.
+}
+
+// Stats returns the counts so far.
+func (b *Backend) Stats() Stats { return Stats{Commits: b.commits.Load(), Calls: b.grouped.Load()} }

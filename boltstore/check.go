@@ -1,0 +1,156 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// maxFindings is how many findings a [Backend.Check] reports before it gives up.
+const maxFindings = 100
+
+// Check looks at the whole file, as of one commit: bbolt's own structure, and then, tenant by tenant, whether every record
+// can be read and indexes, fence and counts agree with the records. It returns what it found, at most 100 findings, and
+// none if all is well. Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
+// takes, so the file grows by what is written meanwhile.
+func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
+	// bbolt's check compares the pages in use with the list of free ones, which belongs to the writer.
+	writer, err := b.db.Begin(true)
+	if err != nil {
+		return nil, notCommitted(err)
+	}
+	release := sync.OnceFunc(func() { _ = writer.Rollback() })
+	defer release()
+	err = b.view(ctx, func(t *txn) error {
+		for err := range t.tx.Check() {
+			if len(findings) < maxFindings {
+				findings = append(findings, err.Error())
+			}
+		}
+		release()
+		if len(findings) > 0 {
+			return nil
+		}
+		for finding := range t.findings() {
+			findings = append(findings, finding)
+			if len(findings) == maxFindings || ctx.Err() != nil {
+				break
+			}
+		}
+		return ctx.Err()
+	})
+	return findings, err
+}
+
+func (t *txn) findings() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		tenants := t.tx.Bucket(bucketTenants).Cursor()
+		for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
+			r := t.records(string(name))
+			marked := t.tx.Bucket(bucketPending).Get(name) != nil
+			c := checker{records: r, yield: func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }}
+			if !c.tokens() || !c.index(bucketUsers) || !c.index(bucketSessions) || !c.revocations() || !c.counts(marked) {
+				return
+			}
+		}
+	}
+}
+
+// checker checks one tenant. Its methods return false when nobody wants to hear more.
+type checker struct {
+	records *records
+	yield   func(string) bool
+	found   meta   // what was counted
+	inside  uint64 // tokens with a session
+}
+
+func (c *checker) say(ok bool, format string, args ...any) bool {
+	return ok || c.yield(fmt.Sprintf(format, args...))
+}
+
+// each walks a bucket to its end, or until f returns false, which it reports.
+func (c *checker) each(bucket []byte, f func(k, v []byte) bool) bool {
+	return c.records.after(bucket, nil, nil, f)
+}
+
+func (c *checker) tokens() bool {
+	return c.each(bucketTokens, func(k, v []byte) bool {
+		c.found.tokens++
+		token, err := decode(v, tokenFields)
+		if err != nil {
+			return c.say(false, "token %x: %v", k, err)
+		}
+		session, has := token.SessionID.Get()
+		if has {
+			c.inside++
+		}
+		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
+			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
+			c.say(!token.CreatedAt.After(c.records.meta.latest), "token %s: created after the latest", token.ID) &&
+			c.say(c.records.get(bucketUsers, indexKey(token.UserID, token.ID)) != nil, "token %s is not in its user's index", token.ID) &&
+			c.say(!has || c.records.get(bucketSessions, indexKey(session, token.ID)) != nil, "token %s is not in its session's index", token.ID)
+	})
+}
+
+// index checks that there are as many entries as tokens; that each token has its own is checked with the tokens.
+func (c *checker) index(bucket []byte) bool {
+	var entries uint64
+	c.each(bucket, func(_, _ []byte) bool { entries++; return true })
+	want := c.found.tokens
+	if bytes.Equal(bucket, bucketSessions) {
+		want = c.inside
+	}
+	return c.say(entries == want, "index %s has %d entries for %d tokens", bucket, entries, want)
+}
+
+func (c *checker) revocations() bool {
+	var anchors, fence, walkers, walks uint64
+	ok := c.each(bucketLive, func(k, v []byte) bool {
+		p, err := decode(v, revocationFields)
+		if err != nil {
+			return c.say(false, "revocation %x: %v", k, err)
+		}
+		c.found.pending++
+		id := p.id()
+		if p.walks {
+			walks++
+		}
+		if !p.status.Tombstone.Anchored() {
+			c.found.open++
+		}
+		fine := c.say(bytes.Equal(k, id[:]), "revocation %s is stored as %x", id, k)
+		for _, anchor := range p.status.Tombstone.Anchors() {
+			anchors++
+			fine = fine && c.say(c.records.get(bucketFence, append(anchorKey(anchor), id[:]...)) != nil, "revocation %s is not in the fence", id)
+		}
+		return fine
+	})
+	c.each(bucketFence, func(_, _ []byte) bool { fence++; return true })
+	c.each(bucketWalkers, func(_, _ []byte) bool { walkers++; return true })
+	return ok && c.say(fence == anchors, "the fence has %d entries for %d anchors", fence, anchors) &&
+		c.say(walkers == walks, "there are %d walkers for %d revocations without an index", walkers, walks) &&
+		c.each(bucketRetired, func(k, v []byte) bool {
+			c.found.history++
+			p, err := decode(v, revocationFields)
+			return c.say(err == nil && p.status.Retired && p.id() == ulid.ULID(k), "retired revocation %x: %v", k, err)
+		}) &&
+		c.each(bucketGuards, func(k, v []byte) bool {
+			c.found.guards++
+			g, err := decode(v, guardFields)
+			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err)
+		})
+}
+
+func (c *checker) counts(marked bool) bool {
+	m := c.records.meta
+	return c.say(m.tokens == c.found.tokens, "it counts %d tokens, and has %d", m.tokens, c.found.tokens) &&
+		c.say(m.pending == c.found.pending, "it counts %d pending revocations, and has %d", m.pending, c.found.pending) &&
+		c.say(m.open == c.found.open, "it counts %d pending revocations without anchor, and has %d", m.open, c.found.open) &&
+		c.say(m.guards == c.found.guards, "it counts %d guards, and has %d", m.guards, c.found.guards) &&
+		c.say(m.history == c.found.history, "it counts %d retired revocations, and has %d", m.history, c.found.history) &&
+		c.say(marked == (m.pending > 0), "it is listed as pending: %v, with %d pending", marked, m.pending)
+}

@@ -1,0 +1,227 @@
+package boltstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+
+	"example.com/tokenstore/store"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// maxGroup bounds how many calls share a commit, and with it how long the first of them waits for the others.
+const maxGroup = 256
+
+// group lets concurrent writers share commits. There is no goroutine and no timer: whoever comes while nobody commits
+// does so at once, for itself and for those who came meanwhile; who comes during a commit waits and is in the next one.
+type group struct {
+	mu      sync.Mutex
+	queue   []*call
+	leading bool
+}
+
+// call is one writer's part of a commit.
+type call struct {
+	run  func(*txn) error
+	err  error
+	done chan bool // true: it has been dealt with; false: lead the next group yourself
+}
+
+// fault ends a transaction in the middle of a call: what bbolt or the file did, not what the caller asked for. Whatever
+// the call has written so far must not be committed.
+type fault struct{ err error }
+
+// update runs a call within a commit that it may share with others. run may run several times, each time on a fresh view
+// of the data; it must refuse before it writes, so that its refusal costs its neighbours nothing.
+func (b *Backend) update(ctx context.Context, run func(*txn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c := &call{run: run, done: make(chan bool, 1)}
+	g := &b.group
+	g.mu.Lock()
+	g.queue = append(g.queue, c)
+	lead := !g.leading
+	g.leading = true
+	g.mu.Unlock()
+	if !lead {
+		select {
+		case done := <-c.done:
+			if done {
+				return c.err
+			}
+		case <-ctx.Done():
+			if g.withdraw(c) {
+				return ctx.Err()
+			}
+			if <-c.done { // too late: it is in the commit under way
+				return c.err
+			}
+		}
+	}
+	b.lead()
+	return c.err
+}
+
+// withdraw takes a call out of the queue, if it is still there and nobody has asked it to lead.
+func (g *group) withdraw(c *call) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, other := range g.queue {
+		if other == c && len(c.done) == 0 {
+			g.queue = append(g.queue[:i], g.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// lead commits the calls that are queued, the caller's own among them, and hands the lead to the first that came since.
+func (b *Backend) lead() {
+	g := &b.group
+	g.mu.Lock()
+	n := min(len(g.queue), maxGroup)
+	calls := g.queue[:n:n]
+	g.queue = g.queue[n:]
+	g.mu.Unlock()
+
+	finished := false
+	defer func() {
+		for _, c := range calls {
+			if !finished { // never to be reported as success, whatever ended the commit
+				c.err = fmt.Errorf("%w: the commit was broken off", store.ErrUnknownOutcome)
+			}
+			c.done <- true
+		}
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.queue) == 0 {
+			g.leading = false
+			return
+		}
+		g.queue[0].done <- false
+	}()
+	b.commit(calls)
+	finished = true
+}
+
+// commit runs the calls in one transaction. A call that meets a fault is left out, and the others run again.
+func (b *Backend) commit(calls []*call) {
+	for len(calls) > 0 {
+		bad, err := b.attempt(calls)
+		switch {
+		case bad >= 0:
+			calls[bad].err = err
+			calls = append(append([]*call{}, calls[:bad]...), calls[bad+1:]...)
+			continue
+		case err != nil:
+			for _, c := range calls {
+				c.err = err // a refusal too: it may stem from what a neighbour wrote, which never came to be
+			}
+		}
+		return
+	}
+}
+
+// attempt returns the index of a call that met a fault, or -1.
+func (b *Backend) attempt(calls []*call) (bad int, err error) {
+	tx, err := b.db.Begin(true)
+	if err != nil {
+		return -1, notCommitted(err)
+	}
+	committed := false
+	defer func() {
+		if !committed {
+			_ = tx.Rollback()
+		}
+	}()
+	t := &txn{tx: tx}
+	for i, c := range calls {
+		if err := protect(func() error { c.err = c.run(t); return nil }); err != nil {
+			return i, notCommitted(err)
+		}
+	}
+	if !t.dirty {
+		return -1, nil
+	}
+	id := tx.ID()
+	committed = true
+	if err := protect(tx.Commit); err != nil {
+		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
+			_ = protect(tx.Rollback)
+		}
+		return -1, b.outcome(id, err)
+	}
+	b.commits.Add(1)
+	b.grouped.Add(uint64(len(calls)))
+	return -1, nil
+}
+
+// outcome says whether a commit that failed can have been made: it can if its meta page is in place, though perhaps not
+// on the disk.
+func (b *Backend) outcome(id int, cause error) error {
+	tx, err := b.db.Begin(false)
+	if err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, cause)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if tx.ID() >= id {
+		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, cause)
+	}
+	return notCommitted(cause)
+}
+
+// notCommitted gives a failure that wrote nothing its typed error.
+func notCommitted(err error) error {
+	switch {
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return store.ErrClosed
+	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFormat):
+		return err
+	case errors.Is(err, berrors.ErrMaxSizeReached), noRoom(err):
+		return fmt.Errorf("%w: %w: %w", store.ErrNotCommitted, ErrFull, err)
+	}
+	return fmt.Errorf("%w: %w", store.ErrNotCommitted, err)
+}
+
+// noRoom reports whether the disk, a quota or a limit is full. bbolt wraps some causes by their text alone.
+func noRoom(err error) bool {
+	for _, cause := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, cause) || strings.HasSuffix(err.Error(), ": "+cause.Error()) {
+			return true
+		}
+	}
+	return false
+}
+
+// protect runs f and turns a fault, or what bbolt panics with on a damaged page, into an error.
+func protect(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case fault:
+			err = p.err
+		default:
+			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+		}
+	}()
+	return f()
+}
+
+// view runs f on a consistent snapshot.
+func (b *Backend) view(ctx context.Context, f func(*txn) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	tx, err := b.db.Begin(false)
+	if err != nil {
+		return notCommitted(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	return protect(func() error { return f(&txn{tx: tx}) })
+}

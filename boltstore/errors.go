@@ -1,0 +1,23 @@
+package boltstore
+
+import "errors"
+
+// The errors of opening a file. Each leaves the file byte for byte as it was.
+var (
+	// ErrNotOurs: the file exists, but is no database of this package.
+	ErrNotOurs = errors.New("boltstore: not a tokenstore file")
+	// ErrTruncated: the file is shorter than its own records say.
+	ErrTruncated = errors.New("boltstore: file is truncated")
+	// ErrCorrupt: the file's structure, or a record in it, is damaged. Other verbs can meet it too.
+	ErrCorrupt = errors.New("boltstore: file is corrupt")
+	// ErrFormat: the file, or a record in it, has a format that this version does not know.
+	ErrFormat = errors.New("boltstore: unknown format")
+	// ErrLocked: another process holds the file.
+	ErrLocked = errors.New("boltstore: file is in use by another process")
+	// ErrUnusable: the file can't be opened, created or written where it lies; the cause is wrapped.
+	ErrUnusable = errors.New("boltstore: file can't be used")
+)
+
+// ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]). What was acknowledged
+// stays; the store goes on when there is room again.
+var ErrFull = errors.New("boltstore: no room")

@@ -1,0 +1,51 @@
+package boltstore
+
+import (
+	"encoding/binary"
+
+	"example.com/tokenstore/domain"
+	"github.com/oklog/ulid/v2"
+)
+
+// The buckets. All of a tenant's lie in a bucket of its own below "tenants", so no key of one can reach another's.
+var (
+	bucketAbout   = []byte("about")   // format → version
+	bucketTenants = []byte("tenants") // name → the tenant's buckets
+	bucketPending = []byte("pending") // name of a tenant that has pending tombstones → nothing
+
+	keyFormat = []byte("format")
+	keyMeta   = []byte("meta") // in the tenant's bucket itself
+
+	bucketTokens   = []byte("tokens")   // id → token
+	bucketUsers    = []byte("users")    // user, id → nothing
+	bucketSessions = []byte("sessions") // session, id → nothing
+	bucketLive     = []byte("live")     // id → pending tombstone
+	bucketWalkers  = []byte("walkers")  // id of a pending tombstone that is swept by the walk → nothing
+	bucketRetired  = []byte("retired")  // id → retired tombstone
+	bucketFence    = []byte("fence")    // anchor, id of a pending tombstone → nothing
+	bucketGuards   = []byte("guards")   // anchor, target → guard
+)
+
+// appendText appends a text after its length, so that no text's key is the beginning of another's.
+func appendText(key []byte, text string) []byte {
+	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
+}
+
+func textKey(text string) []byte { return appendText(make([]byte, 0, len(text)+26), text) }
+
+// indexKey is textKey, followed by the id.
+func indexKey(text string, id ulid.ULID) []byte { return append(textKey(text), id[:]...) }
+
+func anchorKey(a domain.Anchor) []byte {
+	return appendText(append(make([]byte, 0, len(a.Value)+64), byte(a.Kind)), a.Value)
+}
+
+func guardKey(g *domain.Guard) []byte {
+	return append(anchorKey(g.Target.Anchor()), g.Target.Key()...)
+}
+
+// idAtEnd is the id that an index key ends with.
+func idAtEnd(key []byte) (id ulid.ULID) {
+	copy(id[:], key[len(key)-len(id):])
+	return id
+}

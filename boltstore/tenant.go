@@ -1,0 +1,305 @@
+package boltstore
+
+import (
+	"context"
+	"runtime"
+	"slices"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// tenant is the store of one tenant: a name, and the file.
+type tenant struct {
+	backend *Backend
+	name    string
+}
+
+var _ store.Store = (*tenant)(nil)
+
+func (t *tenant) view(ctx context.Context, f func(*records) error) error {
+	return t.backend.view(ctx, func(x *txn) error { return f(x.records(t.name)) })
+}
+
+func (t *tenant) update(ctx context.Context, f func(*records) error) error {
+	return t.backend.update(ctx, func(x *txn) error { return f(x.records(t.name)) })
+}
+
+// Insert adds tokens.
+func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if n := len(rows); n < 1 || n > store.MaxBatch {
+		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
+	}
+	for i := range rows {
+		if err := rows[i].Token.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	rows = slices.Clone(rows) // they are read by whoever leads the commit
+	var results []store.Inserted
+	err := t.update(ctx, func(r *records) error {
+		results = make([]store.Inserted, len(rows))
+		wrote := false
+		for i := range rows {
+			results[i] = r.insert(rows[i])
+			wrote = wrote || results[i].Err == nil
+		}
+		if wrote {
+			r.save()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+func (r *records) insert(row store.Insertion) store.Inserted {
+	token := row.Token
+	if there, ok := r.token(token.ID); ok {
+		return store.Inserted{Token: there, Err: store.ErrExists}
+	}
+	if err := r.admit(&token, row.AsOf); err != nil {
+		return store.Inserted{Token: token, Err: err}
+	}
+	r.meta.sequence++
+	token.Sequence = r.meta.sequence
+	if token.CreatedAt.After(r.meta.latest) {
+		r.meta.latest = token.CreatedAt
+	}
+	r.meta.tokens++
+	r.putToken(&token)
+	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
+	if session, ok := token.SessionID.Get(); ok {
+		r.put(bucketSessions, indexKey(session, token.ID), nil)
+	}
+	return store.Inserted{Token: token}
+}
+
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
+// from is not forgotten.
+func (r *records) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
+	barred := false
+	r.fenced(candidate, func(p *revocation) bool {
+		barred = p.status.Tombstone.Bars(candidate, asOf)
+		return !barred
+	})
+	if barred {
+		return domain.ErrRevoked
+	}
+	if r.meta.guards > 0 {
+		for _, anchor := range candidate.Anchors() {
+			r.after(bucketGuards, anchorKey(anchor), nil, func(_, v []byte) bool {
+				guard := must(decode(v, guardFields))
+				barred = guard.Bars(candidate, asOf)
+				return !barred
+			})
+			if barred {
+				return domain.ErrRevoked
+			}
+		}
+	}
+	if r.meta.horizon.Beyond(asOf) {
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+// Get reads one token.
+func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
+	err = t.view(ctx, func(r *records) error {
+		token, ok := r.token(id)
+		if !ok {
+			return store.ErrNotFound
+		}
+		v = r.view(token)
+		return nil
+	})
+	return v, err
+}
+
+// List reads one page.
+func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err error) {
+	if err := q.Validate(); err != nil {
+		return store.Page{}, err
+	}
+	bucket, prefix := bucketTokens, []byte(nil)
+	switch {
+	case q.SessionID != "":
+		bucket, prefix = bucketSessions, textKey(q.SessionID)
+	case q.UserID != "":
+		bucket, prefix = bucketUsers, textKey(q.UserID)
+	}
+	var from []byte
+	if !q.After.IsZero() {
+		from = q.After[:]
+	}
+	err = t.view(ctx, func(r *records) error {
+		r.after(bucket, prefix, from, func(k, _ []byte) bool {
+			token, ok := r.token(idAtEnd(k))
+			if !ok || !q.Matches(&token) || q.Fenced && r.view(token).Revoked() {
+				return true
+			}
+			if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last
+				page.Next = page.Tokens[q.Limit-1].ID
+				return false
+			}
+			page.Tokens = append(page.Tokens, token)
+			return true
+		})
+		return nil
+	})
+	return page, err
+}
+
+// Update changes one token. What would write nothing is decided on a snapshot and never waits for a commit.
+func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
+	var last run
+	look := func(r *records) (store.View, error) {
+		token, ok := r.token(id)
+		if !ok {
+			last = run{}
+			return store.View{}, store.ErrNotFound
+		}
+		v := r.view(token)
+		last = guarded(decide, v)
+		return v, nil
+	}
+	err := t.view(ctx, func(r *records) error {
+		_, err := look(r)
+		return err
+	})
+	if err == nil && last.writes() {
+		err = t.update(ctx, func(r *records) error {
+			v, err := look(r)
+			if err != nil || !last.writes() {
+				return err
+			}
+			return r.effect(v, last.decision)
+		})
+	}
+	switch {
+	case last.panicked != nil:
+		panic(last.panicked) // in the caller's goroutine, whichever led the commit
+	case last.exited:
+		runtime.Goexit()
+	case err != nil:
+		return err
+	}
+	return last.decision.Err
+}
+
+// run is what became of one run of decide.
+type run struct {
+	decision store.Decision
+	panicked any  // what it panicked with
+	exited   bool // it ended its goroutine
+}
+
+func (r *run) writes() bool {
+	return r.panicked == nil && !r.exited && (r.decision.Next != nil || r.decision.Revoke != nil)
+}
+
+// guarded runs decide in a goroutine of its own: neither a panic nor runtime.Goexit must end that of another call, which
+// may be leading the commit.
+func guarded(decide func(store.View) store.Decision, v store.View) (r run) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			r.panicked = recover()
+			r.exited = r.exited && r.panicked == nil
+		}()
+		r.exited = true
+		r.decision = decide(v)
+		r.exited = false
+	}()
+	<-done
+	return r
+}
+
+// effect writes a decision, or refuses it before it has written anything.
+func (r *records) effect(v store.View, d store.Decision) error {
+	if d.Next != nil {
+		if v.Revoked() {
+			return store.ErrCovered
+		}
+		if !v.Token.SameIdentity(d.Next) {
+			return store.ErrImmutable
+		}
+		if err := d.Next.Validate(); err != nil {
+			return err
+		}
+	}
+	if d.Revoke != nil {
+		if _, err := r.revoke(*d.Revoke); err != nil {
+			return err
+		}
+	}
+	if d.Next != nil {
+		r.putToken(d.Next)
+	}
+	return nil
+}
+
+// State counts what is there.
+func (t *tenant) State(ctx context.Context) (s store.State, err error) {
+	err = t.view(ctx, func(r *records) error {
+		m := r.meta
+		s = store.State{
+			Sequence: m.sequence, Horizon: m.horizon, Tokens: int(m.tokens),
+			Pending: int(m.pending), Guards: int(m.guards), History: int(m.history),
+		}
+		r.after(bucketLive, nil, nil, func(_, v []byte) bool {
+			p := must(decode(v, revocationFields))
+			if at := p.status.Tombstone.Time; s.OldestPending.IsZero() || at.Before(s.OldestPending) {
+				s.OldestPending = at
+			}
+			return true
+		})
+		return nil
+	})
+	return s, err
+}
+
+// Revocation reads one revocation.
+func (t *tenant) Revocation(ctx context.Context, id ulid.ULID) (s store.Status, err error) {
+	err = t.view(ctx, func(r *records) error {
+		var ok bool
+		if s, ok = r.status(id); !ok {
+			return store.ErrNotFound
+		}
+		return nil
+	})
+	return s, err
+}
+
+// Revocations reads one page of revocations.
+func (t *tenant) Revocations(ctx context.Context, q store.RevocationQuery) (page store.RevocationPage, err error) {
+	if err := q.Validate(); err != nil {
+		return store.RevocationPage{}, err
+	}
+	bucket := bucketLive
+	if q.Retired {
+		bucket = bucketRetired
+	}
+	var from []byte
+	if !q.After.IsZero() {
+		from = q.After[:]
+	}
+	err = t.view(ctx, func(r *records) error {
+		r.after(bucket, nil, from, func(_, v []byte) bool {
+			if len(page.Revocations) == q.Limit {
+				page.Next = page.Revocations[q.Limit-1].Tombstone.ID
+				return false
+			}
+			p := must(decode(v, revocationFields))
+			page.Revocations = append(page.Revocations, p.status)
+			return true
+		})
+		return nil
+	})
+	return page, err
+}

@@ -1,0 +1,180 @@
+package boltstore
+
+import (
+	"bytes"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+)
+
+// txn is a transaction on the whole file, for writing one that several calls may share.
+type txn struct {
+	tx    *bbolt.Tx
+	dirty bool // something has been written
+}
+
+// records is a tenant's part of a transaction. Its buckets are made by the first write; what reads them takes a bucket
+// that is not there for an empty one.
+type records struct {
+	txn  *txn
+	name string
+	root *bbolt.Bucket
+	meta meta
+}
+
+func (t *txn) records(name string) *records {
+	r := &records{txn: t, name: name, root: t.tx.Bucket(bucketTenants).Bucket([]byte(name))}
+	if r.root != nil {
+		r.meta = must(decode(r.root.Get(keyMeta), metaFields))
+	}
+	return r
+}
+
+// must ends the transaction with a fault if a record can't be read or written.
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
+	if err != nil {
+		panic(fault{err})
+	}
+}
+
+// bucket returns a bucket for reading, or nil.
+func (r *records) bucket(name []byte) *bbolt.Bucket {
+	if r.root == nil {
+		return nil
+	}
+	return r.root.Bucket(name)
+}
+
+func (r *records) get(bucket, key []byte) []byte {
+	if b := r.bucket(bucket); b != nil {
+		return b.Get(key)
+	}
+	return nil
+}
+
+// made returns a bucket for writing.
+func (r *records) made(name []byte) *bbolt.Bucket {
+	r.txn.dirty = true
+	if r.root == nil {
+		r.root = must(r.txn.tx.Bucket(bucketTenants).CreateBucketIfNotExists([]byte(r.name)))
+	}
+	b := r.root.Bucket(name)
+	if b == nil {
+		b = must(r.root.CreateBucket(name))
+	}
+	return b
+}
+
+func (r *records) put(bucket, key, value []byte) { check(r.made(bucket).Put(key, value)) }
+
+func (r *records) delete(bucket, key []byte) { check(r.made(bucket).Delete(key)) }
+
+// save writes what the tenant knows of itself. It ends every call that wrote.
+func (r *records) save() {
+	r.txn.dirty = true
+	if r.root == nil {
+		r.root = must(r.txn.tx.Bucket(bucketTenants).CreateBucketIfNotExists([]byte(r.name)))
+	}
+	check(r.root.Put(keyMeta, encode(&r.meta, metaFields)))
+}
+
+// after walks the keys of a bucket that begin with prefix, after prefix+from, until f returns false. It reports whether it
+// came to the end.
+func (r *records) after(bucket, prefix, from []byte, f func(k, v []byte) bool) (ended bool) {
+	b := r.bucket(bucket)
+	if b == nil {
+		return true
+	}
+	c := b.Cursor()
+	start := append(bytes.Clone(prefix), from...)
+	k, v := c.Seek(start)
+	if len(from) > 0 && bytes.Equal(k, start) {
+		k, v = c.Next()
+	}
+	for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if !f(k, v) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
+	data := r.get(bucketTokens, id[:])
+	if data == nil {
+		return domain.RefreshToken{}, false
+	}
+	return must(decode(data, tokenFields)), true
+}
+
+func (r *records) putToken(token *domain.RefreshToken) {
+	b := r.made(bucketTokens)
+	b.FillPercent = fillTokens
+	check(b.Put(token.ID[:], encode(token, tokenFields)))
+}
+
+// remove deletes a token and its index entries.
+func (r *records) remove(token *domain.RefreshToken) {
+	r.delete(bucketTokens, token.ID[:])
+	r.delete(bucketUsers, indexKey(token.UserID, token.ID))
+	if session, ok := token.SessionID.Get(); ok {
+		r.delete(bucketSessions, indexKey(session, token.ID))
+	}
+	r.meta.tokens--
+}
+
+// fenced calls f with the pending tombstones that stand under the token's anchors, until it returns false.
+func (r *records) fenced(token *domain.RefreshToken, f func(*revocation) bool) {
+	if r.meta.pending == 0 {
+		return
+	}
+	for _, anchor := range token.Anchors() {
+		ended := r.after(bucketFence, anchorKey(anchor), nil, func(k, _ []byte) bool {
+			p, ok := r.live(idAtEnd(k))
+			return !ok || f(&p)
+		})
+		if !ended {
+			return
+		}
+	}
+}
+
+// view is the token as it stands, and a tombstone that covers it.
+func (r *records) view(token domain.RefreshToken) store.View {
+	v := store.View{Token: token}
+	r.fenced(&token, func(p *revocation) bool {
+		if p.status.Tombstone.Covers(&token) {
+			v.RevokedBy = p.id()
+			return false
+		}
+		return true
+	})
+	return v
+}
+
+func (r *records) revocation(bucket []byte, id ulid.ULID) (revocation, bool) {
+	data := r.get(bucket, id[:])
+	if data == nil {
+		return revocation{}, false
+	}
+	return must(decode(data, revocationFields)), true
+}
+
+// live returns a pending revocation.
+func (r *records) live(id ulid.ULID) (revocation, bool) { return r.revocation(bucketLive, id) }
+
+// status returns a revocation, pending or retired.
+func (r *records) status(id ulid.ULID) (store.Status, bool) {
+	p, ok := r.live(id)
+	if !ok {
+		p, ok = r.revocation(bucketRetired, id)
+	}
+	return p.status, ok
+}
