@@ -25,7 +25,11 @@ type coder struct {
 func encode[T any](value *T, fields func(*coder, *T)) []byte {
 	c := coder{buf: append(make([]byte, 0, 512), codecVersion)}
 	fields(&c, value)
-	return binary.BigEndian.AppendUint32(c.buf, crc32.Checksum(c.buf, castagnoli()))
+	return sealed(c.buf)
+}
+
+func sealed(data []byte) []byte {
+	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli()))
 }
 
 // decode reads a value, and returns [ErrCorrupt] for one that is damaged and [ErrFormat] for one of another version.
