@@ -176,10 +176,16 @@ func goList(t *testing.T, args ...string) []goPackage {
 // goCommand runs the go command outside of any workspace, and returns what it prints.
 func goCommand(t *testing.T, dir string, args ...string) string {
 	t.Helper()
+	return goCommandIn(t, "off", dir, args...)
+}
+
+// goCommandIn runs go in a workspace: "off" for none, "" for the one that the folder is in.
+func goCommandIn(t *testing.T, workspace, dir string, args ...string) string {
+	t.Helper()
 	dependOnTree(t)
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOWORK="+workspace)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

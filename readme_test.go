@@ -29,7 +29,7 @@ func readmeBlocks(t *testing.T) (quickstart, program, output string) {
 func TestREADMEQuickstart(t *testing.T) {
 	t.Parallel()
 	want, _, _ := readmeBlocks(t)
-	if got := goCommand(t, ".", "run", "./examples/quickstart"); got != want {
+	if got := goCommandIn(t, "", ".", "run", "./examples/quickstart"); got != want {
 		t.Errorf("the quickstart prints\n%s\nbut the README says\n%s", got, want)
 	}
 }

@@ -1,29 +1,72 @@
-// Command quickstart is tokenstore's main job on real input. It imports some 1,300 refresh tokens of two tenants, issues
-// and exchanges a few more, revokes all of one user's, and shows that they are refused at once while their records are
-// still being swept. At the end it compares what is there with its own list of what it revoked.
+// Command quickstart is tokenstore's main job on real input, on a bbolt file. A first process imports some 1,300 refresh
+// tokens of two tenants, issues and exchanges a few more, and revokes all of one user's, which are refused at once. In the
+// middle of the sweep it is killed. A second process opens the same file, finds everything that had been acknowledged,
+// and finishes the sweep. At the end it compares what is there with its own list of what was revoked.
+//
+//	quickstart [-db FILE] [-n TOKENS]
 package main
 
 import (
 	"context"
-	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
 	"os"
+	"path/filepath"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 )
 
 func main() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := run(ctx, memstore.New(), os.Stdout); err != nil {
-		log.Fatalf("quickstart: %v", err)
+	log.SetFlags(0)
+	log.SetPrefix("quickstart: ")
+	db := flag.String("db", "", "keep the tokens in `FILE`, which must not exist yet (default: a temporary one)")
+	n := flag.Int("n", 0, "import `TOKENS` more, half of them of the user who is revoked")
+	flag.Parse()
+	if *n < 0 || flag.NArg() > 0 {
+		flag.Usage()
+		os.Exit(2)
 	}
+	if isFirst() {
+		log.Fatal(firstProcess(*db, *n)) // it is killed before it gets here
+	}
+	if err := twoProcesses(*db, *n, os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// twoProcesses writes the report to out. Nothing is written that has not been seen to be true; what is not is the error.
+func twoProcesses(path string, n int, out io.Writer) error {
+	if path == "" {
+		dir, err := os.MkdirTemp("", "quickstart-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		path = filepath.Join(dir, "tokens.db")
+	} else if _, err := os.Stat(path); err == nil {
+		return fmt.Errorf("%s is there already; name a file that is not", path)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+time.Duration(n)*time.Millisecond)
+	defer cancel()
+
+	h, err := runAndKill(ctx, path, n, out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "killed the process in the middle of the sweep")
+
+	backend, err := boltstore.Open(path, nil)
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	return second(ctx, backend, h, out)
 }
 
 const (
@@ -31,146 +74,32 @@ const (
 	other = "auth0|user-01" // is never revoked
 )
 
-// run writes its report to out. Nothing is written that has not been seen to be true; what is not is the error.
-func run(ctx context.Context, backend store.Backend, out io.Writer) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-
-	// Small slices, and a halt after each until we have looked: so the lag of the sweep is there to be seen.
-	slice := make(chan tokenstore.Status, 1)
-	looking, looked := context.WithCancel(ctx)
-	defer looked()
-	swept := func(_ string, s tokenstore.Status) {
-		select {
-		case slice <- s:
-		default:
-		}
-		<-looking.Done()
-	}
+// open returns the two tenants of the story. Each slice of the sweep is reported to swept.
+func open(backend store.Backend, maxSlice int, swept func(tokenstore.Status)) (acme, us3 *tenant, err error) {
 	manager, err := tokenstore.New(backend, &tokenstore.Options{
 		Tenant: "acme",
-		Engine: revocation.Options{MaxSlice: 40, Events: revocation.Events{Swept: swept}},
+		Leeway: time.Hour, // so that the report is the same on a slow machine
+		Engine: revocation.Options{
+			MaxSlice: maxSlice,
+			Events:   revocation.Events{Swept: func(_ string, s tokenstore.Status) { swept(s) }},
+		},
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	// Legacy tokens have no session id. In one region they are those from before 2023-09-21, in US-3 from before 2024-02-22.
 	rule := tokenstore.US3()
 	managerUS3, err := manager.Tenant("acme-us-3", &rule)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	acme, us3 := newTenant(manager), newTenant(managerUS3)
+	return newTenant(manager), newTenant(managerUS3), nil
+}
 
-	// New has started nothing. Run sweeps, for all tenants, until its context ends.
+// sweeping runs the engine until stop is called.
+func sweeping(ctx context.Context, m *tokenstore.Manager) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- manager.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
-
-	// Tokens from elsewhere: in one region those from before 2023-09-21 have no session id, in US-3 up to 2024-02-22.
-	if err := acme.importFile(ctx, out, "tokens.ndjson"); err != nil {
-		return err
-	}
-	if err := us3.importFile(ctx, out, "tokens-us-3.ndjson"); err != nil {
-		return err
-	}
-
-	// Tokens of our own: each is issued, and its secret exchanged for the next one.
-	var kiosks, others []client
-	for range 3 {
-		k, err := acme.login(ctx, kiosk)
-		if err != nil {
-			return err
-		}
-		o, err := acme.login(ctx, other)
-		if err != nil {
-			return err
-		}
-		kiosks, others = append(kiosks, k), append(others, o)
-	}
-	fmt.Fprintf(out, "issued and exchanged %d tokens\n", len(kiosks)+len(others))
-
-	// A client that lost the answer asks again, with the secret that it still has.
-	lost := others[0]
-	first, err := acme.exchange(ctx, &lost)
-	if err != nil {
-		return err
-	}
-	second, err := acme.exchange(ctx, &others[0])
-	if err != nil {
-		return err
-	}
-	if !second.Retried || first.Secret.Reveal() != second.Secret.Reveal() {
-		return errors.New("the retry of a lost answer got another secret")
-	}
-	fmt.Fprintln(out, "lost an answer and asked again: the secret is identical")
-
-	// The revocation: one write, whatever it reaches. From here on every exchange is refused.
-	receipt, err := acme.Revoke(ctx, tokenstore.RevokeRequest{
-		Targets: []tokenstore.Target{{UserID: kiosk}}, Reason: "stolen", Actor: "quickstart",
-	})
-	if err != nil {
-		return err
-	}
-	total := acme.noteRevoked(kiosk)
-	for _, c := range kiosks {
-		if _, err := acme.exchange(ctx, &c); !errors.Is(err, tokenstore.ErrRevoked) {
-			return fmt.Errorf("exchange after the revocation: got %v, want %v", err, tokenstore.ErrRevoked)
-		}
-	}
-	for i := range others {
-		if _, err := acme.exchange(ctx, &others[i]); err != nil {
-			return fmt.Errorf("exchange of another user's token: %w", err)
-		}
-	}
-	fmt.Fprintf(out, "revoked %s in acme: its exchanges are refused at once, others are not\n", kiosk)
-
-	// The records go later: the sweep has come no further than its first slice.
-	var s tokenstore.Status
-	select {
-	case s = <-slice:
-	case <-ctx.Done():
-		return fmt.Errorf("nothing has been swept: %w", ctx.Err())
-	}
-	eventual, err := acme.count(ctx, tokenstore.ListRequest{UserID: kiosk})
-	if err != nil {
-		return err
-	}
-	fenced, err := acme.count(ctx, tokenstore.ListRequest{UserID: kiosk, Consistency: tokenstore.Fenced})
-	if err != nil {
-		return err
-	}
-	if n := int(s.Swept); n < 1 || n >= total || eventual != total-n || fenced != 0 {
-		return fmt.Errorf("the view does not lag as it should: %d of %d swept, %d listed, %d by a fenced list", n, total, eventual, fenced)
-	}
-	fmt.Fprintf(out, "the view lags: %d of %d swept, %d still listed, %d by a fenced list\n", s.Swept, total, eventual, fenced)
-
-	// A login after the revocation is none of its business.
-	if _, err := acme.login(ctx, kiosk); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%s logged in again: the new token is exchanged\n", kiosk)
-
-	looked()
-	if s, err = acme.Wait(ctx, receipt); err != nil {
-		return fmt.Errorf("waiting for the sweep: %w", err)
-	}
-	if int(s.Swept) != total {
-		return fmt.Errorf("%d tokens swept, want %d", s.Swept, total)
-	}
-	fmt.Fprintf(out, "swept %d of %d\n", s.Swept, total)
-
-	// What was revoked does not come back.
-	if err := acme.importAgain(ctx, out, "tokens.ndjson"); err != nil {
-		return err
-	}
-
-	for _, t := range []*tenant{acme, us3} {
-		if err := t.compare(ctx); err != nil {
-			return err
-		}
-	}
-	fmt.Fprintf(out, "compared with our own list: %d revoked tokens are gone, %d others are there\n",
-		len(acme.revoked)+len(us3.revoked), len(acme.live)+len(us3.live))
-	fmt.Fprintln(out, "converged")
-	return nil
+	go func() { ended <- m.Run(ctx) }()
+	return func() { cancel(); <-ended }
 }

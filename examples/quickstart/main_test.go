@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
@@ -16,7 +18,62 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The test binary is the first process, too.
+func TestMain(m *testing.M) {
+	if isFirst() {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// run has both halves in this process, with nobody killed in between.
+func run(ctx context.Context, backend store.Backend, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var h *handover
+	err := first(ctx, backend, 0, out, func(half *handover) error {
+		h = half
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return second(ctx, backend, h, out)
+}
+
+// The whole program, with its first process killed.
+func TestTwoProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	var out bytes.Buffer
+	if err := twoProcesses(path, 3000, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"\nkilled the process in the middle of the sweep\n", "\nthe second run has finished the sweep", "\nconverged\n"} {
+		if !strings.Contains(out.String(), line) {
+			t.Errorf("the report lacks %q:\n%s", line, out.String())
+		}
+	}
+	if err := twoProcesses(path, 0, &out); err == nil {
+		t.Error("a file that is there must not be written to")
+	}
+	b, err := boltstore.Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if findings, err := b.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Errorf("the file must be in order: %q, %v", findings, err)
+	}
+}
+
+// A first process that ends too early is noticed.
+func TestFirstProcessFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "missing", "tokens.db")
+	var out bytes.Buffer
+	if err := twoProcesses(path, 0, &out); err == nil || strings.Contains(out.String(), "converged") {
+		t.Errorf("got error %v, and the report\n%s", err, out.String())
+	}
+}
 
 func TestRun(t *testing.T) {
 	var out bytes.Buffer
