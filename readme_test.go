@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// The blocks of the README are, in this order: the quickstart's output, the program, and its output.
-func readmeBlocks(t *testing.T) (quickstart, program, output string) {
+// The blocks of the README are, in this order: the quickstart's output, the program, its output, and what takes the place
+// of its backend.
+func readmeBlocks(t *testing.T) (quickstart, program, output, swap string) {
 	t.Helper()
 	text := readText(t, "README.md")
 	blocks := regexp.MustCompile("(?s)```(text|go)\n(.*?)```").FindAllStringSubmatch(text, -1)
@@ -20,15 +21,15 @@ func readmeBlocks(t *testing.T) (quickstart, program, output string) {
 	for _, block := range blocks {
 		kinds = append(kinds, block[1])
 	}
-	if strings.Join(kinds, " ") != "text go text" {
-		t.Fatalf("the README has blocks %v, want text, go and text", kinds)
+	if strings.Join(kinds, " ") != "text go text go" {
+		t.Fatalf("the README has blocks %v, want text, go, text and go", kinds)
 	}
-	return blocks[0][2], blocks[1][2], blocks[2][2]
+	return blocks[0][2], blocks[1][2], blocks[2][2], blocks[3][2]
 }
 
 func TestREADMEQuickstart(t *testing.T) {
 	t.Parallel()
-	want, _, _ := readmeBlocks(t)
+	want, _, _, _ := readmeBlocks(t)
 	if got := goCommandIn(t, "", ".", "run", "./examples/quickstart"); got != want {
 		t.Errorf("the quickstart prints\n%s\nbut the README says\n%s", got, want)
 	}
@@ -36,7 +37,7 @@ func TestREADMEQuickstart(t *testing.T) {
 
 // The README's program and Example are the same, so that the package's documentation shows it too.
 func TestREADMEProgramIsExample(t *testing.T) {
-	_, program, output := readmeBlocks(t)
+	_, program, output, _ := readmeBlocks(t)
 	source := readText(t, "example_test.go")
 	_, example, _ := strings.Cut(source, "func Example() {\n")
 	example, comment, _ := strings.Cut(example, "\t// Output:\n")
@@ -53,7 +54,30 @@ func TestREADMEProgramIsExample(t *testing.T) {
 // A module outside of this one that embeds the README's program builds, runs, and prints what the README says.
 func TestREADMEProgramRunsElsewhere(t *testing.T) {
 	t.Parallel()
-	_, program, want := readmeBlocks(t)
+	_, program, want, _ := readmeBlocks(t)
+	if got := runElsewhere(t, program); got != want {
+		t.Errorf("the program prints\n%s\nbut the README says\n%s", got, want)
+	}
+}
+
+// So does the program with the other backend.
+func TestREADMESwapRunsElsewhere(t *testing.T) {
+	t.Parallel()
+	_, program, want, swap := readmeBlocks(t)
+	const memory = "\ttokens, err := tokenstore.New(memstore.New(), nil)\n"
+	if !strings.Contains(program, memory) {
+		t.Fatalf("the README's program has no line %q", memory)
+	}
+	program = strings.Replace(program, memory, swap, 1)
+	program = strings.Replace(program, module+"/memstore", module+"/boltstore", 1)
+	if got := runElsewhere(t, program); got != want {
+		t.Errorf("with a file the program prints\n%s\nbut the README says\n%s", got, want)
+	}
+}
+
+// runElsewhere runs a program in a module of its own, in a new folder.
+func runElsewhere(t *testing.T, program string) string {
+	t.Helper()
 	root, err := filepath.Abs(".")
 	if err != nil {
 		t.Fatal(err)
@@ -79,9 +103,7 @@ func TestREADMEProgramRunsElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := goCommand(t, dir, "run", "."); got != want {
-		t.Errorf("the program prints\n%s\nbut the README says\n%s", got, want)
-	}
+	return goCommand(t, dir, "run", ".")
 }
 
 // Every relative link of the README and of CONTRIBUTING leads somewhere.
