@@ -1,12 +1,41 @@
 package boltstore_test
 
 import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 
+	"example.com/tokenstore/store"
 	"example.com/tokenstore/tokenstoretest"
 )
 
+// Every other time that the file is opened again, its process has crashed before.
 func TestPromises(t *testing.T) {
 	c := config()
-	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: c.Reopen})
+	var reopened atomic.Int64
+	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: func(t testing.TB, b store.Backend) store.Backend {
+		if reopened.Add(1)%2 == 0 {
+			return c.Reopen(t, b)
+		}
+		return c.crash(t, b)
+	}})
+}
+
+// crash opens what a process that is killed now would leave behind: the bytes of the file, without a Close.
+func (c fileConfig) crash(t testing.TB, b store.Backend) store.Backend {
+	t.Helper()
+	path, _ := c.paths.Load(b)
+	data, err := os.ReadFile(path.(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(t.TempDir(), "tokens.db")
+	if err := os.WriteFile(left, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return c.open(t, left)
 }
