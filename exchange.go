@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -16,6 +17,8 @@ type ExchangeRequest struct {
 	ClientID     string
 	Confirmation Confirmation
 	Device       Device // Device carries where the exchange comes from, in its Last fields; empty ones keep the old.
+	// ExpiresBy shortens the token's absolute lifetime. One that is later than its end, and the zero time, change nothing.
+	ExpiresBy time.Time
 }
 
 // Exchanged is the outcome of an exchange: the token as it stands now, and the secret that the client has to use from now
@@ -41,51 +44,84 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	if err := r.Device.Validate(); err != nil {
 		return Exchanged{}, err
 	}
+	policy, err := m.policy(r.ClientID)
+	if err != nil {
+		return Exchanged{}, err
+	}
 	now := m.now()
-	rule := domain.Exchange{
-		Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
-		Device: r.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
+	x := exchange{
+		rule: domain.Exchange{
+			Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
+			Device: r.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
+			Rotation: policy.Rotation, IdleLifetime: policy.IdleLifetime, ExpiresBy: r.ExpiresBy,
+			Granularity: m.opts.LastUsedEvery,
+		},
+		replay: m.opts.Replay,
+		revoke: store.Revocation{Time: now},
 	}
 	// Drawn here, not in decide, which may run again: by its salt an exchange knows its own commit.
-	if _, err := io.ReadFull(m.opts.Rand, rule.Salt[:]); err != nil {
+	if _, err := io.ReadFull(m.opts.Rand, x.rule.Salt[:]); err != nil {
 		return Exchanged{}, err
 	}
-	replay := store.Revocation{Targets: []Target{{TokenID: credential.ID}}, Time: now, Reason: ReasonReuse}
-	if replay.ID, err = m.newID(now); err != nil {
+	if x.revoke.ID, err = m.newID(now); err != nil {
 		return Exchanged{}, err
 	}
-
-	var out Exchanged
-	decide := func(v store.View) store.Decision {
-		outcome := rule.Apply(v.Token, v.Revoked())
-		switch {
-		case v.RevokedBy == replay.ID: // an earlier attempt of this call
-			return store.Decision{Err: domain.ErrReused}
-		case outcome.Refusal == domain.ErrReused:
-			return store.Decision{Revoke: &replay, Err: outcome.Refusal}
-		case outcome.Refusal != "":
-			return store.Decision{Err: outcome.Refusal}
+	if policy.Rotation == RotationOn {
+		if x.siblings, err = m.siblings(ctx, credential.ID); err != nil {
+			return Exchanged{}, err
 		}
-		out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
-		if outcome.Next != nil {
-			out.Token = *outcome.Next
-		}
-		return store.Decision{Next: outcome.Next}
 	}
-	err = again(func() error { return m.store.Update(ctx, credential.ID, decide) })
+	err = again(func() error { return m.store.Update(ctx, credential.ID, x.decide) })
+	if x.revoked && (err == nil || errors.Is(err, domain.ErrReused)) {
+		m.engine.Recorded(m.opts.Tenant, domain.Tombstone{
+			ID: x.revoke.ID, Targets: x.revoke.Targets, Time: x.revoke.Time, Reason: x.revoke.Reason,
+		})
+	}
 	switch {
 	case err == nil:
-		return out, nil
+		return x.out, nil
 	case errors.Is(err, store.ErrNotFound):
 		return Exchanged{}, domain.ErrUnknownToken
 	case errors.Is(err, store.ErrCovered):
 		return Exchanged{}, domain.ErrRevoked
-	case errors.Is(err, domain.ErrReused):
-		m.engine.Recorded(m.opts.Tenant, domain.Tombstone{
-			ID: replay.ID, Targets: replay.Targets, Time: replay.Time, Reason: replay.Reason,
-		})
 	}
 	return Exchanged{}, err
+}
+
+// exchange is one exchange under way. decide may run again, and sets anew what it set before.
+type exchange struct {
+	rule     domain.Exchange
+	replay   ReplayReach
+	siblings []Target         // what switching rotation on revokes beside
+	revoke   store.Revocation // what the exchange revokes, if it does
+	revoked  bool
+	out      Exchanged
+}
+
+func (x *exchange) decide(v store.View) store.Decision {
+	outcome := x.rule.Apply(v.Token, v.Revoked())
+	d := store.Decision{Next: outcome.Next}
+	x.revoked = false
+	switch {
+	case v.RevokedBy == x.revoke.ID: // an earlier attempt of this call
+		x.revoked = true
+		return store.Decision{Err: domain.ErrReused}
+	case outcome.Refusal == domain.ErrReused:
+		x.revoke.Targets, x.revoke.Reason = x.replay.targets(&v.Token), ReasonReuse
+		x.revoked = true
+		return store.Decision{Revoke: &x.revoke, Err: outcome.Refusal}
+	case outcome.Refusal != "":
+		return store.Decision{Err: outcome.Refusal}
+	case outcome.Began && len(x.siblings) > 0:
+		x.revoke.Targets, x.revoke.Reason = x.siblings, ReasonRotation
+		x.revoked = true
+		d.Revoke = &x.revoke
+	}
+	x.out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
+	if outcome.Next != nil {
+		x.out.Token = *outcome.Next
+	}
+	return d
 }
 
 // Introspection is what is known of a secret (RFC 7662). Token is set only if it is active.

@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -18,7 +19,7 @@ type IssueRequest struct {
 	ResourceServers []ResourceServer
 	Metadata        map[string]string
 	Device          Device // Device carries where the token is issued to, in its Initial fields.
-	// Static asks for a token whose secret does not rotate. RFC 9700 §2.2.2 wants those of public clients rotated or bound
+	// Static asks for a token whose secret does not rotate, unless the client's policy says otherwise. RFC 9700 §2.2.2 wants those of public clients rotated or bound
 	// to a key.
 	Static  bool
 	Offline bool // Offline says that offline_access was granted.
@@ -30,7 +31,7 @@ type IssueRequest struct {
 	// revocation that covers the grant since then refuses it. The zero value is now. A session that has been revoked
 	// refuses whatever the point.
 	AsOf AsOf
-	// Lifetime and IdleLifetime replace those of the options.
+	// Lifetime and IdleLifetime replace those of the client's policy and of the options.
 	Lifetime     Lifetime
 	IdleLifetime Lifetime
 }
@@ -42,11 +43,15 @@ type Issued struct {
 }
 
 // Issue creates a token, in one durable write. It returns a [FieldError] for a value that breaks a limit, [ErrRevoked] if
-// the session has been revoked or a revocation since AsOf covers the grant, and [ErrBeyondMemory] if AsOf is older than
+// the session has been revoked or a revocation since AsOf covers the grant, [ErrCap], and [ErrBeyondMemory] if AsOf is older than
 // what is remembered: in both cases the user has to authenticate again.
 func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	now := m.now()
-	token, err := r.token(now, m.opts)
+	policy, err := m.policy(r.ClientID)
+	if err != nil {
+		return Issued{}, err
+	}
+	token, err := r.token(now, m.opts, policy)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -64,11 +69,13 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err := m.opts.Legacy.Check(now, token.SessionID); err != nil {
 		return Issued{}, err
 	}
+	var evicted []RefreshToken
 	err = again(func() error {
-		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: r.AsOf}})
+		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: r.AsOf, Cap: policy.cap()}})
 		if err != nil {
 			return err
 		}
+		evicted = rows[0].Evicted
 		token.Sequence = rows[0].Token.Sequence
 		if errors.Is(rows[0].Err, store.ErrExists) && rows[0].Token.SecretDigest == token.SecretDigest {
 			return nil // an earlier attempt of this call
@@ -78,10 +85,15 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	if m.opts.Evicted != nil {
+		for _, old := range evicted {
+			m.opts.Evicted(m.opts.Tenant, old)
+		}
+	}
 	return Issued{Token: token, Secret: credential.Secret()}, nil
 }
 
-func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
+func (r *IssueRequest) token(now time.Time, o Options, p ClientPolicy) (RefreshToken, error) {
 	resourceServers, err := domain.NewResourceServers(r.ResourceServers...)
 	if err != nil {
 		return RefreshToken{}, err
@@ -90,12 +102,14 @@ func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
 	if err != nil {
 		return RefreshToken{}, err
 	}
-	lifetime, idle := o.Lifetime, o.IdleLifetime
-	if r.Lifetime != 0 {
-		lifetime = r.Lifetime
-	}
-	if r.IdleLifetime != 0 {
-		idle = r.IdleLifetime
+	lifetime := cmp.Or(r.Lifetime, p.Lifetime, o.Lifetime)
+	idle := cmp.Or(r.IdleLifetime, p.IdleLifetime, o.IdleLifetime)
+	rotating := !r.Static
+	switch p.Rotation {
+	case RotationOn:
+		rotating = true
+	case RotationOff:
+		rotating = false
 	}
 	if err := checkLifetimes(lifetime, idle); err != nil {
 		return RefreshToken{}, err
@@ -106,7 +120,7 @@ func (r *IssueRequest) token(now time.Time, o Options) (RefreshToken, error) {
 		UserID: r.UserID, ClientID: r.ClientID, SessionID: r.SessionID,
 		CreatedAt: now, AuthenticatedAt: r.AuthenticatedAt.UTC(),
 		ExpiresAt: lifetime.Deadline(now), IdleLifetime: idle, IdleExpiresAt: idle.Deadline(now),
-		Device: device, Rotating: !r.Static, Offline: r.Offline,
+		Device: device, Rotating: rotating, Offline: r.Offline,
 		ResourceServers: resourceServers, Metadata: metadata, Confirmation: r.Confirmation,
 	}, nil
 }

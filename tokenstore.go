@@ -26,6 +26,17 @@ type Options struct {
 	// Leeway is how long after a rotation the direct parent of a secret is taken as a retry, and gets the same successor
 	// again. Defaults to 10 s; negative turns it off.
 	Leeway time.Duration
+	// LastUsedEvery is how old the noted last use of a token that does not rotate may become before an exchange notes it
+	// again; an exchange that need not writes nothing. The token may expire for want of use by as much too early, never too
+	// late. It is at most a tenth of the token's idle lifetime. Defaults to 0, every use is noted.
+	LastUsedEvery time.Duration
+	// Client gives the policy of a client, at every issue and exchange; it must be quick, and safe for concurrent use.
+	// Defaults to no policy, for any client.
+	Client func(clientID string) ClientPolicy
+	// Replay is what is revoked when an outdated secret is presented. Defaults to [ReplayToken].
+	Replay ReplayReach
+	// Evicted is called after a token had to go for another one, because of a cap. Defaults to none.
+	Evicted func(tenant string, token RefreshToken)
 	// RetryLimit is how many retries each secret has within the leeway. Defaults to 0, any number.
 	RetryLimit uint32
 	// Skew is how far the clocks of the host's machines may be apart: an imported token may have been created that far

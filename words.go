@@ -26,6 +26,8 @@ type (
 	LegacyRule = domain.LegacyRule
 	// Lifetime is how long a token lives, or may lie idle.
 	Lifetime = domain.Lifetime
+	// Rotation is a client's policy on the rotation of its tokens' secrets.
+	Rotation = domain.Rotation
 	// AsOf is the point that an issue or an import claims to stem from.
 	AsOf = domain.AsOf
 	// Target is what a revocation names.
@@ -59,6 +61,16 @@ const (
 	OfflineYes = domain.OfflineYes
 )
 
+// The policies on rotation.
+const (
+	RotationAsIssued = domain.RotationAsIssued
+	RotationOn       = domain.RotationOn
+	RotationOff      = domain.RotationOff
+)
+
+// ReasonRotation is the reason of a revocation that came with switching rotation on.
+const ReasonRotation = "rotation switched on"
+
 // The causes of a refusal. Each matches itself and [ErrInvalidGrant].
 const (
 	ErrMalformed    = domain.ErrMalformed
@@ -82,6 +94,7 @@ var (
 	ErrExists         = store.ErrExists
 	ErrConflict       = store.ErrConflict
 	ErrBusy           = store.ErrBusy
+	ErrCap            = store.ErrCap
 	ErrClosed         = store.ErrClosed
 	ErrNotCommitted   = store.ErrNotCommitted
 	ErrUnknownOutcome = store.ErrUnknownOutcome

@@ -16,13 +16,30 @@ type Exchange struct {
 	Salt         Salt          // Salt is drawn once, before the first attempt.
 	Leeway       time.Duration // Leeway is how long the direct parent is taken as a retry; not positive for none.
 	RetryLimit   uint32        // RetryLimit is how many retries a generation has; 0 for any number.
+	Rotation     Rotation      // Rotation is what the client's policy says now.
+	IdleLifetime Lifetime      // IdleLifetime is what the client's policy says now; zero keeps the token's.
+	ExpiresBy    time.Time     // ExpiresBy shortens the absolute lifetime; zero doesn't, and neither does a later one.
+	// Granularity is how old the last use that a token which does not rotate has noted may become before it is noted
+	// again. It is never taken for more than a tenth of the idle lifetime. Not positive notes every use.
+	Granularity time.Duration
 }
+
+// Rotation is a client's policy on the rotation of its tokens' secrets.
+type Rotation uint8
+
+// The policies on rotation. A change takes effect at the next exchange of each token.
+const (
+	RotationAsIssued Rotation = iota // RotationAsIssued leaves each token as it is.
+	RotationOn                       // RotationOn has every token's secret rotate.
+	RotationOff                      // RotationOff has every token keep its current secret.
+)
 
 // Exchanged is what the rule decides. Exactly one of Refusal and Secret is set. Next, where it is set, is to be stored.
 type Exchanged struct {
 	Next    *RefreshToken
 	Secret  Secret
 	Retried bool    // Retried says that the secret was handed out before.
+	Began   bool    // Began says that the token rotates from now on, and did not before.
 	Refusal Refusal // Refusal is the cause of a refusal, or "".
 }
 
@@ -81,24 +98,56 @@ func (e *Exchange) retry(token RefreshToken) Exchanged {
 
 // advance answers the current secret: the next generation for a rotating token, the same secret for another.
 func (e *Exchange) advance(token RefreshToken) Exchanged {
-	next := e.Credential
+	before := token
+	switch e.Rotation {
+	case RotationOn:
+		token.Rotating = true
+	case RotationOff:
+		token.Rotating = false
+	}
+	if e.IdleLifetime != 0 {
+		token.IdleLifetime = e.IdleLifetime
+	}
+	if !e.ExpiresBy.IsZero() && (token.ExpiresAt.IsZero() || e.ExpiresBy.Before(token.ExpiresAt)) {
+		token.ExpiresAt = e.ExpiresBy.UTC()
+	}
+	if !token.Rotating && e.fresh(&before) && token.sameTerms(&before) {
+		return Exchanged{Secret: e.Credential.Secret()}
+	}
 	token.LastExchangedAt = e.Now
-	if token.IdleLifetime > 0 {
+	if token.IdleLifetime != 0 {
 		token.IdleExpiresAt = token.IdleLifetime.Deadline(e.Now)
 	}
 	token.Device = token.Device.seen(e.Device)
-	if token.Rotating {
-		if token.Generation == math.MaxUint32 { // one more would start again at 0, whose secret is long outdated
-			return Exchanged{Refusal: ErrExpired}
-		}
-		next = e.Credential.Successor(e.Tenant, e.Salt)
-		token.Generation = next.Generation
-		token.RotatedAt = e.Now
-		token.Retries = 0
-		token.Salt = e.Salt
-		token.SecretDigest = next.SecretDigest()
+	if !token.Rotating {
+		return Exchanged{Next: &token, Secret: e.Credential.Secret()}
 	}
-	return Exchanged{Next: &token, Secret: next.Secret()}
+	if token.Generation == math.MaxUint32 { // one more would start again at 0, whose secret is long outdated
+		return Exchanged{Refusal: ErrExpired}
+	}
+	next := e.Credential.Successor(e.Tenant, e.Salt)
+	token.Generation = next.Generation
+	token.RotatedAt = e.Now
+	token.Retries = 0
+	token.Salt = e.Salt
+	token.SecretDigest = next.SecretDigest()
+	return Exchanged{Next: &token, Secret: next.Secret(), Began: !before.Rotating}
+}
+
+// fresh reports whether the last use was noted so recently that this one need not be. The token may then expire for want
+// of use by as much too early, but never too late.
+func (e *Exchange) fresh(token *RefreshToken) bool {
+	granularity := e.Granularity
+	if token.IdleLifetime > 0 {
+		granularity = min(granularity, time.Duration(token.IdleLifetime)/10)
+	}
+	since := e.Now.Sub(token.LastExchangedAt)
+	return !token.LastExchangedAt.IsZero() && since >= 0 && since < granularity
+}
+
+// sameTerms reports whether an exchange leaves rotation and lifetimes as they were.
+func (t *RefreshToken) sameTerms(before *RefreshToken) bool {
+	return t.Rotating == before.Rotating && t.IdleLifetime == before.IdleLifetime && t.ExpiresAt.Equal(before.ExpiresAt)
 }
 
 // Introspect returns why a credential is not active now, or "" if it is (RFC 7662). An outdated secret is inactive; asking

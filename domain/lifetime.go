@@ -32,3 +32,12 @@ func (t *RefreshToken) Expired(now time.Time) Refusal {
 	}
 	return ""
 }
+
+// Deadline returns the instant from which the token is expired if it is not exchanged before, or the zero time if that is
+// never. An exchange may move it, either way.
+func (t *RefreshToken) Deadline() time.Time {
+	if t.ExpiresAt.IsZero() || !t.IdleExpiresAt.IsZero() && t.IdleExpiresAt.Before(t.ExpiresAt) {
+		return t.IdleExpiresAt
+	}
+	return t.ExpiresAt
+}

@@ -8,6 +8,7 @@ package memstore
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -47,6 +48,16 @@ func (b *Backend) Tenant(name string) (store.Store, error) {
 
 // Pending returns the names of tenants that have pending tombstones.
 func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
+	return b.names(ctx, after, limit, (*tenant).hasPending)
+}
+
+// Tenants returns the names of tenants that anything was written to.
+func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
+	return b.names(ctx, after, limit, (*tenant).written)
+}
+
+// names returns the names of tenants of which something holds. It asks without holding up those who look for a tenant.
+func (b *Backend) names(ctx context.Context, after string, limit int, holds func(*tenant) bool) ([]string, error) {
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
@@ -54,13 +65,14 @@ func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]strin
 		return nil, err
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
+	tenants, closed := maps.Clone(b.tenants), b.closed
+	b.mu.Unlock()
+	if closed {
 		return nil, store.ErrClosed
 	}
 	var names []string
-	for name, t := range b.tenants {
-		if name > after && t.hasPending() {
+	for name, t := range tenants {
+		if name > after && holds(t) {
 			names = append(names, name)
 		}
 	}

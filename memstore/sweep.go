@@ -83,7 +83,7 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 		if targets[i].TokenID.IsZero() {
 			return false
 		}
-		if token := t.tokens[targets[i].TokenID]; token != nil && targets[i].Matches(token) {
+		if r := t.tokens[targets[i].TokenID]; r != nil && targets[i].Matches(&r.token) {
 			return false
 		}
 	}
@@ -174,9 +174,9 @@ func (s *slice) byIndex(p *pendingTombstone) {
 			s.left.Visit--
 			p.after = id
 			p.status.Examined++
-			if token := s.tenant.tokens[id]; token != nil && p.status.Tombstone.Covers(token) {
+			if r := s.tenant.tokens[id]; r != nil && p.status.Tombstone.Covers(&r.token) {
 				s.left.Remove--
-				covered = append(covered, token)
+				covered = append(covered, &r.token)
 			}
 		}
 		for _, token := range covered {
@@ -244,7 +244,7 @@ func (s *slice) lap(walkers []*pendingTombstone) {
 		}
 		s.left.Visit--
 		t.walk = id
-		token := t.tokens[id]
+		token := &t.tokens[id].token
 		by := (*pendingTombstone)(nil)
 		for _, w := range walkers {
 			w.status.Examined++

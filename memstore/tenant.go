@@ -11,13 +11,21 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
+// record is a token, and when it is to be looked at for expiry: 0 for never. That is not moved when the token is
+// exchanged, but when it has been looked at.
+type record struct {
+	token domain.RefreshToken
+	due   int64
+}
+
 // tenant is the store of one tenant.
 type tenant struct {
 	mu     sync.RWMutex
 	closed bool
 
-	tokens    map[ulid.ULID]*domain.RefreshToken // replaced, never changed in place
+	tokens    map[ulid.ULID]*record // replaced, never changed in place
 	byID      idSet
+	byDue     sortedSet[dueKey]
 	byUser    map[string]*idSet
 	bySession map[string]*idSet
 
@@ -38,7 +46,7 @@ var _ store.Store = (*tenant)(nil)
 
 func newTenant() *tenant {
 	return &tenant{
-		tokens:    map[ulid.ULID]*domain.RefreshToken{},
+		tokens:    map[ulid.ULID]*record{},
 		byUser:    map[string]*idSet{},
 		bySession: map[string]*idSet{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
@@ -61,6 +69,12 @@ func (t *tenant) hasPending() bool {
 	return len(t.pending) > 0
 }
 
+func (t *tenant) written() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.sequence > 0
+}
+
 // usable is asked under the lock.
 func (t *tenant) usable(ctx context.Context) error {
 	if t.closed {
@@ -75,7 +89,7 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
 	}
 	for i := range rows {
-		if err := rows[i].Token.Validate(); err != nil {
+		if err := rows[i].Validate(); err != nil {
 			return nil, err
 		}
 	}
@@ -94,23 +108,32 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 func (t *tenant) insert(row store.Insertion) store.Inserted {
 	token := row.Token
 	if there := t.tokens[token.ID]; there != nil {
-		return store.Inserted{Token: *there, Err: store.ErrExists}
+		return store.Inserted{Token: there.token, Err: store.ErrExists}
 	}
 	if err := t.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
+	}
+	surplus := t.surplus(&token, row.Cap)
+	if len(surplus) > 0 && row.Cap.Refuse {
+		return store.Inserted{Token: token, Err: store.ErrCap}
+	}
+	for i := range surplus {
+		t.evict(&surplus[i], token.CreatedAt)
 	}
 	t.sequence++
 	token.Sequence = t.sequence
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
-	t.tokens[token.ID] = &token
+	r := &record{token: token}
+	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
+	t.schedule(r)
 	indexUnder(t.byUser, token.UserID).add(token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		indexUnder(t.bySession, session).add(token.ID)
 	}
-	return store.Inserted{Token: token}
+	return store.Inserted{Token: token, Evicted: surplus}
 }
 
 // admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
@@ -135,6 +158,9 @@ func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
 }
 
 func (t *tenant) remove(token *domain.RefreshToken) {
+	if r := t.tokens[token.ID]; r.due != 0 {
+		t.byDue.remove(dueKey{r.due, token.ID})
+	}
 	delete(t.tokens, token.ID)
 	t.byID.remove(token.ID)
 	unindex(t.byUser, token.UserID, token.ID)
@@ -189,7 +215,7 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 	if token == nil {
 		return store.View{}, store.ErrNotFound
 	}
-	return t.view(token), nil
+	return t.view(&token.token), nil
 }
 
 // List reads one page.
@@ -211,7 +237,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	var page store.Page
 	for id := range index.after(q.After) {
-		token := t.tokens[id]
+		token := &t.tokens[id].token
 		if !q.Matches(token) || q.Fenced && t.view(token).Revoked() {
 			continue
 		}
@@ -235,13 +261,13 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	if token == nil {
 		return store.ErrNotFound
 	}
-	view := t.view(token)
+	view := t.view(&token.token)
 	decision := decide(view)
 	if decision.Next != nil {
 		if view.Revoked() {
 			return store.ErrCovered
 		}
-		if !token.SameIdentity(decision.Next) {
+		if !token.token.SameIdentity(decision.Next) {
 			return store.ErrImmutable
 		}
 		if err := decision.Next.Validate(); err != nil {
@@ -254,8 +280,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		}
 	}
 	if decision.Next != nil {
-		next := *decision.Next
-		t.tokens[id] = &next
+		t.tokens[id] = &record{token: *decision.Next, due: token.due}
 	}
 	return decision.Err
 }

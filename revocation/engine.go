@@ -36,6 +36,9 @@ type Options struct {
 	// PollEvery is how often the engine looks for revocations that nobody told it of, such as another process's.
 	// Defaults to 5 s.
 	PollEvery time.Duration
+	// ExpireEvery is how often the engine looks for expired tokens, which are refused anyhow, to remove them. Defaults to
+	// 1 min; negative leaves them in place.
+	ExpireEvery time.Duration
 	// RetryFrom and RetryTo are the first and the longest pause after a failure. Default to 100 ms and 1 min.
 	RetryFrom, RetryTo time.Duration
 }
@@ -48,6 +51,7 @@ type Events struct {
 	Swept   func(tenant string, s store.Status)              // Swept: a slice has been swept; s is how far it came.
 	Retired func(tenant string, s store.Status)              // Retired: nothing that it covers is left.
 	Failed  func(tenant string, revs []ulid.ULID, err error) // Failed: a slice failed, and will be tried again.
+	Expired func(tenant string, removed int)                 // Expired: tokens whose life was over have been removed.
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -72,6 +76,7 @@ func (o *Options) withDefaults() (Options, error) {
 		{&d.HistoryFor, 7 * 24 * time.Hour},
 		{&d.Hold, 5 * time.Millisecond},
 		{&d.PollEvery, 5 * time.Second},
+		{&d.ExpireEvery, time.Minute},
 		{&d.RetryFrom, 100 * time.Millisecond},
 		{&d.RetryTo, time.Minute},
 	} {

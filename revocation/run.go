@@ -27,6 +27,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	p := newPlan(pacing{
 		hold: e.opts.Hold, maxSlice: e.opts.MaxSlice, pollEvery: e.opts.PollEvery,
 		retryFrom: e.opts.RetryFrom, retryTo: e.opts.RetryTo, trimEvery: time.Hour,
+		expireEvery: e.opts.ExpireEvery,
 	})
 	for ctx.Err() == nil {
 		e.takeHints(p)
@@ -72,12 +73,22 @@ func (e *Engine) act(ctx context.Context, p *plan, a action) error {
 			p.revocationsListed(page)
 		}
 	case trim:
-		if err = e.trim(ctx, a.tenant); err != nil && ctx.Err() == nil {
-			e.opts.Logger.Warn("trim failed", "tenant", a.tenant, "error", err)
+		if err = e.trim(ctx, a.tenant); err != nil {
+			return e.warn(ctx, "trim failed", a, err)
 		}
-		return err
+		return nil
 	case sweep:
 		return e.sweep(ctx, p, a)
+	case expire:
+		return e.expire(ctx, p, a)
+	case listAll:
+		names, err := e.backend.Tenants(ctx, a.after, pageSize)
+		if err != nil {
+			p.listAllFailed(time.Now())
+			return e.warn(ctx, "look for expired tokens failed", a, err)
+		}
+		p.allListed(time.Now(), names)
+		return nil
 	}
 	if err != nil && ctx.Err() == nil {
 		p.lookFailed(time.Now(), rand.Float64())
@@ -175,4 +186,35 @@ func (e *Engine) trim(ctx context.Context, tenant string) error {
 			return err
 		}
 	}
+}
+
+// expire removes a slice of a tenant's expired tokens. What fails is tried again by the next look.
+func (e *Engine) expire(ctx context.Context, p *plan, a action) error {
+	began := time.Now()
+	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	done, err := e.expireSlice(ctx, a)
+	more := err == nil && !done.Next.IsZero() && !done.Next.After(a.bounds.Now)
+	p.expired(time.Now(), a.tenant, more, time.Since(began))
+	if err != nil {
+		return e.warn(ctx, "removing expired tokens failed", a, err)
+	}
+	if f := e.opts.Events.Expired; f != nil && done.Removed > 0 {
+		f(a.tenant, done.Removed)
+	}
+	return nil
+}
+
+func (e *Engine) expireSlice(ctx context.Context, a action) (store.Expired, error) {
+	st, err := e.backend.Tenant(a.tenant)
+	if err != nil {
+		return store.Expired{}, err
+	}
+	return st.Expire(ctx, a.bounds)
+}
+
+func (e *Engine) warn(ctx context.Context, what string, a action, err error) error {
+	if ctx.Err() == nil {
+		e.opts.Logger.Warn(what, "tenant", a.tenant, "error", err)
+	}
+	return err
 }

@@ -25,6 +25,11 @@ type plan struct {
 	misses  int                     // how many laps in a row had a failure
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 	trimmed map[string]time.Time    // when a tenant was last trimmed
+
+	expireAt    time.Time // when the next look for expired tokens is due
+	expiring    bool      // one is under way
+	expireAfter string    // the last tenant that it has taken in
+	expireDue   int       // how many tenants it has taken in and not yet dealt with
 }
 
 // pacing is what the options say about time and size.
@@ -34,6 +39,7 @@ type pacing struct {
 	pollEvery          time.Duration
 	retryFrom, retryTo time.Duration
 	trimEvery          time.Duration
+	expireEvery        time.Duration // negative for never
 }
 
 const (
@@ -43,10 +49,14 @@ const (
 
 // tenantQueue holds a tenant's jobs in the order of their turn.
 type tenantQueue struct {
-	name    string
-	jobs    []*job
-	trimDue bool
+	name      string
+	jobs      []*job
+	trimDue   bool
+	expireDue bool
+	hasSwept  bool // its last turn went to a sweep, so the next one goes to expiry if that is due
 }
+
+func (q *tenantQueue) idle() bool { return len(q.jobs) == 0 && !q.trimDue && !q.expireDue }
 
 // job is a pending revocation.
 type job struct {
@@ -83,6 +93,8 @@ const (
 	trim
 	listTenants
 	listRevocations
+	listAll // tenants, for expiry
+	expire
 )
 
 func newPlan(limits pacing) *plan {
@@ -108,6 +120,9 @@ func (p *plan) step(now time.Time) action {
 		}
 		return action{kind: sleep, until: p.restTo}
 	}
+	if p.expireDue == 0 && p.limits.expireEvery > 0 && (p.expiring || !now.Before(p.expireAt)) {
+		return action{kind: listAll, after: p.expireAfter}
+	}
 	if a, ok := p.turn(now); ok {
 		return a
 	}
@@ -123,13 +138,22 @@ func (p *plan) turn(now time.Time) (action, bool) {
 		if q.trimDue {
 			q.trimDue = false
 			p.trimmed[q.name] = now
-			if len(q.jobs) == 0 {
+			if q.idle() {
 				p.drop(q)
 			}
 			return action{kind: trim, tenant: q.name}, true
 		}
-		if ids := q.ready(now); len(ids) > 0 {
-			p.ring = append(slices.Delete(p.ring, i, i+1), q)
+		ids := q.ready(now)
+		if len(ids) == 0 && !q.expireDue {
+			continue
+		}
+		p.ring = append(slices.Delete(p.ring, i, i+1), q)
+		if q.expireDue && (len(ids) == 0 || q.hasSwept) {
+			q.hasSwept = false
+			return action{kind: expire, tenant: q.name, bounds: store.Bounds{Visit: 8 * p.size, Remove: p.size}}, true
+		}
+		if len(ids) > 0 {
+			q.hasSwept = true
 			return action{kind: sweep, tenant: q.name, ids: ids,
 				bounds: store.Bounds{Visit: 8 * p.size, Remove: p.size}}, true
 		}
@@ -157,6 +181,9 @@ func (p *plan) nextDue() time.Time {
 	var due time.Time
 	if p.lap == nil {
 		due = p.lapAt
+	}
+	if p.limits.expireEvery > 0 && !p.expiring && (due.IsZero() || p.expireAt.Before(due)) {
+		due = p.expireAt
 	}
 	for _, q := range p.ring {
 		for _, j := range q.jobs {
@@ -234,16 +261,52 @@ func (p *plan) lookSoon(now time.Time) {
 
 // add takes in a pending revocation, if it is new. That there is room is the caller's to see to.
 func (p *plan) add(tenant string, id ulid.ULID) {
+	q := p.queue(tenant)
+	if !slices.ContainsFunc(q.jobs, func(j *job) bool { return j.id == id }) {
+		q.jobs = append(q.jobs, &job{id: id})
+		p.jobs++
+	}
+}
+
+func (p *plan) queue(tenant string) *tenantQueue {
 	q := p.byName[tenant]
 	if q == nil {
 		q = &tenantQueue{name: tenant}
 		p.byName[tenant] = q
 		p.ring = append(p.ring, q)
 	}
-	if !slices.ContainsFunc(q.jobs, func(j *job) bool { return j.id == id }) {
-		q.jobs = append(q.jobs, &job{id: id})
-		p.jobs++
+	return q
+}
+
+// allListed takes in a page of all tenants, whose tokens are then looked at for expiry before the next page is asked for.
+func (p *plan) allListed(now time.Time, names []string) {
+	if len(names) == 0 {
+		p.expiring, p.expireAfter, p.expireAt = false, "", now.Add(p.limits.expireEvery)
+		return
 	}
+	p.expiring, p.expireAfter = true, names[len(names)-1]
+	for _, name := range names {
+		if q := p.queue(name); !q.expireDue {
+			q.expireDue = true
+			p.expireDue++
+		}
+	}
+}
+
+// listAllFailed ends the look for expired tokens; the next one comes in its time.
+func (p *plan) listAllFailed(now time.Time) { p.allListed(now, nil) }
+
+// expired takes in that a tenant's expired tokens have been removed, as far as a slice goes: there may be more.
+func (p *plan) expired(now time.Time, tenant string, more bool, took time.Duration) {
+	q := p.byName[tenant]
+	if q != nil && !more {
+		q.expireDue = false
+		p.expireDue--
+		if q.idle() {
+			p.drop(q)
+		}
+	}
+	p.pace(now, took)
 }
 
 // swept takes in what a slice did. Retired revocations leave; those that it got to go behind the others; those that it did
@@ -281,7 +344,7 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 	if q.trimDue && now.Before(p.trimmed[q.name].Add(p.limits.trimEvery)) {
 		q.trimDue = false
 	}
-	if len(q.jobs) == 0 && !q.trimDue {
+	if q.idle() {
 		p.drop(q)
 	}
 	p.pace(now, took)
@@ -321,7 +384,7 @@ func (p *plan) failed(now time.Time, a action, jitter float64) {
 		keep = append(keep, j)
 	}
 	q.jobs = keep
-	if len(q.jobs) == 0 && !q.trimDue {
+	if q.idle() {
 		p.drop(q)
 	}
 }

@@ -16,6 +16,8 @@ var (
 	ErrImmutable = errors.New("tokenstore: property never changes")
 	// ErrBusy: too many revocations without an anchor are pending; try again when some have been swept.
 	ErrBusy = errors.New("tokenstore: too many pending revocations without an anchor")
+	// ErrCap: the user has as many live tokens of the client as an insertion allows, and it does not evict.
+	ErrCap = errors.New("tokenstore: too many live tokens of this user and client")
 	// ErrClosed: the backend has been closed.
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.

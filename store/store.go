@@ -26,6 +26,10 @@ type Backend interface {
 	// the given one (R25). It returns an empty slice at the end, and only there.
 	Pending(ctx context.Context, after string, limit int) ([]string, error)
 
+	// Tenants returns up to limit names, at least 1, of tenants that anything was ever written to, ascending in byte order,
+	// after the given one (R32). It returns an empty slice at the end, and only there.
+	Tenants(ctx context.Context, after string, limit int) ([]string, error)
+
 	// Close waits for what is in flight and releases the database. Further calls do nothing.
 	Close() error
 }
@@ -33,7 +37,7 @@ type Backend interface {
 // Store holds the tokens and revocations of one tenant. The package comment states its promises; each verb names those
 // it is about. It is safe for concurrent use.
 type Store interface {
-	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20). The result has one entry a row, in order; the error
+	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31). The result has one entry a row, in order; the error
 	// is for the batch as a whole, of which then nothing was written.
 	Insert(ctx context.Context, rows []Insertion) ([]Inserted, error)
 
@@ -58,6 +62,10 @@ type Store interface {
 	// has no narrow index, given or not.
 	Apply(ctx context.Context, ids []ulid.ULID, bounds Bounds) ([]Status, error)
 
+	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30). Call it again at once while Next is not
+	// after that instant. It need not look at a token before its deadline as of when it was inserted or last looked at.
+	Expire(ctx context.Context, bounds Bounds) (Expired, error)
+
 	// Revocation returns the status of one revocation, pending or retired and not yet trimmed, or [ErrNotFound].
 	Revocation(ctx context.Context, id ulid.ULID) (Status, error)
 
@@ -75,13 +83,31 @@ type Store interface {
 type Insertion struct {
 	Token domain.RefreshToken
 	AsOf  domain.AsOf
+	Cap   Cap
 }
 
-// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked] or [domain.ErrBeyondMemory]. Token
-// is the record as stored, the one that was there before for ErrExists.
+// Validate checks the limits of the row.
+func (i *Insertion) Validate() error {
+	if i.Cap.Max < 0 {
+		return &domain.FieldError{Field: "cap", Limit: "at least 0", Size: i.Cap.Max}
+	}
+	return i.Token.Validate()
+}
+
+// Cap bounds how many live tokens the user and client of an insertion may have, the inserted one among them. Expired (as
+// of its creation time) and covered ones don't count. The zero value is no cap.
+type Cap struct {
+	Max    int  // Max is how many; 0 for any number.
+	Refuse bool // Refuse refuses the insertion with [ErrCap], instead of evicting the oldest by creation time and id.
+}
+
+// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory] or
+// [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
+// go for it, oldest first; a guard remembers the id of each, so that none can be inserted again.
 type Inserted struct {
-	Token domain.RefreshToken
-	Err   error
+	Token   domain.RefreshToken
+	Err     error
+	Evicted []domain.RefreshToken
 }
 
 // View is a token as it stands, and the tombstone that covers it.
@@ -185,7 +211,7 @@ type Status struct {
 type Bounds struct {
 	Visit  int       // Visit is how many rows may be looked at: at least 1.
 	Remove int       // Remove is how many tokens may be removed: at least 1.
-	Now    time.Time // Now becomes the RetiredAt of what is retired.
+	Now    time.Time // Now becomes the RetiredAt of what is retired, and says what is expired.
 }
 
 // Validate checks that there is room for progress.
@@ -194,6 +220,13 @@ func (b Bounds) Validate() error {
 		return &domain.FieldError{Field: "bounds", Limit: "at least 1", Size: min(b.Visit, b.Remove)}
 	}
 	return nil
+}
+
+// Expired is what an Expire did.
+type Expired struct {
+	Examined int       // Examined is how many tokens it looked at.
+	Removed  int       // Removed is how many of them it removed.
+	Next     time.Time // Next is when there is something to look at again, or zero if there is nothing.
 }
 
 // RevocationQuery is what a list of revocations shows.

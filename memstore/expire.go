@@ -1,0 +1,84 @@
+package memstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// schedule notes when the token is to be looked at for expiry: the first whole second in which it will be over.
+func (t *tenant) schedule(r *record) {
+	if r.due != 0 {
+		t.byDue.remove(dueKey{r.due, r.token.ID})
+		r.due = 0
+	}
+	deadline := r.token.Deadline()
+	if deadline.IsZero() {
+		return
+	}
+	r.due = max(1, deadline.Add(time.Second-1).Unix())
+	t.byDue.add(dueKey{r.due, r.token.ID})
+}
+
+// Expire removes expired tokens. A token that is due but has been exchanged meanwhile is put off to its new deadline.
+func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired, error) {
+	if err := bounds.Validate(); err != nil {
+		return store.Expired{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return store.Expired{}, err
+	}
+	var out store.Expired
+	var due []ulid.ULID
+	for k := range t.byDue.after(dueKey{}) {
+		if k.second > bounds.Now.Unix() || len(due) == min(bounds.Visit, bounds.Remove) {
+			break
+		}
+		due = append(due, k.id)
+	}
+	for _, id := range due {
+		out.Examined++
+		if r := t.tokens[id]; r.token.Expired(bounds.Now) != "" {
+			t.remove(&r.token)
+			out.Removed++
+		} else {
+			t.schedule(r)
+		}
+	}
+	for k := range t.byDue.after(dueKey{}) {
+		out.Next = time.Unix(k.second, 0).UTC()
+		break
+	}
+	return out, nil
+}
+
+// surplus returns the tokens that have to go for one more of the candidate's user and client, oldest first.
+func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []domain.RefreshToken {
+	if limit.Max == 0 {
+		return nil
+	}
+	var live []domain.RefreshToken
+	for id := range t.byUser[candidate.UserID].after(ulid.ULID{}) {
+		token := &t.tokens[id].token
+		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !t.view(token).Revoked() {
+			live = append(live, *token)
+		}
+	}
+	slices.SortFunc(live, func(a, b domain.RefreshToken) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), a.ID.Compare(b.ID))
+	})
+	return live[:max(0, len(live)+1-limit.Max)]
+}
+
+// evict removes a token, and remembers its id, so that it can't be imported again.
+func (t *tenant) evict(token *domain.RefreshToken, now time.Time) {
+	t.remove(token)
+	t.guard(domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: t.sequence, Time: now, Through: now})
+}

@@ -1,0 +1,102 @@
+package memstore
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// ordered is what can be kept in a sorted set.
+type ordered[K any] interface{ Compare(K) int }
+
+// sortedSet is an ordered set of keys: a sorted list of sorted chunks, so that inserting and removing move few of them
+// however large the set is. The zero value is an empty set.
+type sortedSet[K ordered[K]] struct{ chunks [][]K }
+
+// idSet is an ordered set of ids.
+type idSet = sortedSet[ulid.ULID]
+
+// dueKey is when a token is to be looked at for expiry, in whole seconds of Unix time, and its id.
+type dueKey struct {
+	second int64
+	id     ulid.ULID
+}
+
+// Compare orders by time, then by id.
+func (k dueKey) Compare(other dueKey) int {
+	return cmp.Or(cmp.Compare(k.second, other.second), k.id.Compare(other.id))
+}
+
+const chunkSize = 512
+
+// find returns the chunk in which the key is or would be, its position there, and whether it is there.
+func (s *sortedSet[K]) find(key K) (chunk, at int, found bool) {
+	chunk, found = slices.BinarySearchFunc(s.chunks, key, func(c []K, key K) int { return c[0].Compare(key) })
+	if found {
+		return chunk, 0, true
+	}
+	chunk = max(chunk-1, 0)
+	if len(s.chunks) == 0 {
+		return 0, 0, false
+	}
+	at, found = slices.BinarySearchFunc(s.chunks[chunk], key, K.Compare)
+	return chunk, at, found
+}
+
+func (s *sortedSet[K]) add(key K) {
+	if len(s.chunks) == 0 {
+		s.chunks = [][]K{{key}}
+		return
+	}
+	i, at, found := s.find(key)
+	if found {
+		return
+	}
+	full := s.chunks[i]
+	if len(full) < chunkSize {
+		s.chunks[i] = slices.Insert(full, at, key)
+		return
+	}
+	if i == len(s.chunks)-1 && at == len(full) { // keys mostly come in ascending order: leave the chunk full
+		s.chunks = append(s.chunks, []K{key})
+		return
+	}
+	s.chunks = slices.Insert(s.chunks, i+1, slices.Clone(full[chunkSize/2:]))
+	s.chunks[i] = full[:chunkSize/2]
+	s.add(key)
+}
+
+func (s *sortedSet[K]) remove(key K) {
+	i, at, found := s.find(key)
+	if !found {
+		return
+	}
+	s.chunks[i] = slices.Delete(s.chunks[i], at, at+1)
+	if len(s.chunks[i]) == 0 {
+		s.chunks = slices.Delete(s.chunks, i, i+1)
+	}
+}
+
+func (s *sortedSet[K]) empty() bool { return len(s.chunks) == 0 }
+
+// after walks the keys above the given one, ascending. The set may be changed only after the walk has ended.
+func (s *sortedSet[K]) after(key K) iter.Seq[K] {
+	return func(yield func(K) bool) {
+		if s == nil || len(s.chunks) == 0 {
+			return
+		}
+		i, at, found := s.find(key)
+		if found {
+			at++
+		}
+		for ; i < len(s.chunks); i, at = i+1, 0 {
+			for _, next := range s.chunks[i][at:] {
+				if !yield(next) {
+					return
+				}
+			}
+		}
+	}
+}
