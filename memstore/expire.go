@@ -11,18 +11,23 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// schedule notes when the token is to be looked at for expiry: the first whole second in which it will be over.
+// dueSecond is the first whole second in which the token's life is over, or 0 if it never is.
+func dueSecond(token *domain.RefreshToken) int64 {
+	deadline := token.Deadline()
+	if deadline.IsZero() {
+		return 0
+	}
+	return max(1, deadline.Add(time.Second-1).Unix())
+}
+
+// schedule notes when the token is to be looked at for expiry.
 func (t *tenant) schedule(r *record) {
 	if r.due != 0 {
 		t.byDue.remove(dueKey{r.due, r.token.ID})
-		r.due = 0
 	}
-	deadline := r.token.Deadline()
-	if deadline.IsZero() {
-		return
+	if r.due = dueSecond(&r.token); r.due != 0 {
+		t.byDue.add(dueKey{r.due, r.token.ID})
 	}
-	r.due = max(1, deadline.Add(time.Second-1).Unix())
-	t.byDue.add(dueKey{r.due, r.token.ID})
 }
 
 // Expire removes expired tokens. A token that is due but has been exchanged meanwhile is put off to its new deadline.

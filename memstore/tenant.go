@@ -280,7 +280,11 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		}
 	}
 	if decision.Next != nil {
-		t.tokens[id] = &record{token: *decision.Next, due: token.due}
+		next := &record{token: *decision.Next, due: token.due}
+		t.tokens[id] = next
+		if due := dueSecond(&next.token); due != 0 && (next.due == 0 || due < next.due) {
+			t.schedule(next) // a life that is cut short; one that is renewed is put off when it comes up
+		}
 	}
 	return decision.Err
 }

@@ -60,7 +60,8 @@
 //   - R29 durable: what was acknowledged is there after the backend is opened again. (Backends that keep nothing
 //     are exempt, and say so.)
 //   - R30 expire: Expire removes only tokens that are expired at the instant it is given, within its bounds, and called
-//     again and again all of them. Its Next is at most a second after the earliest deadline that was last seen.
+//     again and again all that have been so for a second. Its Next is at most a second after the earliest deadline that
+//     was last seen.
 //   - R31 cap: an insertion with a cap is counted, and evicts or is refused, in its own commit, so that no user ever has
 //     more live tokens of a client than the cap of the latest insertion, whatever happens at once.
 //   - R32 names: Backend.Tenants names every tenant that something was written to.

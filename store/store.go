@@ -63,7 +63,7 @@ type Store interface {
 	Apply(ctx context.Context, ids []ulid.ULID, bounds Bounds) ([]Status, error)
 
 	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30). Call it again at once while Next is not
-	// after that instant. It need not look at a token before its deadline as of when it was inserted or last looked at.
+	// after that instant. An Update that puts a token's deadline off need not tell it so.
 	Expire(ctx context.Context, bounds Bounds) (Expired, error)
 
 	// Revocation returns the status of one revocation, pending or retired and not yet trimmed, or [ErrNotFound].

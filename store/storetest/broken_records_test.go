@@ -20,6 +20,7 @@ type verbs struct {
 	update     func(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error
 	revoke     func(ctx context.Context, r store.Revocation) (store.Status, error)
 	apply      func(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]store.Status, error)
+	expire     func(ctx context.Context, b store.Bounds) (store.Expired, error)
 	revocation func(ctx context.Context, id ulid.ULID) (store.Status, error)
 	trim       func(ctx context.Context, t store.Trim) (store.Trimmed, error)
 	state      func(ctx context.Context) (store.State, error)
@@ -65,6 +66,13 @@ func (v *verbs) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]s
 		return v.apply(ctx, ids, b)
 	}
 	return v.Store.Apply(ctx, ids, b)
+}
+
+func (v *verbs) Expire(ctx context.Context, b store.Bounds) (store.Expired, error) {
+	if v.expire != nil {
+		return v.expire(ctx, b)
+	}
+	return v.Store.Expire(ctx, b)
 }
 
 func (v *verbs) Revocation(ctx context.Context, id ulid.ULID) (store.Status, error) {

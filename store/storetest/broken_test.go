@@ -58,7 +58,19 @@ var broken = []brokenStore{
 	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
 	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
 
+	// Lifetimes and caps (broken_lifetimes_test.go).
+	{name: "expires a minute early", rules: []string{"R30"}, wrap: expiresEarly},
+	{name: "never expires", rules: []string{"R30"}, wrap: neverExpires},
+	{name: "forgets the idle lifetime", rules: []string{"R30"}, wrap: forgetsIdle},
+	{name: "counts before the commit", rules: []string{"R31"}, wrap: countsFirst},
+	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
+
 	// The backend.
+	{name: "names only tenants with work", rules: []string{"R32"}, config: func(c *Config) {
+		inner := *c
+		c.New = func(t testing.TB) store.Backend { return namesNone{inner.New(t)} }
+		c.Reopen = nil
+	}},
 	{name: "names idle tenants", rules: []string{"R25"}, config: func(c *Config) {
 		within(c, func(b store.Backend) store.Backend { return &namesAll{Backend: b} })
 	}},

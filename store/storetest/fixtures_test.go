@@ -82,6 +82,10 @@ func (d *door) Pending(ctx context.Context, after string, limit int) ([]string, 
 	return through(d, func() ([]string, error) { return d.inner.Pending(ctx, after, limit) })
 }
 
+func (d *door) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
+	return through(d, func() ([]string, error) { return d.inner.Tenants(ctx, after, limit) })
+}
+
 func (d *door) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -117,6 +121,10 @@ func (s doored) Revoke(ctx context.Context, r store.Revocation) (store.Status, e
 
 func (s doored) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]store.Status, error) {
 	return through(s.door, func() ([]store.Status, error) { return s.store.Apply(ctx, ids, b) })
+}
+
+func (s doored) Expire(ctx context.Context, b store.Bounds) (store.Expired, error) {
+	return through(s.door, func() (store.Expired, error) { return s.store.Expire(ctx, b) })
 }
 
 func (s doored) Revocation(ctx context.Context, id ulid.ULID) (store.Status, error) {
@@ -183,6 +191,12 @@ func (s odd) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]stor
 	b.Visit, b.Remove = min(b.Visit, 1), min(b.Remove, 1)
 	statuses, err := s.inner.Apply(ctx, ids, b)
 	return statuses, oddly(err)
+}
+
+func (s odd) Expire(ctx context.Context, b store.Bounds) (store.Expired, error) {
+	b.Visit, b.Remove = min(b.Visit, 1), min(b.Remove, 1)
+	done, err := s.inner.Expire(ctx, b)
+	return done, oddly(err)
 }
 
 func (s odd) Revocation(ctx context.Context, id ulid.ULID) (store.Status, error) {

@@ -77,6 +77,9 @@ var rules = []rule{
 	{27, "bad input", "half of a bad batch, or a value that can't be read back, is worse than an error", checkBadInput},
 	{28, "closed", "a write that nobody keeps must not look like success", checkClosed},
 	{29, "durable", "a revocation that a restart forgets has never been one", checkDurable},
+	{30, "expire", "what is over must go, and nothing else, without an exchange paying for it", checkExpire},
+	{31, "cap", "a cap that two logins can pass at once is none", checkCap},
+	{32, "names", "a tenant that is not named never has its expired tokens removed", checkNames},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }
