@@ -141,12 +141,22 @@ func (b *Backend) Tenant(name string) (store.Store, error) {
 
 // Pending returns the names of tenants that have pending tombstones.
 func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
+	return b.names(ctx, bucketPending, after, limit)
+}
+
+// Tenants returns the names of tenants that anything was written to.
+func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
+	return b.names(ctx, bucketTenants, after, limit)
+}
+
+// names returns the keys of a bucket after the given one.
+func (b *Backend) names(ctx context.Context, bucket []byte, after string, limit int) ([]string, error) {
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
 	var names []string
 	err := b.view(ctx, func(t *txn) error {
-		c := t.tx.Bucket(bucketPending).Cursor()
+		c := t.tx.Bucket(bucket).Cursor()
 		k, _ := c.Seek([]byte(after))
 		if k != nil && string(k) == after {
 			k, _ = c.Next()

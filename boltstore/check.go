@@ -53,7 +53,7 @@ func (t *txn) findings() iter.Seq[string] {
 			r := t.records(string(name))
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
 			c := checker{records: r, yield: func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }}
-			if !c.tokens() || !c.index(bucketUsers) || !c.index(bucketSessions) || !c.revocations() || !c.counts(marked) {
+			if !c.tokens() || !c.index(bucketUsers, c.found.tokens) || !c.index(bucketSessions, c.inside) || !c.index(bucketDue, c.due) || !c.revocations() || !c.counts(marked) {
 				return
 			}
 		}
@@ -65,6 +65,7 @@ type checker struct {
 	records *records
 	yield   func(string) bool
 	found   meta   // what was counted
+	due     uint64 // tokens that expire
 	inside  uint64 // tokens with a session
 }
 
@@ -80,9 +81,13 @@ func (c *checker) each(bucket []byte, f func(k, v []byte) bool) bool {
 func (c *checker) tokens() bool {
 	return c.each(bucketTokens, func(k, v []byte) bool {
 		c.found.tokens++
-		token, err := decode(v, tokenFields)
+		record, err := decode(v, recordFields)
 		if err != nil {
 			return c.say(false, "token %x: %v", k, err)
+		}
+		token := record.token
+		if record.due != 0 {
+			c.due++
 		}
 		session, has := token.SessionID.Get()
 		if has {
@@ -91,19 +96,16 @@ func (c *checker) tokens() bool {
 		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
 			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
 			c.say(!token.CreatedAt.After(c.records.meta.latest), "token %s: created after the latest", token.ID) &&
+			c.say(record.due == 0 || c.records.get(bucketDue, dueKey(record.due, token.ID)) != nil, "token %s is not in the index of expiry", token.ID) &&
 			c.say(c.records.get(bucketUsers, indexKey(token.UserID, token.ID)) != nil, "token %s is not in its user's index", token.ID) &&
 			c.say(!has || c.records.get(bucketSessions, indexKey(session, token.ID)) != nil, "token %s is not in its session's index", token.ID)
 	})
 }
 
 // index checks that there are as many entries as tokens; that each token has its own is checked with the tokens.
-func (c *checker) index(bucket []byte) bool {
+func (c *checker) index(bucket []byte, want uint64) bool {
 	var entries uint64
 	c.each(bucket, func(_, _ []byte) bool { entries++; return true })
-	want := c.found.tokens
-	if bytes.Equal(bucket, bucketSessions) {
-		want = c.inside
-	}
 	return c.say(entries == want, "index %s has %d entries for %d tokens", bucket, entries, want)
 }
 

@@ -165,6 +165,18 @@ func (c *coder) check(err error) {
 	}
 }
 
+// record is a token, and when it is to be looked at for expiry, in whole seconds of Unix time: 0 for never. That is not
+// moved when the token is exchanged, but when it has been looked at, so that an exchange writes no index.
+type record struct {
+	token domain.RefreshToken
+	due   uint64
+}
+
+func recordFields(c *coder, r *record) {
+	c.uint(&r.due)
+	tokenFields(c, &r.token)
+}
+
 func tokenFields(c *coder, t *domain.RefreshToken) {
 	c.fixed(t.ID[:])
 	c.uint(&t.Sequence)

@@ -19,6 +19,7 @@ var (
 	bucketTokens   = []byte("tokens")   // id → token
 	bucketUsers    = []byte("users")    // user, id → nothing
 	bucketSessions = []byte("sessions") // session, id → nothing
+	bucketDue      = []byte("due")      // second, id → nothing
 	bucketLive     = []byte("live")     // id → pending tombstone
 	bucketWalkers  = []byte("walkers")  // id of a pending tombstone that is swept by the walk → nothing
 	bucketRetired  = []byte("retired")  // id → retired tombstone
@@ -35,6 +36,11 @@ func textKey(text string) []byte { return appendText(make([]byte, 0, len(text)+2
 
 // indexKey is textKey, followed by the id.
 func indexKey(text string, id ulid.ULID) []byte { return append(textKey(text), id[:]...) }
+
+// dueKey is the key of a token that is to be looked at for expiry in the given second, in the order of time.
+func dueKey(second uint64, id ulid.ULID) []byte {
+	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 24), second), id[:]...)
+}
 
 func anchorKey(a domain.Anchor) []byte {
 	return appendText(append(make([]byte, 0, len(a.Value)+64), byte(a.Kind)), a.Value)

@@ -169,7 +169,7 @@ func (s *slice) lap() {
 		}
 		s.left.Visit--
 		s.walk = idAtEnd(k)
-		token := must(decode(v, tokenFields))
+		token := must(decode(v, recordFields)).token
 		var by *step
 		for _, x := range s.steps {
 			if !x.after.walks || x.done {
@@ -212,9 +212,9 @@ func (s *slice) commit(r *records) []store.Status {
 			continue
 		}
 		for _, id := range x.remove {
-			token, ok := r.token(id)
-			if ok && p.status.Tombstone.Covers(&token) {
-				r.remove(&token)
+			record, ok := r.record(id)
+			if ok && p.status.Tombstone.Covers(&record.token) {
+				r.remove(&record)
 				p.status.Swept++
 			}
 		}

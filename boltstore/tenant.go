@@ -32,7 +32,7 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
 	}
 	for i := range rows {
-		if err := rows[i].Token.Validate(); err != nil {
+		if err := rows[i].Validate(); err != nil {
 			return nil, err
 		}
 	}
@@ -64,18 +64,25 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	if err := r.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	surplus := r.surplus(&token, row.Cap)
+	if len(surplus) > 0 && row.Cap.Refuse {
+		return store.Inserted{Token: token, Err: store.ErrCap}
+	}
+	evicted := r.evict(surplus, token.CreatedAt)
 	r.meta.sequence++
 	token.Sequence = r.meta.sequence
 	if token.CreatedAt.After(r.meta.latest) {
 		r.meta.latest = token.CreatedAt
 	}
 	r.meta.tokens++
-	r.putToken(&token)
+	fresh := record{token: token}
+	r.schedule(&fresh)
+	r.putRecord(&fresh)
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
 	}
-	return store.Inserted{Token: token}
+	return store.Inserted{Token: token, Evicted: evicted}
 }
 
 // admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
@@ -239,7 +246,12 @@ func (r *records) effect(v store.View, d store.Decision) error {
 		}
 	}
 	if d.Next != nil {
-		r.putToken(d.Next)
+		there, _ := r.record(d.Next.ID)
+		next := record{token: *d.Next, due: there.due}
+		if due := dueSecond(d.Next); due != 0 && (next.due == 0 || due < next.due) {
+			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
+		}
+		r.putRecord(&next)
 	}
 	return nil
 }

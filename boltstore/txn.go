@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -106,26 +107,56 @@ func (r *records) after(bucket, prefix, from []byte, f func(k, v []byte) bool) (
 	return true
 }
 
-func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
+func (r *records) record(id ulid.ULID) (record, bool) {
 	data := r.get(bucketTokens, id[:])
 	if data == nil {
-		return domain.RefreshToken{}, false
+		return record{}, false
 	}
-	return must(decode(data, tokenFields)), true
+	return must(decode(data, recordFields)), true
 }
 
-func (r *records) putToken(token *domain.RefreshToken) {
+func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
+	record, ok := r.record(id)
+	return record.token, ok
+}
+
+func (r *records) putRecord(record *record) {
 	b := r.made(bucketTokens)
 	b.FillPercent = fillTokens
-	check(b.Put(token.ID[:], encode(token, tokenFields)))
+	check(b.Put(record.token.ID[:], encode(record, recordFields)))
+}
+
+// dueSecond is the first whole second in which the token's life is over, or 0 if it never is.
+func dueSecond(token *domain.RefreshToken) uint64 {
+	deadline := token.Deadline()
+	if deadline.IsZero() {
+		return 0
+	}
+	return uint64(max(1, deadline.Add(time.Second-1).Unix()))
+}
+
+// schedule notes when the token is to be looked at for expiry. The caller puts the record.
+func (r *records) schedule(record *record) {
+	if record.due != 0 {
+		r.delete(bucketDue, dueKey(record.due, record.token.ID))
+	}
+	if record.due = dueSecond(&record.token); record.due != 0 {
+		b := r.made(bucketDue)
+		b.FillPercent = fillTokens // most lifetimes are alike, so these keys ascend as well
+		check(b.Put(dueKey(record.due, record.token.ID), nil))
+	}
 }
 
 // remove deletes a token and its index entries.
-func (r *records) remove(token *domain.RefreshToken) {
+func (r *records) remove(record *record) {
+	token := &record.token
 	r.delete(bucketTokens, token.ID[:])
 	r.delete(bucketUsers, indexKey(token.UserID, token.ID))
 	if session, ok := token.SessionID.Get(); ok {
 		r.delete(bucketSessions, indexKey(session, token.ID))
+	}
+	if record.due != 0 {
+		r.delete(bucketDue, dueKey(record.due, token.ID))
 	}
 	r.meta.tokens--
 }

@@ -1,0 +1,97 @@
+package boltstore
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// Expire removes expired tokens. A token that is due but has been exchanged meanwhile is put off to its new deadline. While
+// nothing is due it writes nothing.
+func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Expired, err error) {
+	if err := bounds.Validate(); err != nil {
+		return store.Expired{}, err
+	}
+	err = t.view(ctx, func(r *records) error {
+		_, out.Next = r.due(bounds)
+		return nil
+	})
+	if err != nil || out.Next.IsZero() || out.Next.After(bounds.Now) {
+		return out, err
+	}
+	err = t.update(ctx, func(r *records) error {
+		out = store.Expired{}
+		ids, _ := r.due(bounds)
+		for _, id := range ids {
+			record, _ := r.record(id)
+			out.Examined++
+			if record.token.Expired(bounds.Now) != "" {
+				r.remove(&record)
+				out.Removed++
+			} else {
+				r.schedule(&record)
+				r.putRecord(&record)
+			}
+		}
+		if len(ids) > 0 {
+			r.save()
+		}
+		_, out.Next = r.due(bounds)
+		return nil
+	})
+	return out, err
+}
+
+// due returns the tokens that are to be looked at now, as many as the bounds allow, and when the first is.
+func (r *records) due(bounds store.Bounds) (ids []ulid.ULID, first time.Time) {
+	r.after(bucketDue, nil, nil, func(k, _ []byte) bool {
+		at := time.Unix(int64(binary.BigEndian.Uint64(k)), 0).UTC()
+		if first.IsZero() {
+			first = at
+		}
+		if at.After(bounds.Now) {
+			return false
+		}
+		ids = append(ids, idAtEnd(k))
+		return len(ids) < min(bounds.Visit, bounds.Remove)
+	})
+	return ids, first
+}
+
+// surplus returns the tokens that have to go for one more of the candidate's user and client, oldest first.
+func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []record {
+	if limit.Max == 0 {
+		return nil
+	}
+	var live []record
+	r.after(bucketUsers, textKey(candidate.UserID), nil, func(k, _ []byte) bool {
+		record, _ := r.record(idAtEnd(k))
+		token := &record.token
+		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !r.view(*token).Revoked() {
+			live = append(live, record)
+		}
+		return true
+	})
+	slices.SortFunc(live, func(a, b record) int {
+		return cmp.Or(a.token.CreatedAt.Compare(b.token.CreatedAt), a.token.ID.Compare(b.token.ID))
+	})
+	return live[:max(0, len(live)+1-limit.Max)]
+}
+
+// evict removes tokens, and remembers their ids, so that they can't be imported again.
+func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
+	var evicted []domain.RefreshToken
+	for i := range surplus {
+		token := surplus[i].token
+		r.remove(&surplus[i])
+		r.remember(domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: r.meta.sequence, Time: now, Through: now})
+		evicted = append(evicted, token)
+	}
+	return evicted
+}
