@@ -19,7 +19,7 @@ import (
 const (
 	module = "example.com/tokenstore"
 	ulids  = "github.com/oklog/ulid/v2"
-	rapid  = "pgregory.net/rapid"
+	rapids = "pgregory.net/rapid"
 	bbolt  = "go.etcd.io/bbolt"
 )
 
@@ -30,11 +30,11 @@ var arrows = []arrow{
 	{pkg: ".", may: []string{"revocation", "store", "domain", ulids}}, // never a backend
 	{pkg: "domain", may: []string{ulids}},
 	{pkg: "store", may: []string{"domain", ulids}},
-	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapid}},
+	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapids}},
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
-	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapid}},
+	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
 	{pkg: "cmd/...", any: true},
 	{pkg: "examples/...", any: true},
 }
@@ -42,7 +42,7 @@ var arrows = []arrow{
 var (
 	forTestsOnly = []string{"store/storetest", "tokenstoretest"} // no other than test files import these
 	forNobody    = []string{"cmd/...", "examples/..."}           // nothing imports these, but what stands beside them
-	notFromRoot  = []string{"testing", rapid, bbolt, module + "/memstore", module + "/boltstore"}
+	notFromRoot  = []string{"testing", rapids, bbolt, module + "/memstore", module + "/boltstore"}
 )
 
 type arrow struct {

@@ -63,6 +63,13 @@ func (f *faulty) Pending(ctx context.Context, after string, limit int) ([]string
 	return f.Backend.Pending(ctx, after, limit)
 }
 
+func (f *faulty) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
+	if err := f.fault("Tenants", ""); err != nil {
+		return nil, err
+	}
+	return f.Backend.Tenants(ctx, after, limit)
+}
+
 func (f *faulty) Tenant(name string) (store.Store, error) {
 	st, err := f.Backend.Tenant(name)
 	if err != nil {
@@ -89,6 +96,13 @@ func (s faultyStore) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bo
 		return nil, err
 	}
 	return s.Store.Apply(ctx, ids, bounds)
+}
+
+func (s faultyStore) Expire(ctx context.Context, bounds store.Bounds) (store.Expired, error) {
+	if err := s.f.fault("Expire", s.name); err != nil {
+		return store.Expired{}, err
+	}
+	return s.Store.Expire(ctx, bounds)
 }
 
 func (s faultyStore) Trim(ctx context.Context, t store.Trim) (store.Trimmed, error) {
