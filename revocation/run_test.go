@@ -315,7 +315,7 @@ func TestTrimForgetsWhatIsOld(t *testing.T) {
 }
 
 func TestNegativeTimesForgetNothing(t *testing.T) {
-	inBubble(t, revocation.Options{MemoryFor: -1, HistoryFor: -1, PollEvery: 1000 * time.Hour}, func(r *rig) {
+	inBubble(t, revocation.Options{MemoryFor: -1, HistoryFor: -1, PollEvery: 1000 * time.Hour, ExpireEvery: -1}, func(r *rig) {
 		stop := r.start(r.engine)
 		for n := range byte(3) {
 			r.issue("a", "ann", 1)

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"fmt"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,13 +12,24 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// benchTokens is how many tokens a store holds while it is measured.
-const benchTokens = 10_000
+// benchTokens is how many tokens a store holds while it is measured: STORETEST_TOKENS, or ten thousand.
+func benchTokens(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("STORETEST_TOKENS")
+	if text == "" {
+		return 10_000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1000 {
+		b.Fatalf("STORETEST_TOKENS must be a number, 1000 at least: got %q", text)
+	}
+	return n
+}
 
 const benchSlice = 500 // benchSlice is how many rows of a sweep are one commit.
 
-// Bench measures the verbs of a backend as a manager uses them, each on a store of ten thousand tokens: ten of each of a
-// thousand users.
+// Bench measures the verbs of a backend as a manager uses them, each on a store of ten thousand tokens of a thousand users.
+// The environment variable STORETEST_TOKENS asks for another number of tokens, such as 1000000.
 func Bench(b *testing.B, c Config) {
 	b.Helper()
 	for _, bench := range []struct {
@@ -32,6 +45,7 @@ func Bench(b *testing.B, c Config) {
 		{"revoke/token", benchRevokeToken},
 		{"revoke/user", benchRevokeUser},
 		{"sweep/1000", benchSweep},
+		{"expire/1000", benchExpire},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			e := &env{config: c, ctx: b.Context(), backend: c.New(b)}
@@ -47,15 +61,16 @@ func Bench(b *testing.B, c Config) {
 // fill inserts the tokens, of which every other rotates.
 func (w *tenant) fill(b *testing.B) []holder {
 	b.Helper()
-	held := make([]holder, 0, benchTokens)
+	total := benchTokens(b)
+	held := make([]holder, 0, total)
 	batch := make([]domain.RefreshToken, 0, store.MaxBatch)
-	for i := range benchTokens {
+	for i := range total {
 		token := w.token(fmt.Sprint("user-", i%1000), "client", fmt.Sprint("session-", i))
 		h := holder{tenant: w, id: token.ID, credential: must(domain.NewCredential(token.ID, w.random))}
 		token.Rotating = i%2 == 0
 		token.FamilyDigest, token.SecretDigest = h.credential.FamilyDigest(), h.credential.SecretDigest()
 		held = append(held, h)
-		if batch = append(batch, token); len(batch) == cap(batch) {
+		if batch = append(batch, token); len(batch) == cap(batch) || i == total-1 {
 			w.insert(b, batch...)
 			batch = batch[:0]
 		}
@@ -149,5 +164,20 @@ func benchSweep(b *testing.B, w *tenant, _ []holder) {
 			}
 			done = len(statuses) == 0 || statuses[0].Retired
 		}
+	}
+}
+
+// benchExpire removes a thousand expired tokens in each round. Making them is not counted.
+func benchExpire(b *testing.B, w *tenant, _ []holder) {
+	batch := make([]domain.RefreshToken, 1000)
+	for b.Loop() {
+		b.StopTimer()
+		for i := range batch {
+			batch[i] = w.token("expired", "client", "expired")
+			batch[i].ExpiresAt = after(time.Minute)
+		}
+		w.insert(b, batch...)
+		b.StartTimer()
+		w.expire(b, after(time.Hour), store.Bounds{Visit: benchSlice, Remove: benchSlice})
 	}
 }
