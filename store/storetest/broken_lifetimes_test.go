@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/tokenstore/store"
@@ -66,18 +67,18 @@ func countsFirst(_ store.Backend, _ string, s store.Store) store.Store {
 }
 
 func evictsUnremembered(_ store.Backend, _ string, s store.Store) store.Store {
-	gone := map[string]bool{}
+	var gone sync.Map
 	return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 		rows = slices.Clone(rows)
 		for i := range rows {
-			if gone[rows[i].Token.ID.String()] {
+			if _, ok := gone.Load(rows[i].Token.ID); ok {
 				rows[i].Token.ID[15]++ // as if nobody had ever heard of it
 			}
 		}
 		results, err := s.Insert(ctx, rows)
 		for _, in := range results {
 			for _, token := range in.Evicted {
-				gone[token.ID.String()] = true
+				gone.Store(token.ID, true)
 			}
 		}
 		return results, err
