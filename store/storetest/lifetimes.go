@@ -224,9 +224,9 @@ func checkCapAtOnce(t testing.TB, e *env) {
 	for _, token := range tokens {
 		wg.Go(func() {
 			results, err := w.Insert(w.ctx, []store.Insertion{{Token: token, Cap: store.Cap{Max: limit}}})
-			page, listErr := w.List(w.ctx, store.Query{UserID: "user", Limit: store.MaxPage})
 			mu.Lock()
 			defer mu.Unlock()
+			page, listErr := w.List(w.ctx, store.Query{UserID: "user", Limit: store.MaxPage})
 			if listErr != nil || len(page.Tokens) > limit {
 				t.Errorf("a cap must hold at every moment: %d tokens of a cap of %d, error %v", len(page.Tokens), limit, listErr)
 			}
