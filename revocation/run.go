@@ -188,30 +188,6 @@ func (e *Engine) trim(ctx context.Context, tenant string) error {
 	}
 }
 
-// expire removes a slice of a tenant's expired tokens. What fails is tried again by the next look.
-func (e *Engine) expire(ctx context.Context, p *plan, a action) error {
-	began := time.Now()
-	a.bounds.Now = e.opts.Now().UTC().Round(0)
-	done, err := e.expireSlice(ctx, a)
-	more := err == nil && !done.Next.IsZero() && !done.Next.After(a.bounds.Now)
-	p.expired(time.Now(), a.tenant, more, time.Since(began))
-	if err != nil {
-		return e.warn(ctx, "removing expired tokens failed", a, err)
-	}
-	if f := e.opts.Events.Expired; f != nil && done.Removed > 0 {
-		f(a.tenant, done.Removed)
-	}
-	return nil
-}
-
-func (e *Engine) expireSlice(ctx context.Context, a action) (store.Expired, error) {
-	st, err := e.backend.Tenant(a.tenant)
-	if err != nil {
-		return store.Expired{}, err
-	}
-	return st.Expire(ctx, a.bounds)
-}
-
 func (e *Engine) warn(ctx context.Context, what string, a action, err error) error {
 	if ctx.Err() == nil {
 		e.opts.Logger.Warn(what, "tenant", a.tenant, "error", err)

@@ -278,37 +278,6 @@ func (p *plan) queue(tenant string) *tenantQueue {
 	return q
 }
 
-// allListed takes in a page of all tenants, whose tokens are then looked at for expiry before the next page is asked for.
-func (p *plan) allListed(now time.Time, names []string) {
-	if len(names) == 0 {
-		p.expiring, p.expireAfter, p.expireAt = false, "", now.Add(p.limits.expireEvery)
-		return
-	}
-	p.expiring, p.expireAfter = true, names[len(names)-1]
-	for _, name := range names {
-		if q := p.queue(name); !q.expireDue {
-			q.expireDue = true
-			p.expireDue++
-		}
-	}
-}
-
-// listAllFailed ends the look for expired tokens; the next one comes in its time.
-func (p *plan) listAllFailed(now time.Time) { p.allListed(now, nil) }
-
-// expired takes in that a tenant's expired tokens have been removed, as far as a slice goes: there may be more.
-func (p *plan) expired(now time.Time, tenant string, more bool, took time.Duration) {
-	q := p.byName[tenant]
-	if q != nil && !more {
-		q.expireDue = false
-		p.expireDue--
-		if q.idle() {
-			p.drop(q)
-		}
-	}
-	p.pace(now, took)
-}
-
 // swept takes in what a slice did. Retired revocations leave; those that it got to go behind the others; those that it did
 // not get to keep their place.
 func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time.Duration) {
