@@ -67,7 +67,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 		return Exchanged{}, err
 	}
 	if policy.Rotation == RotationOn {
-		if x.siblings, err = m.siblings(ctx, credential.ID); err != nil {
+		if x.siblings, err = m.siblings(ctx, &x.rule); err != nil {
 			return Exchanged{}, err
 		}
 	}
@@ -100,6 +100,10 @@ type exchange struct {
 
 func (x *exchange) decide(v store.View) store.Decision {
 	outcome := x.rule.Apply(v.Token, v.Revoked())
+	if outcome.Refusal == "" && outcome.Next == nil && v.Token.Salt == x.rule.Salt { // an earlier attempt of this call, with what it revoked
+		x.out = Exchanged{Token: v.Token, Secret: outcome.Secret}
+		return store.Decision{}
+	}
 	d := store.Decision{Next: outcome.Next}
 	x.revoked = false
 	switch {

@@ -19,8 +19,8 @@ type IssueRequest struct {
 	ResourceServers []ResourceServer
 	Metadata        map[string]string
 	Device          Device // Device carries where the token is issued to, in its Initial fields.
-	// Static asks for a token whose secret does not rotate, unless the client's policy says otherwise. RFC 9700 §2.2.2 wants those of public clients rotated or bound
-	// to a key.
+	// Static asks for a token whose secret does not rotate, unless the client's policy says otherwise. RFC 9700 §2.2.2 wants
+	// those of public clients rotated or bound to a key.
 	Static  bool
 	Offline bool // Offline says that offline_access was granted.
 	// Confirmation binds the token to the sender's key.
@@ -42,9 +42,10 @@ type Issued struct {
 	Secret Secret
 }
 
-// Issue creates a token, in one durable write. It returns a [FieldError] for a value that breaks a limit, [ErrRevoked] if
-// the session has been revoked or a revocation since AsOf covers the grant, [ErrCap], and [ErrBeyondMemory] if AsOf is older than
-// what is remembered: in both cases the user has to authenticate again.
+// Issue creates a token, in one durable write. It returns a [FieldError] for a value that breaks a limit, [ErrCap] for a
+// client whose policy refuses one more, [ErrRevoked] if the session has been revoked or a revocation since AsOf covers the
+// grant, and [ErrBeyondMemory] if AsOf is older than what is remembered: in the last two cases the user has to authenticate
+// again.
 func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	now := m.now()
 	policy, err := m.policy(r.ClientID)

@@ -7,7 +7,6 @@ import (
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
 )
 
 // ClientPolicy is what a host wants for the tokens of one client. The zero value leaves everything to the [Options].
@@ -23,7 +22,8 @@ type ClientPolicy struct {
 	// issued as.
 	Rotation Rotation
 	// Cap is how many live tokens a user may have of this client. An issue over it evicts the oldest, or fails with
-	// [ErrCap] if CapRefuse. Imports are not counted against it. Defaults to 0, any number.
+	// [ErrCap] if CapRefuse. An import never does either, but what it brought counts at the next issue. Defaults to 0, any
+	// number.
 	Cap       int
 	CapRefuse bool
 }
@@ -67,10 +67,12 @@ func (m *Manager) policy(clientID string) (ClientPolicy, error) {
 
 func (p ClientPolicy) cap() store.Cap { return store.Cap{Max: p.Cap, Refuse: p.CapRefuse} }
 
-// siblings returns the targets that switching rotation on for a token revokes: none for one that rotates already.
-func (m *Manager) siblings(ctx context.Context, id ulid.ULID) ([]Target, error) {
+// siblings returns the targets that an exchange revokes beside if it is the one that switches rotation on. For any other,
+// and for one that will be refused, nothing is listed.
+func (m *Manager) siblings(ctx context.Context, rule *domain.Exchange) ([]Target, error) {
+	id := rule.Credential.ID
 	v, err := m.store.Get(ctx, id)
-	if errors.Is(err, store.ErrNotFound) || err == nil && v.Token.Rotating {
+	if errors.Is(err, store.ErrNotFound) || err == nil && !rule.Apply(v.Token, v.Revoked()).Began {
 		return nil, nil
 	}
 	if err != nil {

@@ -35,7 +35,8 @@ type Options struct {
 	Client func(clientID string) ClientPolicy
 	// Replay is what is revoked when an outdated secret is presented. Defaults to [ReplayToken].
 	Replay ReplayReach
-	// Evicted is called after a token had to go for another one, because of a cap. Defaults to none.
+	// Evicted is called after a token had to go for another one, because of a cap; not where the outcome of the issue was
+	// unknown at first. Defaults to none.
 	Evicted func(tenant string, token RefreshToken)
 	// RetryLimit is how many retries each secret has within the leeway. Defaults to 0, any number.
 	RetryLimit uint32
@@ -104,6 +105,9 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 	o := opts.withDefaults()
 	if err := checkLifetimes(o.Lifetime, o.IdleLifetime); err != nil {
 		return nil, err
+	}
+	if o.Replay > ReplayUser {
+		return nil, &FieldError{Field: "replay", Limit: "the token, its session or its user", Size: int(o.Replay)}
 	}
 	engine, err := revocation.New(backend, &o.Engine)
 	if err != nil {
