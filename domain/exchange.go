@@ -120,6 +120,7 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	}
 	token.Device = token.Device.seen(e.Device)
 	if !token.Rotating {
+		token.Salt = Salt{} // a parent, from when it rotated, is no retry any more, though the clock may stand still
 		return Exchanged{Next: &token, Secret: e.Credential.Secret()}
 	}
 	if token.Generation == math.MaxUint32 { // one more would start again at 0, whose secret is long outdated
