@@ -82,8 +82,13 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes a token, and remembers its id, so that it can't be imported again.
+// evict removes a token, and remembers its id, so that it can't be imported again. When that is forgotten the horizon has
+// to bar it, so Through is not before its own creation.
 func (t *tenant) evict(token *domain.RefreshToken, now time.Time) {
 	t.remove(token)
-	t.guard(domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: t.sequence, Time: now, Through: now})
+	g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: t.sequence, Time: now, Through: now}
+	if token.CreatedAt.After(now) {
+		g.Through = token.CreatedAt
+	}
+	t.guard(g)
 }
