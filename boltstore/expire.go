@@ -84,13 +84,18 @@ func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []rec
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes tokens, and remembers their ids, so that they can't be imported again.
+// evict removes tokens, and remembers their ids, so that they can't be imported again. When that is forgotten the horizon
+// has to bar them, so Through is not before their own creation.
 func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
 	var evicted []domain.RefreshToken
 	for i := range surplus {
 		token := surplus[i].token
 		r.remove(&surplus[i])
-		r.remember(domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: r.meta.sequence, Time: now, Through: now})
+		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: r.meta.sequence, Time: now, Through: now}
+		if token.CreatedAt.After(now) {
+			g.Through = token.CreatedAt
+		}
+		r.remember(g)
 		evicted = append(evicted, token)
 	}
 	return evicted

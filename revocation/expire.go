@@ -33,6 +33,8 @@ func (p *plan) expired(now time.Time, tenant string, more bool, took time.Durati
 	if q != nil && !more {
 		q.expireDue = false
 		p.expireDue--
+		// A cap leaves guards where nothing is ever revoked, so this is when every tenant is trimmed.
+		q.trimDue = q.trimDue || !now.Before(p.trimmed[tenant].Add(p.limits.trimEvery))
 		if q.idle() {
 			p.drop(q)
 		}
