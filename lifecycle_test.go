@@ -198,12 +198,12 @@ func TestLifecycle(t *testing.T) {
 
 		l = newLife(t, seen)
 		l.issued()
-		l.step(l.token, "time passes", func() { l.wait(365 * day) })
+		l.step(l.token, "time passes", func() { l.wait(365 * 24 * time.Hour) })
 		l.step(l.token, "expire", l.expired)
 
 		l = newLife(t, seen)
 		l.issued()
-		l.wait(365 * day)
+		l.wait(365 * 24 * time.Hour)
 		l.step(l.token, "revoke", l.revoked)
 
 		l = newLife(t, seen)
@@ -221,7 +221,7 @@ func TestLifecycle(t *testing.T) {
 		l.step(l.tombstone, "record", l.revoked)
 		l.step(l.tombstone, "sweep a slice", func() { l.apply(1) })
 		l.step(l.tombstone, "sweep the last", func() { l.apply(10) })
-		l.wait(1000 * day)
+		l.wait(1000 * 24 * time.Hour)
 		l.step(l.tombstone, "trim", func() {
 			if _, err := l.tenant().Trim(t.Context(), store.Trim{Guards: l.clock(), History: l.clock(), Limit: 10}); err != nil {
 				t.Error(err)

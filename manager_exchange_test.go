@@ -2,6 +2,7 @@ package tokenstore_test
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -249,9 +250,17 @@ func TestIdleRenewal(t *testing.T) {
 func TestRotationLeavesOneRecord(t *testing.T) {
 	r := newRig(t, tokenstore.Options{})
 	out := r.issue(request("ann"))
+	size := func(token tokenstore.RefreshToken) int {
+		text, err := json.Marshal(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(text)
+	}
 	before := r.state()
-	secret := out.Secret
-	for range 10_000 {
+	first := r.exchange(out.Secret)
+	secret := first.Secret
+	for range 9_999 {
 		secret = r.exchange(secret).Secret
 	}
 	if r.state() != before {
@@ -260,6 +269,9 @@ func TestRotationLeavesOneRecord(t *testing.T) {
 	token, err := r.Get(t.Context(), out.Token.ID, tokenstore.Fenced)
 	if err != nil || token.Generation != 10_000 || token.ID != out.Token.ID {
 		t.Errorf("%+v, %v", token, err)
+	}
+	if size(token) != size(first.Token) || len(secret.Reveal()) != len(first.Secret.Reveal()) {
+		t.Errorf("%d bytes, and %d of the secret; want %d and %d as at first", size(token), len(secret.Reveal()), size(first.Token), len(first.Secret.Reveal()))
 	}
 }
 

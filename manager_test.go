@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ type spy struct {
 	mu      sync.Mutex
 	writes  int // Inserts, and Updates and Revokes that wrote
 	unknown int // of so many more commits the outcome is not told
+	lists   int // pages that were listed
 }
 
 func (s *spy) Tenant(name string) (store.Store, error) {
@@ -60,10 +62,20 @@ type spyStore struct {
 	spy *spy
 }
 
+func (s *spyStore) List(ctx context.Context, q store.Query) (store.Page, error) {
+	s.spy.mu.Lock()
+	s.spy.lists++
+	s.spy.mu.Unlock()
+	return s.Store.List(ctx, q)
+}
+
 func (s *spyStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 	results, err := s.Store.Insert(ctx, rows)
 	if err != nil {
 		return nil, err
+	}
+	if !slices.ContainsFunc(results, func(in store.Inserted) bool { return in.Err == nil || errors.Is(in.Err, store.ErrExists) }) {
+		return results, nil
 	}
 	if err := s.spy.wrote(); err != nil {
 		return nil, err
@@ -77,7 +89,7 @@ func (s *spyStore) Update(ctx context.Context, id ulid.ULID, decide func(store.V
 		last = decide(v)
 		return last
 	})
-	if last.Next != nil || last.Revoke != nil {
+	if (last.Next != nil || last.Revoke != nil) && errors.Is(err, last.Err) { // else the store refused it
 		if unknown := s.spy.wrote(); unknown != nil {
 			return unknown
 		}
@@ -221,6 +233,56 @@ func (r *rig) wantNoWrite(call func()) {
 	if n := r.spy.count() - writes; n != 0 || r.state() != state {
 		r.Errorf("%d writes, state %+v; want none, and %+v", n, r.state(), state)
 	}
+}
+
+// policies are those of all clients, as the host has them at the moment.
+type policies struct {
+	mu     sync.Mutex
+	policy tokenstore.ClientPolicy
+}
+
+func (p *policies) of(string) tokenstore.ClientPolicy {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.policy
+}
+
+func (p *policies) set(policy tokenstore.ClientPolicy) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.policy = policy
+}
+
+// expire removes expired tokens, as the engine does.
+func (r *rig) expire() (removed int) {
+	r.Helper()
+	st, err := r.spy.Tenant("default")
+	if err != nil {
+		r.Fatal(err)
+	}
+	for {
+		done, err := st.Expire(r.Context(), store.Bounds{Visit: 10, Remove: 10, Now: r.clock()})
+		if err != nil {
+			r.Fatal(err)
+		}
+		removed += done.Removed
+		if done.Next.IsZero() || done.Next.After(r.clock()) {
+			return removed
+		}
+	}
+}
+
+// live are the tokens of a user that are not revoked, by ascending id.
+func (r *rig) live(user string) []tokenstore.RefreshToken {
+	r.Helper()
+	var live []tokenstore.RefreshToken
+	for token, err := range r.All(r.Context(), tokenstore.ListRequest{UserID: user, Limit: 100, Consistency: tokenstore.Fenced}) {
+		if err != nil {
+			r.Fatal(err)
+		}
+		live = append(live, token)
+	}
+	return live
 }
 
 // brokenRand fails when it is read.
