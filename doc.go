@@ -1,6 +1,6 @@
 // Package tokenstore keeps OAuth 2.0 refresh tokens and revokes them, as a library for auth servers written in Go.
 //
-// A [Manager] on a backend (package memstore keeps everything in memory) covers a token's life:
+// A [Manager] on a backend (package memstore keeps everything in memory, package boltstore in a file) covers a token's life:
 //
 //   - Issue creates a token and returns its secret, once. Only digests of it are stored.
 //   - Exchange takes a secret and returns the next one. The record is updated in place. A client that lost the answer asks

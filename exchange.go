@@ -34,8 +34,9 @@ type Exchanged struct {
 // as long as that one has not been used, the previous secret yields the same one again. Any other outdated secret is
 // replay: the token is revoked, with [ReasonReuse].
 //
-// A refusal is a [Refusal], and matches [ErrInvalidGrant]; tell the client no more than that. Other errors are not the
-// client's fault. An exchange that ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
+// A refusal is a [Refusal], and matches [ErrInvalidGrant]; tell the client no more than that. A [FieldError] says that a
+// field of the device is too long, which the host should cut. Other errors are not the client's fault. An exchange that
+// ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
 func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
 	credential, err := domain.ParseSecret(r.Secret)
 	if err != nil {
@@ -73,9 +74,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	}
 	err = again(func() error { return m.store.Update(ctx, credential.ID, x.decide) })
 	if x.revoked && (err == nil || errors.Is(err, domain.ErrReused)) {
-		m.engine.Recorded(m.opts.Tenant, domain.Tombstone{
-			ID: x.revoke.ID, Targets: x.revoke.Targets, Time: x.revoke.Time, Reason: x.revoke.Reason,
-		})
+		m.engine.Recorded(m.opts.Tenant, m.recorded(ctx, x.revoke))
 	}
 	switch {
 	case err == nil:
@@ -86,6 +85,14 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 		return Exchanged{}, domain.ErrRevoked
 	}
 	return Exchanged{}, err
+}
+
+// recorded is the tombstone of a revocation as it was recorded, or, if that can't be read, as it was asked for.
+func (m *Manager) recorded(ctx context.Context, r store.Revocation) domain.Tombstone {
+	if status, err := m.store.Revocation(ctx, r.ID); err == nil {
+		return status.Tombstone
+	}
+	return domain.Tombstone{ID: r.ID, Targets: r.Targets, Time: r.Time, Reason: r.Reason}
 }
 
 // exchange is one exchange under way. decide may run again, and sets anew what it set before.

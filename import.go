@@ -32,7 +32,8 @@ type ImportResult struct {
 // Import adds tokens that were issued elsewhere or before, in the shape of the resource; [RefreshToken] reads it from
 // JSON. A token with a foreign id and no id of its own gets the one that [domain.ForeignTokenID] derives. Each token
 // stems from its creation time: it is refused if a revocation since then covers it, or if that is beyond memory, so
-// nothing that was revoked returns by importing it again. A creation time in the future, and a session id that breaks the
+// nothing that was revoked returns by importing it again. Creation time and revocation are compared as they are, by the
+// clocks that noted them. A creation time in the future, and a session id that breaks the
 // tenant's [LegacyRule], are refused too.
 //
 // The result has one entry a token, in order; one that is refused holds up no other. Tokens are committed in batches; on

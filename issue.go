@@ -29,7 +29,7 @@ type IssueRequest struct {
 	AuthenticatedAt time.Time
 	// AsOf is the point that the grant stems from, [AsOfSequence] or [AsOfTime] as known when the user authenticated: a
 	// revocation that covers the grant since then refuses it. The zero value is now. A session that has been revoked
-	// refuses whatever the point.
+	// refuses whatever the point, for as long as that is remembered (revocation.Options.MemoryFor).
 	AsOf AsOf
 	// Lifetime and IdleLifetime replace those of the client's policy and of the options.
 	Lifetime     Lifetime
@@ -71,8 +71,12 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 		return Issued{}, err
 	}
 	var evicted []RefreshToken
+	asOf := r.AsOf
 	err = again(func() error {
-		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: r.AsOf, Cap: policy.cap()}})
+		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: asOf, Cap: policy.cap()}})
+		if asOf == (AsOf{}) {
+			asOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
+		}
 		if err != nil {
 			return err
 		}

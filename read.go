@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"example.com/tokenstore/domain"
@@ -100,7 +101,10 @@ func (m *Manager) UpdateMetadata(ctx context.Context, id ulid.ULID, metadata map
 			return store.Decision{Next: &next}
 		})
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrCovered):
+		return RefreshToken{}, domain.ErrRevoked
+	case err != nil:
 		return RefreshToken{}, err
 	}
 	return out, nil

@@ -7,6 +7,7 @@ import (
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
 // Revoke records a revocation.
@@ -146,6 +147,11 @@ func (r *records) remember(g domain.Guard) {
 	r.put(bucketGuards, key, encode(&g, guardFields))
 }
 
+// known reports whether a revocation can be looked up: one that it superseded leads there as long as it can.
+func (r *records) known(id ulid.ULID) bool {
+	return r.get(bucketLive, id[:]) != nil || r.get(bucketRetired, id[:]) != nil
+}
+
 // Trim forgets.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
 	if trim.Limit < 1 {
@@ -163,7 +169,7 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, erro
 			return len(guards) < trim.Limit
 		})
 		r.after(bucketRetired, nil, nil, func(k, v []byte) bool {
-			if p := must(decode(v, revocationFields)); p.status.RetiredAt.Before(trim.History) {
+			if p := must(decode(v, revocationFields)); p.status.RetiredAt.Before(trim.History) && !r.known(p.status.SupersededBy) {
 				history = append(history, slices.Clone(k))
 			}
 			return len(history) < trim.Limit

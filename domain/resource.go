@@ -10,7 +10,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// resource is the public JSON shape of a token, as Auth0's Management API shows it. Digests, sequence and generation are
+// resource is the public JSON shape of a token, as Auth0's Management API shows it, and beside it foreign_id and offline:
+// a token that is read again must be the one that it was to every revocation. Digests, sequence and generation are
 // no part of it.
 type resource struct {
 	ID              string          `json:"id"`
@@ -24,6 +25,7 @@ type resource struct {
 	ClientID        string          `json:"client_id"`
 	SessionID       SessionID       `json:"session_id"`
 	Rotating        bool            `json:"rotating"`
+	Offline         bool            `json:"offline,omitempty"`
 	ResourceServers ResourceServers `json:"resource_servers"`
 	Metadata        Metadata        `json:"refresh_token_metadata"`
 }
@@ -63,7 +65,7 @@ func (i *instant) time() time.Time {
 // present; foreign_id for a token that came from elsewhere.
 func (t RefreshToken) MarshalJSON() ([]byte, error) {
 	r := resource{
-		ID: t.ID.String(), ForeignID: t.ForeignID, UserID: t.UserID, ClientID: t.ClientID, SessionID: t.SessionID, Rotating: t.Rotating,
+		ID: t.ID.String(), ForeignID: t.ForeignID, UserID: t.UserID, ClientID: t.ClientID, SessionID: t.SessionID, Rotating: t.Rotating, Offline: t.Offline,
 		CreatedAt: toInstant(t.CreatedAt), ExpiresAt: toInstant(t.ExpiresAt),
 		IdleExpiresAt: toInstant(t.IdleExpiresAt), LastExchangedAt: toInstant(t.LastExchangedAt),
 		ResourceServers: t.ResourceServers, Metadata: t.Metadata,
@@ -92,7 +94,7 @@ func (t *RefreshToken) UnmarshalJSON(data []byte) error {
 		return &FieldError{Field: "token", Limit: "a JSON object of the resource's shape", Size: len(data)}
 	}
 	*t = RefreshToken{
-		UserID: r.UserID, ClientID: r.ClientID, SessionID: r.SessionID, Rotating: r.Rotating,
+		UserID: r.UserID, ClientID: r.ClientID, SessionID: r.SessionID, Rotating: r.Rotating, Offline: r.Offline,
 		CreatedAt: r.CreatedAt.time(), ExpiresAt: r.ExpiresAt.time(),
 		IdleExpiresAt: r.IdleExpiresAt.time(), LastExchangedAt: r.LastExchangedAt.time(),
 		ResourceServers: r.ResourceServers, Metadata: r.Metadata,

@@ -3,6 +3,7 @@ package domain_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func TestResourceShowsNoInternals(t *testing.T) {
 	c := newCredential()
 	token.FamilyDigest, token.SecretDigest, token.ForeignDigest = c.FamilyDigest(), c.SecretDigest(), domain.Digest{1}
 	token.Salt, token.Sequence, token.Generation, token.Retries = domain.Salt{1}, 7, 8, 9
-	token.Confirmation, token.PepperKeyID, token.RotatedAt, token.Offline = jkt, "pepper", noon, true
+	token.Confirmation, token.PepperKeyID, token.RotatedAt = jkt, "pepper", noon
 	token.AuthenticatedAt, token.IdleLifetime = noon, domain.Never
 	if got := string(must(json.MarshalIndent(token, "", "  "))); got != golden {
 		t.Errorf("got %s", got)
@@ -161,7 +162,7 @@ func TestResourceTimes(t *testing.T) {
 
 func TestResourceUnmarshalLenient(t *testing.T) {
 	const data = ` {"id":"01ARZ3NDEKTSV4RRFFQ69G5FAV","user_id":"u","client_id":"c","created_at":"2025-06-01T12:00:00Z",
-		"unknown":{"nested":[1,2,{"session_id":5}]},"sequence":9,"generation":9,"offline":true,"device":null,"expires_at":null,
+		"unknown":{"nested":[1,2,{"session_id":5}]},"sequence":9,"generation":9,"device":null,"expires_at":null,
 		"resource_servers":null,"refresh_token_metadata":{}} `
 	token := goldenToken() // all of which the record that is read replaces
 	token.Sequence, token.Salt = 5, domain.Salt{1}
@@ -353,4 +354,15 @@ func wholeMilliseconds(token domain.RefreshToken) bool {
 		}
 	}
 	return true
+}
+
+// A token that is written and read again is the same to a revocation that spares, or names, offline access.
+func TestOfflineSurvivesJSON(t *testing.T) {
+	for _, offline := range []bool{false, true} {
+		data, err := json.Marshal(domain.RefreshToken{Offline: offline})
+		var back domain.RefreshToken
+		if err := errors.Join(err, json.Unmarshal(data, &back)); err != nil || back.Offline != offline {
+			t.Errorf("offline %t became %t, error %v", offline, back.Offline, err)
+		}
+	}
 }

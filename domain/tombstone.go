@@ -15,7 +15,7 @@ type Tombstone struct {
 	Targets   []Target  // Targets are what it names: 1..100, by any of them.
 	Watermark uint64    // Watermark is the store's sequence at its commit: no later token is reached.
 	Time      time.Time // Time is when it was asked for.
-	// Through is Time, or the latest creation time of any token then in the store if that is later. No token that claims
+	// Through is Time, or the latest creation time of any token that the store has had until then, if that is later. No token that claims
 	// to have been created at or before it can be imported past the tombstone, whatever clocks do.
 	Through time.Time
 	Reason  string // Reason is why, for people: up to 200 characters.

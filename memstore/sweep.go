@@ -70,6 +70,9 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	}
 	t.pending[r.ID] = p
 	t.order[false].add(r.ID)
+	if p.walks {
+		t.walkers.add(r.ID)
+	}
 	for _, anchor := range anchors {
 		t.fence[anchor] = append(t.fence[anchor], p)
 	}
@@ -120,7 +123,7 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	s := slice{tenant: t, left: bounds}
+	s := slice{tenant: t, left: bounds, known: map[ulid.ULID]bool{}}
 	for _, id := range ids {
 		p := t.pending[id]
 		switch {
@@ -140,13 +143,15 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 type slice struct {
 	tenant  *tenant
 	left    store.Bounds
-	touched []ulid.ULID
+	touched []ulid.ULID // each once, in order
+	known   map[ulid.ULID]bool
 }
 
 func (s *slice) exhausted() bool { return s.left.Visit < 1 || s.left.Remove < 1 }
 
 func (s *slice) touch(p *pendingTombstone) {
-	if id := p.status.Tombstone.ID; !slices.Contains(s.touched, id) {
+	if id := p.status.Tombstone.ID; !s.known[id] {
+		s.known[id] = true
 		s.touched = append(s.touched, id)
 	}
 }
@@ -211,13 +216,12 @@ func (s *slice) rows(target *domain.Target, after ulid.ULID) func(func(ulid.ULID
 func (s *slice) walk(p *pendingTombstone) {
 	t := s.tenant
 	var walkers []*pendingTombstone
-	for id := range t.order[false].after(ulid.ULID{}) {
-		if w := t.pending[id]; w.walks {
-			walkers = append(walkers, w)
-			s.touch(w)
-			if !w.joined {
-				w.joined, w.from = true, t.walk
-			}
+	for id := range t.walkers.after(ulid.ULID{}) {
+		w := t.pending[id]
+		walkers = append(walkers, w)
+		s.touch(w)
+		if !w.joined {
+			w.joined, w.from = true, t.walk
 		}
 	}
 	for !p.status.Retired && !s.exhausted() {
@@ -286,6 +290,7 @@ func (t *tenant) retire(p *pendingTombstone, now time.Time) {
 	}
 	delete(t.pending, id)
 	t.order[false].remove(id)
+	t.walkers.remove(id)
 	t.retired[id] = &p.status
 	t.order[true].add(id)
 }
@@ -305,6 +310,9 @@ func (t *tenant) guard(g domain.Guard) {
 	row[key] = g
 }
 
+// known reports whether a revocation can be looked up: one that it superseded leads there as long as it can.
+func (t *tenant) known(id ulid.ULID) bool { return t.pending[id] != nil || t.retired[id] != nil }
+
 // Trim forgets.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
 	if trim.Limit < 1 {
@@ -317,6 +325,9 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, erro
 	}
 	var done store.Trimmed
 	for anchor, row := range t.guards {
+		if done.Guards == trim.Limit {
+			break
+		}
 		for key, guard := range row {
 			if done.Guards < trim.Limit && guard.Time.Before(trim.Guards) {
 				t.horizon = t.horizon.Forget(guard)
@@ -331,7 +342,10 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, erro
 	}
 	var old []ulid.ULID
 	for id := range t.order[true].after(ulid.ULID{}) {
-		if done.History < trim.Limit && t.retired[id].RetiredAt.Before(trim.History) {
+		if done.History == trim.Limit {
+			break
+		}
+		if r := t.retired[id]; r.RetiredAt.Before(trim.History) && !t.known(r.SupersededBy) {
 			old = append(old, id)
 			done.History++
 		}

@@ -35,6 +35,7 @@ type tenant struct {
 	pending map[ulid.ULID]*pendingTombstone
 	retired map[ulid.ULID]*store.Status
 	order   map[bool]*idSet                       // the ids of pending (false) and retired (true) tombstones
+	walkers idSet                                 // the ids of pending tombstones that are swept by the walk
 	fence   map[domain.Anchor][]*pendingTombstone // a tombstone stands under the anchor of each of its targets
 	guards  map[domain.Anchor]map[string]domain.Guard
 	nGuards int

@@ -24,14 +24,14 @@ type Options struct {
 	Logger *slog.Logger
 	// Events are called as things happen.
 	Events Events
-	// MemoryFor is how long the guards of a retired revocation are kept, from when it was asked for. An issue or import
+	// MemoryFor is how long at least the guards of a retired revocation are kept, from when it was asked for. An issue or import
 	// that stems from before that is refused. Defaults to 90 days; negative keeps them for ever.
 	MemoryFor time.Duration
-	// HistoryFor is how long a retired revocation can be looked up. Defaults to 7 days; negative keeps it for ever.
+	// HistoryFor is how long at least a retired revocation can be looked up. Defaults to 7 days; negative keeps it for ever.
 	HistoryFor time.Duration
 	// Hold is how long a slice of the sweep should take at most; its size follows. Defaults to 5 ms.
 	Hold time.Duration
-	// MaxSlice is the largest number of tokens that a slice removes. Defaults to 500.
+	// MaxSlice is the largest number of tokens that a slice removes, up to 100,000. Defaults to 500.
 	MaxSlice int
 	// PollEvery is how often the engine looks for revocations that nobody told it of, such as another process's.
 	// Defaults to 5 s.
@@ -43,9 +43,9 @@ type Options struct {
 	RetryFrom, RetryTo time.Duration
 }
 
-// Events are functions that the engine calls as things happen, each of them optional. They are called one after the other
-// where they concern one revocation, possibly from several goroutines at once otherwise, and hold up the caller while they
-// run.
+// Events are functions that the engine calls as things happen, each of them optional. Those of the sweep are called one after
+// the other; Revoked is called by whoever revokes, possibly from several goroutines at once and beside the others. All of
+// them hold up their caller while they run.
 type Events struct {
 	Revoked func(tenant string, t domain.Tombstone)          // Revoked: a revocation has been recorded; also when it is repeated.
 	Swept   func(tenant string, s store.Status)              // Swept: a slice has been swept; s is how far it came.
@@ -83,6 +83,9 @@ func (o *Options) withDefaults() (Options, error) {
 		if *field.value == 0 {
 			*field.value = field.to
 		}
+	}
+	if d.MaxSlice > 100_000 {
+		return d, &domain.FieldError{Field: "MaxSlice", Limit: "up to 100000", Size: d.MaxSlice}
 	}
 	for name, value := range map[string]time.Duration{
 		"Hold": d.Hold, "PollEvery": d.PollEvery, "RetryFrom": d.RetryFrom, "RetryTo": d.RetryTo, "MaxSlice": time.Duration(d.MaxSlice),

@@ -107,7 +107,7 @@ func (m *machine) drawCandidate(t *rapid.T, w *tenant) *life {
 	return l
 }
 
-// resource is the token as it is handed to an import: made from its JSON, or, what keeps offline access, as a value.
+// resource is the token as it is handed to an import: made from its JSON, or as a value.
 func (m *machine) resource(t *rapid.T, l *life) tokenstore.RefreshToken {
 	servers, err := domain.NewResourceServers(resourceServers(l.audiences)...)
 	if err != nil {
@@ -128,7 +128,6 @@ func (m *machine) resource(t *rapid.T, l *life) tokenstore.RefreshToken {
 	if rapid.Bool().Draw(t, "value") {
 		return token
 	}
-	l.offline = false
 	data, err := json.Marshal(token)
 	if err == nil {
 		token = tokenstore.RefreshToken{}

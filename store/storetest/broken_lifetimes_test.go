@@ -39,7 +39,8 @@ func forgetsIdle(_ store.Backend, _ string, s store.Store) store.Store {
 
 // countsFirst counts the live tokens before the commit that inserts another one.
 func countsFirst(_ store.Backend, _ string, s store.Store) store.Store {
-	meet := make(chan struct{})
+	var mu sync.Mutex
+	met, all := 0, make(chan struct{})
 	return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 		rows = slices.Clone(rows)
 		for i := range rows {
@@ -54,11 +55,15 @@ func countsFirst(_ store.Backend, _ string, s store.Store) store.Store {
 				}
 			}
 			if n < rows[i].Cap.Max {
-				rows[i].Cap = store.Cap{} // there is room: so it seems
-				select {                  // to another one as well, if there is one
-				case meet <- struct{}{}:
-				case <-meet:
-				case <-time.After(10 * time.Millisecond):
+				rows[i].Cap = store.Cap{} // there is room, so it seems
+				mu.Lock()
+				if met++; met == capCallers {
+					close(all)
+				}
+				mu.Unlock()
+				select { // there is to all others as well, if they come
+				case <-all:
+				case <-time.After(300 * time.Millisecond):
 				}
 			}
 		}

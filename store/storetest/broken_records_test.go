@@ -353,8 +353,11 @@ func keepsTargets(_ store.Backend, _ string, s store.Store) store.Store {
 
 func sharesPage(_ store.Backend, _ string, s store.Store) store.Store {
 	buffer := make([]domain.RefreshToken, store.MaxPage)
+	var mu sync.Mutex
 	return &verbs{Store: s, list: func(ctx context.Context, q store.Query) (store.Page, error) {
 		page, err := s.List(ctx, q)
+		mu.Lock()
+		defer mu.Unlock()
 		page.Tokens = buffer[:copy(buffer, page.Tokens)]
 		return page, err
 	}}

@@ -210,11 +210,13 @@ func checkCap(t testing.TB, e *env) {
 	checkCapAtOnce(t, e)
 }
 
+const capCallers = 24
+
 // checkCapAtOnce has many insertions at once, none of which may slip past the others.
 func checkCapAtOnce(t testing.TB, e *env) {
 	w := e.tenant(t)
-	const callers, limit = 24, 5
-	tokens := make([]domain.RefreshToken, callers)
+	const limit = 5
+	tokens := make([]domain.RefreshToken, capCallers)
 	for i := range tokens {
 		tokens[i] = w.token("user", "client", "")
 	}
@@ -224,9 +226,9 @@ func checkCapAtOnce(t testing.TB, e *env) {
 	for _, token := range tokens {
 		wg.Go(func() {
 			results, err := w.Insert(w.ctx, []store.Insertion{{Token: token, Cap: store.Cap{Max: limit}}})
+			page, listErr := w.List(w.ctx, store.Query{UserID: "user", Limit: store.MaxPage})
 			mu.Lock()
 			defer mu.Unlock()
-			page, listErr := w.List(w.ctx, store.Query{UserID: "user", Limit: store.MaxPage})
 			if listErr != nil || len(page.Tokens) > limit {
 				t.Errorf("a cap must hold at every moment: %d tokens of a cap of %d, error %v", len(page.Tokens), limit, listErr)
 			}
@@ -238,7 +240,7 @@ func checkCapAtOnce(t testing.TB, e *env) {
 		})
 	}
 	wg.Wait()
-	if left := len(w.all(t, store.Query{UserID: "user"})); left != limit || gone != callers-limit {
+	if left := len(w.all(t, store.Query{UserID: "user"})); left != limit || gone != capCallers-limit {
 		t.Errorf("a cap must hold whatever happens at once: %d left of a cap of %d, %d evicted", left, limit, gone)
 	}
 }
