@@ -132,3 +132,28 @@ func TestFaultsOfTheExpiry(t *testing.T) {
 		}
 	}
 }
+
+// TestGuardsOfCapsAreTrimmed: where nothing is ever revoked, what a cap evicted is forgotten in its time.
+func TestGuardsOfCapsAreTrimmed(t *testing.T) {
+	inBubble(t, revocation.Options{MemoryFor: 24 * time.Hour}, func(r *rig) {
+		stop := r.start(r.engine)
+		for range 10 {
+			row := store.Insertion{Cap: store.Cap{Max: 1}, Token: domain.RefreshToken{
+				ID: r.id(), UserID: "ann", ClientID: "app", CreatedAt: time.Now(),
+			}}
+			if _, err := r.store("a").Insert(r.Context(), []store.Insertion{row}); err != nil {
+				r.Fatal(err)
+			}
+		}
+		time.Sleep(23 * time.Hour)
+		if s := r.state("a"); s.Guards != 9 {
+			r.Errorf("%d guards, want 9", s.Guards)
+		}
+		time.Sleep(2*time.Hour + time.Minute)
+		synctest.Wait()
+		if s := r.state("a"); s.Guards != 0 || s.Tokens != 1 {
+			r.Errorf("%d guards of what is older than the memory, %d tokens", s.Guards, s.Tokens)
+		}
+		stop()
+	})
+}

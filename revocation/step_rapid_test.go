@@ -30,6 +30,10 @@ type fakeStore struct {
 	perPage int
 	faults  int // how many looks will fail
 	slices  int
+
+	expired     map[string]int // by tenant, how many tokens are to be removed for their age
+	expiryFails int            // how many calls for them will fail
+	removals    int            // how many slices went to them
 }
 
 var errFake = errors.New("fake fault")
@@ -78,7 +82,36 @@ func (f *fakeStore) do() {
 			return
 		}
 		f.p.swept(f.now, a, statuses, took)
+	case listAll:
+		if f.expiryFailed() {
+			f.p.listAllFailed(f.now)
+			return
+		}
+		var names []string
+		for name := range f.expired {
+			if name > a.after {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		f.p.allListed(f.now, names[:min(len(names), f.perPage)])
+	case expire:
+		f.removals++
+		took := time.Duration(a.bounds.Remove) * 20 * time.Microsecond
+		f.now = f.now.Add(took)
+		if f.expiryFailed() {
+			f.p.expired(f.now, a.tenant, false, took)
+			return
+		}
+		left := f.expired[a.tenant]
+		f.expired[a.tenant] -= min(left, a.bounds.Remove)
+		f.p.expired(f.now, a.tenant, left > a.bounds.Remove, took)
 	}
+}
+
+func (f *fakeStore) expiryFailed() bool {
+	f.expiryFails--
+	return f.expiryFails >= 0
 }
 
 func (f *fakeStore) looked() bool {
@@ -133,6 +166,15 @@ func (f *fakeStore) apply(a action) ([]store.Status, error) {
 	return statuses, nil
 }
 
+// toExpire is how many tokens are left to be removed for their age.
+func (f *fakeStore) toExpire() int {
+	n := 0
+	for _, left := range f.expired {
+		n += left
+	}
+	return n
+}
+
 func (f *fakeStore) pending() int {
 	n := 0
 	for _, all := range f.tenants {
@@ -144,10 +186,16 @@ func (f *fakeStore) pending() int {
 func drawStore(t *rapid.T) *fakeStore {
 	limits := testPacing()
 	limits.maxSlice = rapid.IntRange(1, 600).Draw(t, "max slice")
+	limits.expireEvery = rapid.SampledFrom([]time.Duration{-1, time.Minute}).Draw(t, "expire every")
 	f := &fakeStore{
 		t: t, p: newPlan(limits), now: t0, tenants: map[string][]*fakeRevocation{},
 		perPage: rapid.IntRange(1, 4).Draw(t, "per page"), faults: rapid.IntRange(0, 5).Draw(t, "look faults"),
 	}
+	f.expired = map[string]int{}
+	for range rapid.IntRange(0, 6).Draw(t, "tenants with tokens") {
+		f.expired[fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))] = rapid.IntRange(0, 1000).Draw(t, "expired tokens")
+	}
+	f.expiryFails = rapid.IntRange(0, 3).Draw(t, "expiry failures")
 	for n := range rapid.IntRange(0, 40).Draw(t, "revocations") {
 		name := fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))
 		f.tenants[name] = append(f.tenants[name], &fakeRevocation{
@@ -169,13 +217,21 @@ func TestL1PlannerConverges(t *testing.T) {
 				bound += 3 + 2*r.left/min(minSlice, f.p.limits.maxSlice) + 3*r.fails
 			}
 		}
-		for steps := 0; f.pending() > 0; steps++ {
-			if f.slices > bound || steps > 500+20*bound {
+		expiry := f.p.limits.expireEvery > 0
+		removals := 2*f.toExpire()/min(minSlice, f.p.limits.maxSlice) + 10*(len(f.expired)+3)
+		for steps := 0; f.pending() > 0 || expiry && f.toExpire() > 0; steps++ {
+			if f.slices > bound || steps > 1000+20*(bound+removals) {
 				t.Fatalf("%d pending after %d slices and %d steps; at most %d slices were to be expected", f.pending(), f.slices, steps, bound)
 			}
 			f.do()
 		}
+		if !expiry && f.removals > 0 {
+			t.Fatal("removed for their age, though told not to")
+		}
 		for range 200 { // let it find out
+			f.do()
+		}
+		for f.p.expiring {
 			f.do()
 		}
 		if f.p.jobs != 0 || len(f.p.byName) != 0 || len(f.p.ring) != 0 {
@@ -185,7 +241,11 @@ func TestL1PlannerConverges(t *testing.T) {
 		for range 100 {
 			f.do()
 		}
-		if idle := f.now.Sub(since); idle < 45*f.p.limits.pollEvery {
+		rests := 45 * f.p.limits.pollEvery
+		if expiry {
+			rests /= 3 // it looks at each tenant once a minute
+		}
+		if idle := f.now.Sub(since); idle < rests {
 			t.Fatalf("100 steps of an idle planner let only %v pass", idle)
 		}
 	})
@@ -213,11 +273,18 @@ func TestL2PlannerIsFair(t *testing.T) {
 			}
 		}
 		bound := 2*(f.pending()+len(f.tenants)+fails) + 10
+		for range rapid.IntRange(0, 2).Draw(t, "huge expiries") {
+			f.expired[fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))] = 1 << 30
+		}
+		removals := f.removals
 		f.tenants[name] = append(f.tenants[name], small)
 		f.p.add(name, small.id)
 		for began := f.slices; small.left > 0; f.do() {
 			if f.slices-began > bound {
 				t.Fatalf("not done after %d slices, with %d pending", f.slices-began, f.pending())
+			}
+			if n := f.removals - removals; n > bound+10 {
+				t.Fatalf("not done after %d slices that went to expired tokens, with %d pending", n, f.pending())
 			}
 		}
 	})

@@ -58,9 +58,14 @@ func (m *machine) restWithEngine(t *rapid.T) {
 			work += 2 * len(r.targets) * (len(w.model.lives) + 2)
 		}
 	}
+	before := m.clock.now()
+	for _, w := range m.tenants { // what is expired, in the worst case one by one, and two trims
+		work += len(w.model.lives) + 4
+	}
 	// A slice and the rest after it take twice the delay. What nobody told the engine of is found by a look, which may be
 	// due only after a poll and a half.
 	time.Sleep(2*time.Minute + time.Duration(work)*2*m.delay)
 	m.settle()
 	m.checkConverged(t)
+	m.checkNoneExpired(t, before)
 }

@@ -3,6 +3,7 @@ package tokenstoretest
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
@@ -35,7 +36,7 @@ func (m *machine) expect(w *tenant, l *life, generation int) outcome {
 		return expired
 	case generation == l.generation():
 		return succeeds
-	case generation+1 < l.generation() || m.options.Leeway <= 0 || now.Sub(l.rotated) >= m.options.Leeway:
+	case generation+1 < l.generation() || l.used || m.options.Leeway <= 0 || now.Sub(l.rotated) >= m.options.Leeway:
 		return replays
 	case m.options.RetryLimit > 0 && l.retries >= m.options.RetryLimit:
 		return limited
@@ -73,18 +74,23 @@ func (m *machine) outdated(t *rapid.T) {
 // present exchanges a secret, compares the outcome with what must be, and takes it in.
 func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
 	want := m.expect(w, l, generation)
-	got, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client})
-	m.checkExchanged(t, w, l, generation, want, got, err)
+	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client}
+	if chance(t, "expiresBy", 6) {
+		request.ExpiresBy = m.clock.now().Add(pick(t, "by", time.Minute, time.Hour, 3*absolute))
+	}
+	becomes := m.change(w, l, request.ExpiresBy)
+	got, err := w.Exchange(m.ctx, request)
+	m.checkExchanged(t, w, l, generation, want, becomes, got, err)
 }
 
-func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int, want outcome, got tokenstore.Exchanged, err error) {
+func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int, want outcome, becomes change, got tokenstore.Exchanged, err error) {
 	ok := false
 	switch want {
 	case succeeds:
 		if err != nil {
 			fail(t, "S2 exact: the current secret of a live token must be exchanged", "%s generation %d: %v", l.id, generation, err)
 		}
-		m.rotate(t, l, got)
+		m.rotate(t, w, l, becomes, got)
 		return
 	case retries:
 		if err != nil {
@@ -127,12 +133,15 @@ func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int,
 }
 
 // rotate takes in an exchange that succeeded.
-func (m *machine) rotate(t *rapid.T, l *life, got tokenstore.Exchanged) {
+func (m *machine) rotate(t *rapid.T, w *tenant, l *life, becomes change, got tokenstore.Exchanged) {
 	now := m.clock.now()
 	secret := got.Secret.Reveal()
-	l.exchanged = now
-	if l.idle > 0 {
-		l.idleExpires = now.Add(l.idle)
+	l.rotating, l.idle, l.expires = becomes.terms.rotating, becomes.terms.idle, becomes.terms.expires
+	if !becomes.unnoted {
+		l.exchanged, l.idleExpires = now, time.Time{}
+		if l.idle > 0 {
+			l.idleExpires = now.Add(l.idle)
+		}
 	}
 	if l.rotating {
 		for _, old := range l.secrets {
@@ -141,23 +150,30 @@ func (m *machine) rotate(t *rapid.T, l *life, got tokenstore.Exchanged) {
 			}
 		}
 		l.secrets = append(l.secrets, secret)
-		l.rotated, l.retries = now, 0
-	} else if secret != l.current() {
-		fail(t, "a static token must keep its secret", "%s", l.id)
+		l.rotated, l.retries, l.used = now, 0, false
+	} else {
+		if secret != l.current() {
+			fail(t, "a static token must keep its secret", "%s", l.id)
+		}
+		l.used = true
 	}
 	m.checkRecord(t, l, &got.Token)
+	if len(becomes.siblings) > 0 {
+		m.takeOwn(t, w, becomes.siblings, tokenstore.ReasonRotation)
+	}
 }
 
 // reuse takes in the revocation that a replay caused.
 func (m *machine) reuse(t *rapid.T, w *tenant, l *life) {
-	t.Logf("%s: replay revokes %s", w.name, l.id)
 	l.refused = true
-	r := &acknowledged{targets: []tokenstore.Target{{TokenID: l.id}}, at: m.clock.now()}
-	r.through = r.at
-	if w.model.latest.After(r.at) {
-		r.through = w.model.latest
+	targets := []tokenstore.Target{{TokenID: l.id}}
+	switch {
+	case m.options.Replay == tokenstore.ReplayUser:
+		targets = []tokenstore.Target{{UserID: l.user}}
+	case m.options.Replay == tokenstore.ReplaySession && l.session != "":
+		targets = append(targets, tokenstore.Target{SessionID: l.session})
 	}
-	m.acknowledge(t, w, r)
+	m.takeOwn(t, w, targets, tokenstore.ReasonReuse)
 }
 
 // misuse presents a secret by the wrong client, at the wrong tenant, or one that is not genuine. Nothing must come of it,
@@ -205,6 +221,7 @@ func (m *machine) race(t *rapid.T) {
 	withRevoke := chance(t, "revoke", 3)
 	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.current()), ClientID: l.client}
 	var group sync.WaitGroup
+	becomes := m.change(w, l, time.Time{})
 	outcomes := make([]tokenstore.Exchanged, n)
 	errs := make([]error, n)
 	for i := range n {
@@ -224,7 +241,7 @@ func (m *machine) race(t *rapid.T) {
 	}
 	group.Wait()
 
-	m.takeRace(t, w, l, outcomes, errs, withRevoke)
+	m.takeRace(t, w, l, becomes, outcomes, errs, withRevoke)
 	if withRevoke {
 		if revokeErr != nil {
 			fail(t, "a revocation that is within the limits must succeed", "%v", revokeErr)
@@ -234,7 +251,7 @@ func (m *machine) race(t *rapid.T) {
 }
 
 // takeRace takes in the outcomes of exchanges of one current secret at one instant, in any order.
-func (m *machine) takeRace(t *rapid.T, w *tenant, l *life, outcomes []tokenstore.Exchanged, errs []error, withRevoke bool) {
+func (m *machine) takeRace(t *rapid.T, w *tenant, l *life, becomes change, outcomes []tokenstore.Exchanged, errs []error, withRevoke bool) {
 	var first *tokenstore.Exchanged
 	reused, refused, again := false, false, 0
 	for i, err := range errs {
@@ -254,18 +271,19 @@ func (m *machine) takeRace(t *rapid.T, w *tenant, l *life, outcomes []tokenstore
 			fail(t, "an exchange must be refused for the right cause", "%s: %v", l.id, err)
 		}
 	}
+	rotates := becomes.terms.rotating
 	noLeeway, limit := m.options.Leeway <= 0, int(m.options.RetryLimit)
 	switch {
 	case first == nil && !withRevoke:
 		fail(t, "S7 single use: one of several exchanges of a live secret must succeed", "%s: %v", l.id, errs)
-	case l.rotating && (noLeeway && again > 0 || limit > 0 && again > limit):
+	case rotates && (noLeeway && again > 0 || limit > 0 && again > limit):
 		fail(t, "a retry outside leeway and limit must be refused", "%s: %v", l.id, errs)
-	case (reused || refused) && !withRevoke && (!l.rotating || !noLeeway && limit == 0) || reused && !noLeeway:
+	case (reused || refused) && !withRevoke && (!rotates || !noLeeway && limit == 0) || reused && !noLeeway:
 		fail(t, "a retry within the leeway must succeed", "%s: %v", l.id, errs)
 	}
 	if first != nil {
-		m.rotate(t, l, *first)
-		if limit > 0 && l.rotating {
+		m.rotate(t, w, l, becomes, *first)
+		if limit > 0 && rotates {
 			l.retries = uint32(again)
 		}
 	}

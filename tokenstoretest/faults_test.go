@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
@@ -328,4 +329,23 @@ func (s noSweep) Apply(ctx context.Context, ids []ulid.ULID, _ store.Bounds) ([]
 		}
 	}
 	return statuses, nil
+}
+
+// expiresTooMuch removes what would be expired soon.
+type expiresTooMuch struct{ *faultyStore }
+
+func (s expiresTooMuch) Expire(ctx context.Context, bounds store.Bounds) (store.Expired, error) {
+	bounds.Now = bounds.Now.Add(time.Minute)
+	return s.Store.Expire(ctx, bounds)
+}
+
+// noCap evicts nobody.
+type noCap struct{ *faultyStore }
+
+func (s noCap) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].Cap = store.Cap{}
+	}
+	return s.Store.Insert(ctx, rows)
 }

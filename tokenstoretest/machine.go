@@ -24,6 +24,7 @@ type machine struct {
 	root    *tokenstore.Manager
 	tenants []*tenant
 	event   int // counts what has been acknowledged
+	host    host
 
 	bubble bool
 	delay  time.Duration // how long a slice of the engine takes
@@ -43,6 +44,7 @@ type tenant struct {
 
 func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 	m := &machine{config: c, tb: tb, ctx: context.Background(), bubble: bubble}
+	m.host.policies = map[string]tokenstore.ClientPolicy{}
 	if bubble {
 		m.clock.since = time.Now()
 		m.delay = time.Duration(rapid.IntRange(1, 20).Draw(t, "delay")) * time.Millisecond
@@ -53,7 +55,10 @@ func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 		Lifetime: tokenstore.Lifetime(absolute), IdleLifetime: tokenstore.Lifetime(idle), Skew: skew,
 		Leeway:     pick(t, "leeway", 10*time.Second, 10*time.Second, -1),
 		RetryLimit: pick(t, "retryLimit", uint32(0), 0, 2),
-		Engine:     revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: time.Minute},
+		Replay:     pick(t, "replay", tokenstore.ReplayToken, tokenstore.ReplayToken, tokenstore.ReplaySession, tokenstore.ReplayUser),
+		Client:     m.host.policy, Evicted: m.host.evict,
+		LastUsedEvery: pick(t, "lastUsedEvery", 0, time.Minute, 10*time.Minute),
+		Engine:        revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: time.Minute},
 	}
 	m.backend = c.New(tb)
 	for _, name := range tenantNames {
@@ -128,6 +133,7 @@ func runMachine(t *rapid.T, tb testing.TB, c Config) {
 	defer m.release()
 	m.run(t, append(operations(), applyOperation, trimOperation))
 	m.rest(t)
+	m.restExpired(t)
 	m.close(t)
 }
 
@@ -180,7 +186,8 @@ func (m *machine) tenant(t *rapid.T) *tenant {
 	return m.tenants[pick(t, "tenant", 0, 0, 1)]
 }
 
-// slow is a backend whose sweep and trim take virtual time, so that an engine does its work only as the test lets it.
+// slow is a backend whose sweep, expiry and trim take virtual time, so that an engine does its work only as the test lets
+// it.
 type slow struct {
 	store.Backend
 	delay time.Duration
@@ -199,6 +206,11 @@ type slowStore struct {
 func (s slowStore) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
 	time.Sleep(s.delay)
 	return s.Store.Apply(ctx, ids, bounds)
+}
+
+func (s slowStore) Expire(ctx context.Context, bounds store.Bounds) (store.Expired, error) {
+	time.Sleep(s.delay)
+	return s.Store.Expire(ctx, bounds)
 }
 
 func (s slowStore) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {

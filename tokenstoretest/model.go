@@ -15,6 +15,7 @@ import (
 type model struct {
 	lives       []*life         // every token ever let in, in order
 	revocations []*acknowledged // every revocation ever acknowledged, in order
+	evictions   []*acknowledged // every eviction, in order: it covers nothing, but bars the id
 	latest      time.Time       // the latest creation time of any token ever let in
 	horizon     domain.Horizon
 	trimmed     bool // history may have been forgotten
@@ -44,7 +45,9 @@ type life struct {
 	metadata    string
 
 	sequence uint64 // only to see that it never changes
+	used     bool   // the current secret has been used, though it did not rotate
 	refused  bool   // it was seen refused as revoked
+	evicted  bool   // it had to go for another, because of a cap
 	gone     bool   // it was seen to be no longer stored
 }
 
@@ -211,7 +214,7 @@ type admission struct {
 // named for good: what stems from before a revocation is refused for ever, by memory or by the horizon.
 func (m *model) admission(candidate *life, from point) admission {
 	var bars, mayBar bool
-	for _, r := range m.revocations {
+	for _, r := range slices.Concat(m.revocations, m.evictions) {
 		for _, t := range r.targets {
 			if !names(t, candidate) {
 				continue
@@ -233,7 +236,7 @@ func (m *model) add(l *life) {
 
 // forget notes that the guards of retired revocations from before the cut may have been forgotten.
 func (m *model) forget(cut time.Time) {
-	for _, r := range m.revocations {
+	for _, r := range slices.Concat(m.revocations, m.evictions) {
 		if r.at.Before(cut) {
 			r.forgettable = true
 		}

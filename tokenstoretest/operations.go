@@ -25,6 +25,8 @@ func operations() []operation {
 		{"mark", 1, (*machine).mark},
 		{"clock", 2, (*machine).stepClock},
 		{"reopen", 1, (*machine).reopen},
+		policyOperation,
+		expireOperation,
 	}
 }
 
@@ -46,15 +48,27 @@ func (m *machine) issueOne(t *rapid.T, w *tenant) {
 		Metadata: metadata(l.metadata), Static: !l.rotating, Offline: l.offline,
 	}
 	request.Lifetime, l.expires = drawLifetime(t, "lifetime", absolute, now)
-	request.IdleLifetime, l.idleExpires = drawLifetime(t, "idleLifetime", idle, now)
+	policy := m.host.policy(l.client)
+	byDefault := idle
+	if policy.IdleLifetime != 0 {
+		byDefault = time.Duration(policy.IdleLifetime)
+	}
+	request.IdleLifetime, l.idleExpires = drawLifetime(t, "idleLifetime", byDefault, now)
+	if policy.Rotation != tokenstore.RotationAsIssued {
+		l.rotating = policy.Rotation == tokenstore.RotationOn
+	}
 	if !l.idleExpires.IsZero() {
 		l.idle = l.idleExpires.Sub(now)
 	}
 	from := m.drawPoint(t, w)
 	request.AsOf = from.asOf()
 
-	want := w.model.admission(l, from)
+	want, surplus := w.model.admission(l, from), m.surplus(w, l)
 	issued, err := w.Issue(m.ctx, request)
+	if m.checkCap(t, w, l, surplus, err) {
+		m.checkAdmission(t, want, nil) // it would have been let in, had there been room
+		return
+	}
 	m.checkAdmission(t, want, err)
 	if err != nil {
 		return
@@ -169,10 +183,14 @@ func drawGrant(t *rapid.T) *life {
 	return l
 }
 
-// drawLifetime draws one and returns its deadline. Most tokens don't expire, so that other things happen to them.
+// drawLifetime draws one and returns its deadline. Most tokens don't expire, so that other things happen to them. A default
+// below zero is never.
 func drawLifetime(t *rapid.T, label string, byDefault time.Duration, now time.Time) (tokenstore.Lifetime, time.Time) {
 	switch pick(t, label, "never", "never", "never", "default", "short") {
 	case "default":
+		if byDefault < 0 {
+			return 0, time.Time{}
+		}
 		return 0, now.Add(byDefault)
 	case "short":
 		return tokenstore.Lifetime(time.Minute), now.Add(time.Minute)

@@ -241,7 +241,7 @@ func (m *machine) trim(t *rapid.T) {
 		Guards: rapid.SampledFrom(cuts).Draw(t, "guards"), History: pick(t, "history", time.Time{}, time.Time{}, soon.Add(-time.Hour), soon),
 		Limit: rapid.IntRange(1, 3).Draw(t, "limit"),
 	}
-	most := 1 // calls, with one for the end
+	most := 1 + len(w.model.evictions) // calls, with one for the end
 	for _, r := range w.model.revocations {
 		most += len(r.targets)
 	}

@@ -36,6 +36,8 @@ var faults = []struct {
 	{"stale update", func(s *faultyStore) store.Store {
 		return staleUpdate{s, map[ulid.ULID]domain.RefreshToken{}}
 	}, false},
+	{"expires too much", func(s *faultyStore) store.Store { return expiresTooMuch{s} }, false},
+	{"no cap", func(s *faultyStore) store.Store { return noCap{s} }, false},
 	{"no sweep", func(s *faultyStore) store.Store { return noSweep{s} }, false},
 }
 

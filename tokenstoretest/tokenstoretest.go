@@ -8,7 +8,10 @@
 //   - S5 durable: what was acknowledged is there after the backend has been opened again.
 //   - S6 isolated: nothing crosses tenants.
 //   - S7 single use: all exchanges of one secret that succeed receive the same successor.
-//   - L1 converge: with the sweep going on and no new revocations, all of them retire.
+//   - L1 converge: with the sweep going on and no new revocations, all of them retire, and what is expired is removed.
+//
+// Beside them it predicts what policies, caps and lifetimes make of each token: who is evicted, which use is noted, which
+// tokens go when another begins to rotate.
 //
 // A test of a backend takes one call:
 //

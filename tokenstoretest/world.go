@@ -46,6 +46,7 @@ type clock struct {
 	mu     sync.Mutex
 	offset time.Duration
 	since  time.Time // when the bubble began; zero outside of one
+	latest time.Time // the latest reading before a step back
 }
 
 func (c *clock) now() time.Time {
@@ -59,6 +60,9 @@ func (c *clock) now() time.Time {
 }
 
 func (c *clock) step(d time.Duration) {
+	if now := c.now(); d < 0 && now.After(c.latest) {
+		c.latest = now
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.offset += d
