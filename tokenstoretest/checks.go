@@ -141,6 +141,7 @@ func (m *machine) introspect(t *rapid.T, w *tenant, secret string) tokenstore.Re
 func (m *machine) checkRecord(t *rapid.T, l *life, got *tokenstore.RefreshToken) {
 	same := got.ID == l.id && got.ForeignID == l.foreign && got.UserID == l.user && got.ClientID == l.client &&
 		got.SessionID == sessionID(l.session) && got.CreatedAt.Equal(l.created) && got.Offline == l.offline &&
+		got.Confirmation == l.key &&
 		got.Rotating == l.rotating && got.ExpiresAt.Equal(l.expires) && got.IdleExpiresAt.Equal(l.idleExpires) &&
 		got.LastExchangedAt.Equal(l.exchanged) && int(got.Generation) == l.generation() && got.Sequence == l.sequence
 	var heard []string

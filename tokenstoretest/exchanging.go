@@ -74,7 +74,10 @@ func (m *machine) outdated(t *rapid.T) {
 // present exchanges a secret, compares the outcome with what must be, and takes it in.
 func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
 	want := m.expect(w, l, generation)
-	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client}
+	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client, Confirmation: l.key}
+	if l.key == (tokenstore.Confirmation{}) {
+		request.Confirmation = pick(t, "proved", keys...) // what the sender proves is nothing to a token that is not bound
+	}
 	if chance(t, "expiresBy", 6) {
 		request.ExpiresBy = m.clock.now().Add(pick(t, "by", time.Minute, time.Hour, 3*absolute))
 	}
@@ -184,10 +187,20 @@ func (m *machine) misuse(t *rapid.T) {
 	l := w.drawSecret(t, 0)
 	generation := rapid.IntRange(0, l.generation()).Draw(t, "generation")
 	secret, client := l.secrets[generation], l.client
-	switch pick(t, "misuse", "client", "tenant", "forged", "mistyped") {
+	switch pick(t, "misuse", "client", "key", "key", "tenant", "forged", "mistyped") {
+	case "key": // not even replay: a thief without the key must not be able to have the token revoked
+		if l.key == (tokenstore.Confirmation{}) {
+			return
+		}
+		wrong := pick(t, "wrong", tokenstore.Confirmation{}, tokenstore.Confirmation{Kind: l.key.Kind, Value: "of a thief"})
+		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client, Confirmation: wrong})
+		if !errors.Is(err, tokenstore.ErrConfirmation) && !errors.Is(err, tokenstore.ErrUnknownToken) {
+			fail(t, "a sender without the key must be refused", "%s: %v", l.id, err)
+		}
+		return
 	case "client":
 		client = "another"
-		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client})
+		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client, Confirmation: l.key})
 		if !errors.Is(err, tokenstore.ErrWrongClient) && !errors.Is(err, tokenstore.ErrUnknownToken) {
 			fail(t, "the wrong client must be refused", "%s: %v", l.id, err)
 		}
@@ -219,7 +232,7 @@ func (m *machine) race(t *rapid.T) {
 	}
 	n := rapid.IntRange(2, 4).Draw(t, "exchanges")
 	withRevoke := chance(t, "revoke", 3)
-	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.current()), ClientID: l.client}
+	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.current()), ClientID: l.client, Confirmation: l.key}
 	var group sync.WaitGroup
 	becomes := m.change(w, l, time.Time{})
 	outcomes := make([]tokenstore.Exchanged, n)

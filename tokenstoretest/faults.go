@@ -228,9 +228,12 @@ func (b failing) Tenant(name string) (store.Store, error) {
 	return failingStore{st, b.faults}, err
 }
 
-func (b failing) Pending(ctx context.Context, after string, limit int) (names []string, err error) {
-	err = b.faults.call(func() error { names, err = b.Backend.Pending(ctx, after, limit); return err })
-	return names, err
+func (b failing) Pending(ctx context.Context, after string, limit int) ([]string, error) {
+	return through(b.faults, func() ([]string, error) { return b.Backend.Pending(ctx, after, limit) })
+}
+
+func (b failing) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
+	return through(b.faults, func() ([]string, error) { return b.Backend.Tenants(ctx, after, limit) })
 }
 
 type failingStore struct {
@@ -266,6 +269,10 @@ func (s failingStore) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds
 
 func (s failingStore) Revocations(ctx context.Context, q store.RevocationQuery) (store.RevocationPage, error) {
 	return through(s.faults, func() (store.RevocationPage, error) { return s.Store.Revocations(ctx, q) })
+}
+
+func (s failingStore) Expire(ctx context.Context, b store.Bounds) (store.Expired, error) {
+	return through(s.faults, func() (store.Expired, error) { return s.Store.Expire(ctx, b) })
 }
 
 func (s failingStore) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {

@@ -84,6 +84,7 @@ func (m *machine) drawCandidate(t *rapid.T, w *tenant) *life {
 	if len(w.model.lives) > 0 && rapid.Bool().Draw(t, "known") {
 		known := w.drawLife(t)
 		l := *known
+		l.key = tokenstore.Confirmation{} // the resource does not have it
 		l.secrets, l.sequence, l.gone, l.refused, l.evicted, l.used = nil, 0, false, false, false, false
 		l.exchanged, l.rotated, l.retries = time.Time{}, time.Time{}, 0
 		if chance(t, "otherTime", 3) && l.foreign == "" {

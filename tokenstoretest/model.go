@@ -44,11 +44,12 @@ type life struct {
 	secrets     []string // every secret ever handed out, by generation; none for an imported token
 	metadata    string
 
-	sequence uint64 // only to see that it never changes
-	used     bool   // the current secret has been used, though it did not rotate
-	refused  bool   // it was seen refused as revoked
-	evicted  bool   // it had to go for another, because of a cap
-	gone     bool   // it was seen to be no longer stored
+	key      tokenstore.Confirmation // the key that it is bound to, or none
+	sequence uint64                  // only to see that it never changes
+	used     bool                    // the current secret has been used, though it did not rotate
+	refused  bool                    // it was seen refused as revoked
+	evicted  bool                    // it had to go for another, because of a cap
+	gone     bool                    // it was seen to be no longer stored
 }
 
 // acknowledged is a revocation that was acknowledged.

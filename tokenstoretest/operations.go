@@ -43,8 +43,10 @@ func (m *machine) issueOne(t *rapid.T, w *tenant) {
 	l := drawGrant(t)
 	l.created, l.rotating = now, !chance(t, "static", 4)
 	l.metadata = pick(t, "metadata", labels...)
+	l.key = pick(t, "key", keys...)
 	request := tokenstore.IssueRequest{
-		UserID: l.user, ClientID: l.client, SessionID: sessionID(l.session), ResourceServers: resourceServers(l.audiences),
+		Confirmation: l.key,
+		UserID:       l.user, ClientID: l.client, SessionID: sessionID(l.session), ResourceServers: resourceServers(l.audiences),
 		Metadata: metadata(l.metadata), Static: !l.rotating, Offline: l.offline,
 	}
 	request.Lifetime, l.expires = drawLifetime(t, "lifetime", absolute, now)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
@@ -20,6 +21,9 @@ var (
 	foreignIDs  = []string{"ext-1", "ext-2", "ext-3"}
 	fixedIDs    = []ulid.ULID{{15: 1}, {0: 1, 15: 2}, {0: 1, 15: 3}, {0: 2, 15: 4}}
 	labels      = []string{"", "red", "blue"} // values of the one metadata entry; empty for no metadata
+
+	// keys are what a sender may prove to hold; the empty one is none.
+	keys = []tokenstore.Confirmation{{}, {}, {Kind: domain.ConfirmationJKT, Value: "key"}, {Kind: domain.ConfirmationX5TS, Value: "key"}}
 
 	// start is the first reading of the clock; legacy tokens lie before cutOff.
 	start  = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)

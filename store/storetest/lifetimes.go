@@ -207,7 +207,26 @@ func checkCap(t testing.TB, e *env) {
 	}
 	_, err := w.Insert(w.ctx, []store.Insertion{{Token: made(8), Cap: store.Cap{Max: -1}}})
 	wantErr(t, "a negative cap must be refused", err, domain.ErrInvalid)
+	checkCapMemory(t, e)
 	checkCapAtOnce(t, e)
+}
+
+// checkCapMemory evicts a token that was created after the eviction, as a clock that stepped back has it, and lets the
+// eviction be forgotten: what is beyond memory must then reach as far as the token.
+func checkCapMemory(t testing.TB, e *env) {
+	w := e.tenant(t)
+	early, late := w.token("user", "client", ""), w.token("user", "client", "")
+	late.CreatedAt = early.CreatedAt.Add(time.Hour)
+	w.insert(t, late)
+	results, err := w.Insert(w.ctx, []store.Insertion{{Token: early, Cap: store.Cap{Max: 1}}})
+	if err != nil || results[0].Err != nil || len(results[0].Evicted) != 1 {
+		t.Fatalf("the one over the cap must go: got %+v, error %v", results, err)
+	}
+	if _, err := w.Trim(w.ctx, store.Trim{Guards: after(1000 * time.Hour), Limit: 10}); err != nil {
+		t.Fatalf("Trim must succeed: got %v", err)
+	}
+	wantErr(t, "an evicted token must not come back when its eviction is forgotten",
+		w.admit(t, late, domain.AsOfTime(late.CreatedAt, 0)), domain.ErrBeyondMemory)
 }
 
 const capCallers = 24
