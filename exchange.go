@@ -107,7 +107,8 @@ type exchange struct {
 
 func (x *exchange) decide(v store.View) store.Decision {
 	outcome := x.rule.Apply(v.Token, v.Revoked())
-	if outcome.Refusal == "" && outcome.Next == nil && v.Token.Salt == x.rule.Salt { // an earlier attempt of this call, with what it revoked
+	if outcome.Refusal == "" && outcome.Next == nil && v.Token.Salt == x.rule.Salt {
+		// An earlier attempt of this call has committed, with what it revoked.
 		x.out = Exchanged{Token: v.Token, Secret: outcome.Secret}
 		return store.Decision{}
 	}

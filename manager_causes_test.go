@@ -68,6 +68,18 @@ func TestCauses(t *testing.T) {
 			_ = st.Update(r.Context(), old.ID, func(store.View) store.Decision { return store.Decision{Next: &old} })
 			return exchange(r, next, "app", key)
 		},
+		tokenstore.ErrKeyMissing: func(r *rig, s tokenstore.Secret) (err error) {
+			st, _ := r.spy.Tenant("default")
+			next := again(r, s)
+			keyed := r.live("ann")[0]
+			keyed.PepperKeyID = "2026-11"
+			_ = st.Update(r.Context(), keyed.ID, func(store.View) store.Decision { return store.Decision{Next: &keyed} })
+			r.wantNoWrite(func() {
+				_ = exchange(r, s, "app", key) // not even replay
+				err = exchange(r, next, "app", key)
+			})
+			return err
+		},
 		tokenstore.ErrBeyondMemory: func(r *rig, _ tokenstore.Secret) error {
 			r.run(r.revoke(tokenstore.Target{UserID: "ann"}))
 			st, _ := r.spy.Tenant("default")
@@ -107,7 +119,7 @@ var refusals = map[string]tokenstore.Refusal{
 	"ErrWrongClient": tokenstore.ErrWrongClient, "ErrConfirmation": tokenstore.ErrConfirmation,
 	"ErrRevoked": tokenstore.ErrRevoked, "ErrExpired": tokenstore.ErrExpired, "ErrIdleExpired": tokenstore.ErrIdleExpired,
 	"ErrReused": tokenstore.ErrReused, "ErrRetryLimit": tokenstore.ErrRetryLimit, "ErrAhead": tokenstore.ErrAhead,
-	"ErrBeyondMemory": tokenstore.ErrBeyondMemory,
+	"ErrBeyondMemory": tokenstore.ErrBeyondMemory, "ErrKeyMissing": tokenstore.ErrKeyMissing,
 }
 
 // TestForClient: what a client may be told of every error that the package exports, as it is and wrapped.

@@ -77,6 +77,7 @@ const (
 	ErrUnknownToken = domain.ErrUnknownToken
 	ErrWrongClient  = domain.ErrWrongClient
 	ErrConfirmation = domain.ErrConfirmation
+	ErrKeyMissing   = domain.ErrKeyMissing
 	ErrRevoked      = domain.ErrRevoked
 	ErrExpired      = domain.ErrExpired
 	ErrIdleExpired  = domain.ErrIdleExpired

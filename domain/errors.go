@@ -40,6 +40,8 @@ const (
 	ErrWrongClient Refusal = "wrong client"
 	// ErrConfirmation: the sender constraint does not match (RFC 9449, RFC 8705). Nothing was written.
 	ErrConfirmation Refusal = "confirmation"
+	// ErrKeyMissing: the token's digests were made under a pepper key that is not at hand. Nothing was written.
+	ErrKeyMissing Refusal = "key missing"
 	// ErrRevoked: a revocation covers the token, or the point that an issue or import stems from.
 	ErrRevoked Refusal = "revoked"
 	// ErrExpired: the absolute lifetime is over.

@@ -175,6 +175,9 @@ const (
 
 // recognise says which of the token's secrets the credential is. The current one costs one hash.
 func (c Credential) recognise(token *RefreshToken) (age, Refusal) {
+	if token.PepperKeyID != "" { // keyed digests need a key, and there is none
+		return 0, ErrKeyMissing
+	}
 	if c.Generation == token.Generation {
 		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.SecretDigest()) {
 			return current, ""
