@@ -1,7 +1,10 @@
 package tokenstore_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -68,7 +71,7 @@ func TestS6Tenants(t *testing.T) {
 func TestTenantsHaveTheirOwnLegacyRule(t *testing.T) {
 	r := newRig(t, tokenstore.Options{})
 	us3 := tokenstore.US3()
-	b, err := r.Tenant("b", &us3)
+	b, err := r.Tenant("b", &tokenstore.TenantOptions{Legacy: &us3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,4 +116,113 @@ func TestOneRunServesAllTenants(t *testing.T) {
 	if status := r.run(receipt)[0]; status.Swept != 1 {
 		t.Errorf("swept %d, want 1", status.Swept)
 	}
+}
+
+func TestTenantsHaveTheirOwnPolicies(t *testing.T) {
+	capped := func(n int) func(string) tokenstore.ClientPolicy {
+		return func(string) tokenstore.ClientPolicy { return tokenstore.ClientPolicy{Cap: n, CapRefuse: true} }
+	}
+	r := newRig(t, tokenstore.Options{Client: capped(1)})
+	b, err := r.Tenant("b", &tokenstore.TenantOptions{Client: capped(2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.Tenant("c", &tokenstore.TenantOptions{}) // as its parent
+	if err != nil {
+		t.Fatal(err)
+	}
+	for m, want := range map[*tokenstore.Manager]int{r.Manager: 1, b: 2, c: 2} {
+		issued := 0
+		for range 3 {
+			if _, err := m.Issue(t.Context(), request("ann")); err == nil {
+				issued++
+			} else if !errors.Is(err, tokenstore.ErrCap) {
+				t.Fatal(err)
+			}
+		}
+		if issued != want {
+			t.Errorf("%d tokens issued, want %d", issued, want)
+		}
+	}
+}
+
+func TestTenantsAreListed(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	var want []string
+	for i := range 250 {
+		name := fmt.Sprintf("tenant-%03d", i)
+		m, err := r.Tenant(name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Issue(t.Context(), request("ann")); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, name)
+	}
+	var got []string
+	for name, err := range r.Tenants(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, name)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d tenants listed, want %d in their order", len(got), len(want))
+	}
+	for name := range r.Tenants(t.Context()) {
+		if name != want[0] {
+			t.Errorf("the walk goes on to %q after it was left", name)
+		}
+		break
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range r.Tenants(ended) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("a walk without a context: %v", err)
+		}
+	}
+}
+
+func TestRevocationsAreListed(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	var receipts []tokenstore.Receipt
+	for _, user := range []string{"a", "b", "c"} {
+		receipt, err := r.Revoke(t.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: user}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts = append(receipts, receipt)
+	}
+	list := func(request tokenstore.RevocationsRequest) (users []string) {
+		for {
+			page, err := r.Revocations(t.Context(), request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, status := range page.Revocations {
+				users = append(users, status.Tombstone.Targets[0].UserID)
+			}
+			if page.Next.IsZero() {
+				slices.Sort(users) // ids of one instant come in any order
+				return users
+			}
+			request.After = page.Next
+		}
+	}
+	for _, limit := range []int{0, 1, 2, 100} {
+		if got := list(tokenstore.RevocationsRequest{Limit: limit}); !slices.Equal(got, []string{"a", "b", "c"}) {
+			t.Errorf("limit %d: pending are those of %v", limit, got)
+		}
+	}
+	r.run(receipts...)
+	if got := list(tokenstore.RevocationsRequest{}); len(got) != 0 {
+		t.Errorf("pending are those of %v, want none", got)
+	}
+	if got := list(tokenstore.RevocationsRequest{Retired: true}); !slices.Equal(got, []string{"a", "b", "c"}) {
+		t.Errorf("retired are those of %v", got)
+	}
+	_, err := r.Revocations(t.Context(), tokenstore.RevocationsRequest{Limit: 101})
+	wantField(t, err, "limit")
 }

@@ -53,6 +53,21 @@ func (m *Manager) Revocation(ctx context.Context, id ulid.ULID) (Status, error) 
 	return m.store.Revocation(ctx, id)
 }
 
+// RevocationsRequest asks for a page of revocations.
+type RevocationsRequest struct {
+	Retired bool      // Retired asks for the retired ones that are still remembered, instead of the pending ones.
+	After   ulid.ULID // After is the Next of the page before.
+	Limit   int       // Limit is 1..100. Defaults to 50.
+}
+
+// Revocations returns a page of revocations by ascending id.
+func (m *Manager) Revocations(ctx context.Context, r RevocationsRequest) (RevocationPage, error) {
+	if r.Limit == 0 {
+		r.Limit = 50
+	}
+	return m.store.Revocations(ctx, store.RevocationQuery{Retired: r.Retired, After: r.After, Limit: r.Limit})
+}
+
 // LegacyTarget is the target that names the tenant's legacy tokens, with the cut-off as it is now.
 func (m *Manager) LegacyTarget() Target { return Target{LegacyBefore: m.opts.Legacy.At()} }
 

@@ -114,23 +114,7 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{backend: backend, engine: engine, opts: o}
-	return m.Tenant(o.Tenant, &o.Legacy)
-}
-
-// Tenant returns the manager of another tenant on the same backend, with the same options and engine. nil takes the legacy
-// rule of m.
-func (m *Manager) Tenant(name string, rule *LegacyRule) (*Manager, error) {
-	st, err := m.backend.Tenant(name)
-	if err != nil {
-		return nil, err
-	}
-	other := *m
-	other.store = st
-	other.opts.Tenant = name
-	if rule != nil {
-		other.opts.Legacy = *rule
-	}
-	return &other, nil
+	return m.Tenant(o.Tenant, nil)
 }
 
 // Run sweeps what has been revoked, for all tenants of the backend, until ctx ends; then it returns nil. See

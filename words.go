@@ -38,6 +38,8 @@ type (
 	FieldError = domain.FieldError
 	// Page is a page of tokens.
 	Page = store.Page
+	// RevocationPage is a page of revocations.
+	RevocationPage = store.RevocationPage
 	// State is what a tenant holds.
 	State = store.State
 	// Status is a revocation and how far its sweep has come.

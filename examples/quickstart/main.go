@@ -89,7 +89,7 @@ func open(backend store.Backend, maxSlice int, swept func(tokenstore.Status)) (a
 	}
 	// Legacy tokens have no session id. In one region they are those from before 2023-09-21, in US-3 from before 2024-02-22.
 	rule := tokenstore.US3()
-	managerUS3, err := manager.Tenant("acme-us-3", &rule)
+	managerUS3, err := manager.Tenant("acme-us-3", &tokenstore.TenantOptions{Legacy: &rule})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,59 @@
+package tokenstore
+
+import (
+	"context"
+	"iter"
+)
+
+// TenantOptions are what a tenant has of its own. The zero value, and nil, take everything from the manager that is asked.
+type TenantOptions struct {
+	// Legacy says which of the tenant's tokens carry a null session id. Defaults to nil, the rule of the manager asked.
+	Legacy *LegacyRule
+	// Client gives the policy of the tenant's clients, as [Options] has it. Defaults to that of the manager asked.
+	Client func(clientID string) ClientPolicy
+}
+
+// Tenant returns the manager of another tenant on the same backend. It shares the engine and all other options with m, and
+// starts nothing. The name is 1..100 characters; a tenant comes to be with the first thing that is written to it.
+func (m *Manager) Tenant(name string, opts *TenantOptions) (*Manager, error) {
+	st, err := m.backend.Tenant(name)
+	if err != nil {
+		return nil, err
+	}
+	other := *m
+	other.store = st
+	other.opts.Tenant = name
+	if opts != nil && opts.Legacy != nil {
+		other.opts.Legacy = *opts.Legacy
+	}
+	if opts != nil && opts.Client != nil {
+		other.opts.Client = opts.Client
+	}
+	return &other, nil
+}
+
+// tenantsPage is how many names are read at once.
+const tenantsPage = 100
+
+// Tenants walks the names of the backend's tenants, ascending in byte order. It ends after the first error.
+func (m *Manager) Tenants(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		after := ""
+		for {
+			names, err := m.backend.Tenants(ctx, after, tenantsPage)
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if len(names) == 0 {
+				return
+			}
+			for _, name := range names {
+				if !yield(name, nil) {
+					return
+				}
+			}
+			after = names[len(names)-1]
+		}
+	}
+}
