@@ -27,8 +27,13 @@ type RevokeRequest struct {
 // It returns a [FieldError] for a target that is empty or breaks a limit, [ErrConflict], or [ErrBusy] if too many
 // revocations without token, session, user and client are pending. After [ErrUnknownOutcome] repeat it with the same ID.
 func (m *Manager) Revoke(ctx context.Context, r RevokeRequest) (Receipt, error) {
-	now := m.now()
-	id, err := m.newID(now) // also where it is not needed: it checks the clock
+	return m.record(ctx, store.Revocation{ID: r.ID, Targets: r.Targets, Reason: r.Reason, Actor: r.Actor})
+}
+
+// record records a revocation now, under a new id if it has none.
+func (m *Manager) record(ctx context.Context, r store.Revocation) (Receipt, error) {
+	r.Time = m.now()
+	id, err := m.newID(r.Time) // also where it is not needed: it checks the clock
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -37,9 +42,7 @@ func (m *Manager) Revoke(ctx context.Context, r RevokeRequest) (Receipt, error) 
 	}
 	var receipt Receipt
 	err = again(func() (err error) {
-		receipt, err = m.engine.Revoke(ctx, m.opts.Tenant, store.Revocation{
-			ID: r.ID, Targets: r.Targets, Time: now, Reason: r.Reason, Actor: r.Actor,
-		})
+		receipt, err = m.engine.Revoke(ctx, m.opts.Tenant, r)
 		return err
 	})
 	return receipt, err

@@ -32,6 +32,15 @@ func (m *Manager) Tenant(name string, opts *TenantOptions) (*Manager, error) {
 	return &other, nil
 }
 
+// CreateTenant records a tenant that holds nothing yet, durably, so that [Manager.Tenants] names it, and returns its manager
+// as [Manager.Tenant] does. One that was created or written to already is [ErrExists].
+func (m *Manager) CreateTenant(ctx context.Context, name string, opts *TenantOptions) (*Manager, error) {
+	if err := m.backend.Create(ctx, name); err != nil {
+		return nil, err
+	}
+	return m.Tenant(name, opts)
+}
+
 // tenantsPage is how many names are read at once.
 const tenantsPage = 100
 

@@ -141,16 +141,18 @@ func (b *Backend) Tenant(name string) (store.Store, error) {
 
 // Pending returns the names of tenants that have pending tombstones.
 func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
-	return b.names(ctx, bucketPending, after, limit)
+	return b.names(ctx, bucketPending, after, limit, func(*txn, []byte) bool { return true })
 }
 
-// Tenants returns the names of tenants that anything was written to.
+// Tenants returns the names of tenants that were created or written to.
 func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
-	return b.names(ctx, bucketTenants, after, limit)
+	return b.names(ctx, bucketTenants, after, limit, func(t *txn, name []byte) bool {
+		return t.records(string(name)).meta.written()
+	})
 }
 
-// names returns the keys of a bucket after the given one.
-func (b *Backend) names(ctx context.Context, bucket []byte, after string, limit int) ([]string, error) {
+// names returns keys of a bucket after the given one.
+func (b *Backend) names(ctx context.Context, bucket []byte, after string, limit int, holds func(*txn, []byte) bool) ([]string, error) {
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
@@ -162,11 +164,29 @@ func (b *Backend) names(ctx context.Context, bucket []byte, after string, limit 
 			k, _ = c.Next()
 		}
 		for ; k != nil && len(names) < limit; k, _ = c.Next() {
-			names = append(names, string(k))
+			if holds(t, k) {
+				names = append(names, string(k))
+			}
 		}
 		return nil
 	})
 	return names, err
+}
+
+// Create records a tenant that holds nothing yet.
+func (b *Backend) Create(ctx context.Context, name string) error {
+	if err := domain.CheckTenant(name); err != nil {
+		return err
+	}
+	return b.update(ctx, func(t *txn) error {
+		r := t.records(name)
+		if r.meta.written() {
+			return store.ErrExists
+		}
+		r.meta.created = true
+		r.save()
+		return nil
+	})
 }
 
 // Close waits for what is in flight and releases the file. Further calls do nothing; every other verb is then

@@ -92,6 +92,8 @@ func (c *checker) tokens() bool {
 		session, has := token.SessionID.Get()
 		if has {
 			c.inside++
+		} else {
+			c.found.sessionless++
 		}
 		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
 			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
@@ -102,11 +104,11 @@ func (c *checker) tokens() bool {
 	})
 }
 
-// index checks that there are as many entries as tokens; that each token has its own is checked with the tokens.
+// index checks that there are as many entries as records; that each record has its own is checked with the records.
 func (c *checker) index(bucket []byte, want uint64) bool {
 	var entries uint64
 	c.each(bucket, func(_, _ []byte) bool { entries++; return true })
-	return c.say(entries == want, "index %s has %d entries for %d tokens", bucket, entries, want)
+	return c.say(entries == want, "index %s has %d entries for %d records", bucket, entries, want)
 }
 
 func (c *checker) revocations() bool {
@@ -138,18 +140,22 @@ func (c *checker) revocations() bool {
 		c.each(bucketRetired, func(k, v []byte) bool {
 			c.found.history++
 			p, err := decode(v, revocationFields)
-			return c.say(err == nil && p.status.Retired && p.id() == ulid.ULID(k), "retired revocation %x: %v", k, err)
+			return c.say(err == nil && p.status.Retired && p.id() == ulid.ULID(k), "retired revocation %x: %v", k, err) &&
+				c.say(c.records.get(bucketHistory, ageKey(p.status.RetiredAt, k)) != nil, "retired revocation %x is not in the order of age", k)
 		}) &&
 		c.each(bucketGuards, func(k, v []byte) bool {
 			c.found.guards++
 			g, err := decode(v, guardFields)
-			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err)
-		})
+			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err) &&
+				c.say(c.records.get(bucketAges, guardAgeKey(&g)) != nil, "guard %x is not in the order of age", k)
+		}) &&
+		c.index(bucketHistory, c.found.history) && c.index(bucketAges, c.found.guards)
 }
 
 func (c *checker) counts(marked bool) bool {
 	m := c.records.meta
 	return c.say(m.tokens == c.found.tokens, "it counts %d tokens, and has %d", m.tokens, c.found.tokens) &&
+		c.say(m.sessionless == c.found.sessionless, "it counts %d tokens without a session, and has %d", m.sessionless, c.found.sessionless) &&
 		c.say(m.pending == c.found.pending, "it counts %d pending revocations, and has %d", m.pending, c.found.pending) &&
 		c.say(m.open == c.found.open, "it counts %d pending revocations without anchor, and has %d", m.open, c.found.open) &&
 		c.say(m.guards == c.found.guards, "it counts %d guards, and has %d", m.guards, c.found.guards) &&

@@ -298,6 +298,10 @@ type revocation struct {
 	joined bool
 	from   ulid.ULID
 	ends   uint32 // how often the walk has come to the end of the tokens since then
+
+	// Where the erasure stands, once the sweep is over: in a stage, after this key.
+	stage uint32
+	key   string
 }
 
 func (r *revocation) id() ulid.ULID { return r.status.Tombstone.ID }
@@ -328,6 +332,9 @@ func revocationFields(c *coder, r *revocation) {
 	c.bool(&r.joined)
 	c.fixed(r.from[:])
 	c.small(&r.ends)
+	c.bool(&t.Erases)
+	c.small(&r.stage)
+	c.text(&r.key)
 }
 
 func guardFields(c *coder, g *domain.Guard) {
@@ -348,6 +355,21 @@ type meta struct {
 	open     uint64 // pending tombstones without an anchor
 	guards   uint64
 	history  uint64
+
+	sessionless uint64 // tokens without a session
+	created     bool   // it was created on purpose
+	erased      bool   // it was erased, and nothing has been written since
+	erasureKey  domain.ErasureKey
+}
+
+// written reports whether the tenant is named among the others.
+func (m *meta) written() bool { return m.created || m.sequence > 0 && !m.erased }
+
+// next is the number of what is being written.
+func (m *meta) next() uint64 {
+	m.erased = false
+	m.sequence++
+	return m.sequence
 }
 
 func metaFields(c *coder, m *meta) {
@@ -361,4 +383,8 @@ func metaFields(c *coder, m *meta) {
 	c.uint(&m.open)
 	c.uint(&m.guards)
 	c.uint(&m.history)
+	c.uint(&m.sessionless)
+	c.bool(&m.created)
+	c.bool(&m.erased)
+	c.fixed(m.erasureKey[:])
 }

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"encoding/binary"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
@@ -25,6 +26,8 @@ var (
 	bucketRetired  = []byte("retired")  // id → retired tombstone
 	bucketFence    = []byte("fence")    // anchor, id of a pending tombstone → nothing
 	bucketGuards   = []byte("guards")   // anchor, target → guard
+	bucketAges     = []byte("ages")     // time, anchor, target of a guard → nothing
+	bucketHistory  = []byte("history")  // time of retirement, id of a retired tombstone → nothing
 )
 
 // appendText appends a text after its length, so that no text's key is the beginning of another's.
@@ -49,6 +52,17 @@ func anchorKey(a domain.Anchor) []byte {
 func guardKey(g *domain.Guard) []byte {
 	return append(anchorKey(g.Target.Anchor()), g.Target.Key()...)
 }
+
+// ageSize is the length of an instant in a key.
+const ageSize = 12
+
+// ageKey is an instant, in the order of time, followed by a key.
+func ageKey(at time.Time, key []byte) []byte {
+	age := binary.BigEndian.AppendUint64(make([]byte, 0, ageSize+len(key)), uint64(at.Unix())^1<<63)
+	return append(binary.BigEndian.AppendUint32(age, uint32(at.Nanosecond())), key...)
+}
+
+func guardAgeKey(g *domain.Guard) []byte { return ageKey(g.Time, guardKey(g)) }
 
 // idAtEnd is the id that an index key ends with.
 func idAtEnd(key []byte) (id ulid.ULID) {

@@ -70,6 +70,8 @@ func (s *slice) plan(ids []ulid.ULID) {
 		case !ok:
 		case s.exhausted():
 			return
+		case p.stage > 0:
+			s.add(p)
 		case p.walks:
 			s.planWalk(id)
 		default:
@@ -201,6 +203,8 @@ func (s *slice) lap() {
 func (s *slice) commit(r *records) []store.Status {
 	walk := !s.walked || r.meta.walk == s.from && s.unchanged(r)
 	var statuses []store.Status
+	var erasures []*revocation // statuses[erasing[i]] is that of erasures[i]
+	var erasing []int
 	moved := walk && s.walked && s.walk != s.from
 	for _, x := range s.steps {
 		p := x.after
@@ -218,13 +222,21 @@ func (s *slice) commit(r *records) []store.Status {
 				p.status.Swept++
 			}
 		}
-		if x.done {
+		switch {
+		case p.stage > 0 || x.done && p.status.Tombstone.Erases:
+			r.beginErasure(&p)
+			erasures, erasing = append(erasures, &p), append(erasing, len(statuses))
+		case x.done:
 			r.retire(&p, s.left.Now)
-		} else {
+		default:
 			r.putLive(&p)
 		}
 		statuses = append(statuses, p.status)
 		moved = true
+	}
+	r.finish(erasures, s.left.Visit, s.left.Now)
+	for i, at := range erasing {
+		statuses[at] = erasures[i].status
 	}
 	if walk && s.walked {
 		r.meta.walk = s.walk

@@ -69,8 +69,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		return store.Inserted{Token: token, Err: store.ErrCap}
 	}
 	evicted := r.evict(surplus, token.CreatedAt)
-	r.meta.sequence++
-	token.Sequence = r.meta.sequence
+	token.Sequence = r.meta.next()
 	if token.CreatedAt.After(r.meta.latest) {
 		r.meta.latest = token.CreatedAt
 	}
@@ -81,37 +80,48 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
+	} else {
+		r.meta.sessionless++
 	}
 	return store.Inserted{Token: token, Evicted: evicted}
 }
 
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
-// from is not forgotten.
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
+// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
 func (r *records) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
-	barred := false
+	barred := r.barred(candidate, asOf)
+	if key := r.meta.erasureKey; !barred && key != (domain.ErasureKey{}) {
+		alias := key.Alias(*candidate)
+		barred = r.barred(&alias, asOf)
+	}
+	switch {
+	case barred:
+		return domain.ErrRevoked
+	case r.meta.horizon.Beyond(asOf):
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+func (r *records) barred(candidate *domain.RefreshToken, asOf domain.AsOf) (barred bool) {
 	r.fenced(candidate, func(p *revocation) bool {
 		barred = p.status.Tombstone.Bars(candidate, asOf)
 		return !barred
 	})
-	if barred {
-		return domain.ErrRevoked
+	if barred || r.meta.guards == 0 {
+		return barred
 	}
-	if r.meta.guards > 0 {
-		for _, anchor := range candidate.Anchors() {
-			r.after(bucketGuards, anchorKey(anchor), nil, func(_, v []byte) bool {
-				guard := must(decode(v, guardFields))
-				barred = guard.Bars(candidate, asOf)
-				return !barred
-			})
-			if barred {
-				return domain.ErrRevoked
-			}
+	for _, anchor := range candidate.Anchors() {
+		r.after(bucketGuards, anchorKey(anchor), nil, func(_, v []byte) bool {
+			guard := must(decode(v, guardFields))
+			barred = guard.Bars(candidate, asOf)
+			return !barred
+		})
+		if barred {
+			return true
 		}
 	}
-	if r.meta.horizon.Beyond(asOf) {
-		return domain.ErrBeyondMemory
-	}
-	return nil
+	return false
 }
 
 // Get reads one token.
@@ -261,7 +271,7 @@ func (t *tenant) State(ctx context.Context) (s store.State, err error) {
 	err = t.view(ctx, func(r *records) error {
 		m := r.meta
 		s = store.State{
-			Sequence: m.sequence, Horizon: m.horizon, Tokens: int(m.tokens),
+			Sequence: m.sequence, Horizon: m.horizon, Tokens: int(m.tokens), Sessionless: int(m.sessionless),
 			Pending: int(m.pending), Guards: int(m.guards), History: int(m.history),
 		}
 		r.after(bucketLive, nil, nil, func(_, v []byte) bool {

@@ -154,6 +154,8 @@ func (r *records) remove(record *record) {
 	r.delete(bucketUsers, indexKey(token.UserID, token.ID))
 	if session, ok := token.SessionID.Get(); ok {
 		r.delete(bucketSessions, indexKey(session, token.ID))
+	} else {
+		r.meta.sessionless--
 	}
 	if record.due != 0 {
 		r.delete(bucketDue, dueKey(record.due, token.ID))

@@ -7,7 +7,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Tombstone is the durable record of one revocation. It never changes. What is revoked is the set of tombstones: a token
+// Tombstone is the durable record of one revocation. It never changes, but for the names that an erasure replaces by
+// pseudonyms once nothing is left that they could reach. What is revoked is the set of tombstones: a token
 // is revoked if any of them covers it, never by the most specific or the latest one, so the order, grouping and
 // repetition of revocations can't matter.
 type Tombstone struct {
@@ -20,6 +21,9 @@ type Tombstone struct {
 	Through time.Time
 	Reason  string // Reason is why, for people: up to 200 characters.
 	Actor   string // Actor is who asked for it: up to 300 characters.
+	// Erases says that the revocation, of one user or of everything, also erases: once nothing that it covers is left, the
+	// names in what is remembered from before it are replaced by pseudonyms, or what is remembered goes ([Tombstone.Scrub]).
+	Erases bool
 }
 
 // ReasonReuse is the reason of a revocation that the replay of an outdated secret caused (RFC 9700 §4.14.2).
@@ -55,7 +59,7 @@ func (t *Tombstone) Anchored() bool { return !slices.Contains(t.Anchors(), Ancho
 
 // SameTargets reports whether two revocations name the same targets in the same order.
 func (t *Tombstone) SameTargets(targets []Target) bool {
-	return slices.EqualFunc(t.Targets, targets, func(a, b Target) bool { return a.Key() == b.Key() })
+	return (ErasureKey{}).SameTargets(t.Targets, targets)
 }
 
 // Guards returns what is to be remembered of the revocation once it has been swept: one guard for each target.

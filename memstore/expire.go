@@ -90,5 +90,5 @@ func (t *tenant) evict(token *domain.RefreshToken, now time.Time) {
 	if token.CreatedAt.After(now) {
 		g.Through = token.CreatedAt
 	}
-	t.guard(g)
+	t.remember(g)
 }

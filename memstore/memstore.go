@@ -51,9 +51,20 @@ func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]strin
 	return b.names(ctx, after, limit, (*tenant).hasPending)
 }
 
-// Tenants returns the names of tenants that anything was written to.
+// Create records a tenant that holds nothing yet.
+func (b *Backend) Create(ctx context.Context, name string) error {
+	if _, err := b.Tenant(name); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	t := b.tenants[name]
+	b.mu.Unlock()
+	return t.create(ctx)
+}
+
+// Tenants returns the names of tenants that were created or written to.
 func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
-	return b.names(ctx, after, limit, (*tenant).written)
+	return b.names(ctx, after, limit, (*tenant).named)
 }
 
 // names returns the names of tenants of which something holds. It asks without holding up those who look for a tenant.

@@ -81,6 +81,27 @@ func (s *sortedSet[K]) remove(key K) {
 
 func (s *sortedSet[K]) empty() bool { return len(s.chunks) == 0 }
 
+func (s *sortedSet[K]) len() int {
+	n := 0
+	for _, chunk := range s.chunks {
+		n += len(chunk)
+	}
+	return n
+}
+
+// all walks all keys, ascending. The set may be changed only after the walk has ended.
+func (s *sortedSet[K]) all() iter.Seq[K] {
+	return func(yield func(K) bool) {
+		for _, chunk := range s.chunks {
+			for _, key := range chunk {
+				if !yield(key) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // after walks the keys above the given one, ascending. The set may be changed only after the walk has ended.
 func (s *sortedSet[K]) after(key K) iter.Seq[K] {
 	return func(yield func(K) bool) {

@@ -3,7 +3,6 @@ package memstore
 import (
 	"context"
 	"slices"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -23,6 +22,8 @@ type pendingTombstone struct {
 	joined bool
 	from   ulid.ULID
 	ends   int // how often the walk has come to the end of the tokens since then
+
+	scrub scrub // where the erasure stands, once the sweep is over
 }
 
 // Revoke records a revocation.
@@ -40,13 +41,13 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 		return store.Status{}, err
 	}
 	if status, ok := t.status(r.ID); ok {
-		if !status.Tombstone.SameTargets(r.Targets) {
+		if status.Tombstone.Erases != r.Erase || !t.erasureKey.SameTargets(status.Tombstone.Targets, r.Targets) {
 			return store.Status{}, store.ErrConflict
 		}
 		return status, nil
 	}
 	status := store.Status{Tombstone: domain.Tombstone{
-		ID: r.ID, Targets: slices.Clone(r.Targets), Time: r.Time, Through: r.Time, Reason: r.Reason, Actor: r.Actor,
+		ID: r.ID, Targets: slices.Clone(r.Targets), Time: r.Time, Through: r.Time, Reason: r.Reason, Actor: r.Actor, Erases: r.Erase,
 	}}
 	if t.namesNothing(r.Targets) {
 		status.Tombstone.Watermark = t.sequence
@@ -58,12 +59,17 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	}
 	p := &pendingTombstone{status: status, walks: !swept(status.Tombstone.Anchors())}
 	anchors := status.Tombstone.Anchors()
-	earlier := t.sameTargets(anchors[0], r.Targets)
+	var earlier *pendingTombstone
+	if !r.Erase {
+		earlier = t.sameTargets(anchors[0], r.Targets)
+	}
 	if earlier == nil && !status.Tombstone.Anchored() && len(t.fence[domain.Anchor{Kind: domain.AnchorNone}]) >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
-	t.sequence++
-	p.status.Tombstone.Watermark = t.sequence
+	p.status.Tombstone.Watermark = t.next()
+	if r.Erase && t.erasureKey == (domain.ErasureKey{}) {
+		t.erasureKey = r.Key
+	}
 	if earlier != nil {
 		earlier.status.SupersededBy = r.ID
 		t.retire(earlier, r.Time)
@@ -73,9 +79,7 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	if p.walks {
 		t.walkers.add(r.ID)
 	}
-	for _, anchor := range anchors {
-		t.fence[anchor] = append(t.fence[anchor], p)
-	}
+	t.putUp(p)
 	status, _ = t.status(r.ID)
 	return status, nil
 }
@@ -93,10 +97,10 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 	return true
 }
 
-// sameTargets returns the pending tombstone with the same targets, if there is one.
+// sameTargets returns the pending tombstone with the same targets that does not erase, if there is one.
 func (t *tenant) sameTargets(anchor domain.Anchor, targets []domain.Target) *pendingTombstone {
 	for _, p := range t.fence[anchor] {
-		if p.status.Tombstone.SameTargets(targets) {
+		if !p.status.Tombstone.Erases && p.status.Tombstone.SameTargets(targets) {
 			return p
 		}
 	}
@@ -123,13 +127,15 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	s := slice{tenant: t, left: bounds, known: map[ulid.ULID]bool{}}
+	s := slice{tenant: t, left: bounds}
 	for _, id := range ids {
 		p := t.pending[id]
 		switch {
 		case p == nil:
 		case s.exhausted():
 			return s.statuses(), nil
+		case p.scrub.stage > 0:
+			s.erase(p)
 		case p.walks:
 			s.walk(p)
 		default:
@@ -143,23 +149,21 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 type slice struct {
 	tenant  *tenant
 	left    store.Bounds
-	touched []ulid.ULID // each once, in order
-	known   map[ulid.ULID]bool
+	touched []*pendingTombstone // each once, in order
 }
 
 func (s *slice) exhausted() bool { return s.left.Visit < 1 || s.left.Remove < 1 }
 
 func (s *slice) touch(p *pendingTombstone) {
-	if id := p.status.Tombstone.ID; !s.known[id] {
-		s.known[id] = true
-		s.touched = append(s.touched, id)
+	if !slices.Contains(s.touched, p) {
+		s.touched = append(s.touched, p)
 	}
 }
 
 func (s *slice) statuses() []store.Status {
 	statuses := make([]store.Status, len(s.touched))
-	for i, id := range s.touched {
-		statuses[i], _ = s.tenant.status(id)
+	for i, p := range s.touched {
+		statuses[i] = copied(p.status)
 	}
 	return statuses
 }
@@ -191,6 +195,18 @@ func (s *slice) byIndex(p *pendingTombstone) {
 		if !ended {
 			return
 		}
+	}
+	s.end(p)
+}
+
+// end is reached when nothing that the tombstone covers is left.
+func (s *slice) end(p *pendingTombstone) {
+	if p.status.Tombstone.Erases {
+		p.walks = false
+		s.tenant.walkers.remove(p.status.Tombstone.ID)
+		p.scrub.stage = scrubPending
+		s.erase(p)
+		return
 	}
 	s.tenant.retire(p, s.left.Now)
 }
@@ -224,12 +240,15 @@ func (s *slice) walk(p *pendingTombstone) {
 			w.joined, w.from = true, t.walk
 		}
 	}
-	for !p.status.Retired && !s.exhausted() {
+	for !p.status.Retired && p.walks && !s.exhausted() {
 		s.lap(walkers)
 		walkers = slices.DeleteFunc(walkers, func(w *pendingTombstone) bool {
+			if w.status.Retired { // by an erasure of the tenant
+				return true
+			}
 			done := w.ends > 1 || w.ends == 1 && t.walk.Compare(w.from) >= 0
 			if done {
-				t.retire(w, s.left.Now)
+				s.end(w)
 			}
 			return done
 		})
@@ -271,88 +290,4 @@ func (s *slice) lap(walkers []*pendingTombstone) {
 			w.ends++
 		}
 	}
-}
-
-// retire ends a sweep: the tombstone becomes history, its guards are remembered.
-func (t *tenant) retire(p *pendingTombstone, now time.Time) {
-	id := p.status.Tombstone.ID
-	p.status.Retired, p.status.RetiredAt = true, now
-	for _, anchor := range p.status.Tombstone.Anchors() {
-		rest := slices.DeleteFunc(t.fence[anchor], func(q *pendingTombstone) bool { return q == p })
-		if len(rest) == 0 {
-			delete(t.fence, anchor)
-		} else {
-			t.fence[anchor] = rest
-		}
-	}
-	for _, guard := range p.status.Tombstone.Guards() {
-		t.guard(guard)
-	}
-	delete(t.pending, id)
-	t.order[false].remove(id)
-	t.walkers.remove(id)
-	t.retired[id] = &p.status
-	t.order[true].add(id)
-}
-
-func (t *tenant) guard(g domain.Guard) {
-	anchor, key := g.Target.Anchor(), g.Target.Key()
-	row := t.guards[anchor]
-	if row == nil {
-		row = map[string]domain.Guard{}
-		t.guards[anchor] = row
-	}
-	if there, ok := row[key]; ok {
-		g = there.Join(g)
-	} else {
-		t.nGuards++
-	}
-	row[key] = g
-}
-
-// known reports whether a revocation can be looked up: one that it superseded leads there as long as it can.
-func (t *tenant) known(id ulid.ULID) bool { return t.pending[id] != nil || t.retired[id] != nil }
-
-// Trim forgets.
-func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
-	if trim.Limit < 1 {
-		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.usable(ctx); err != nil {
-		return store.Trimmed{}, err
-	}
-	var done store.Trimmed
-	for anchor, row := range t.guards {
-		if done.Guards == trim.Limit {
-			break
-		}
-		for key, guard := range row {
-			if done.Guards < trim.Limit && guard.Time.Before(trim.Guards) {
-				t.horizon = t.horizon.Forget(guard)
-				delete(row, key)
-				t.nGuards--
-				done.Guards++
-			}
-		}
-		if len(row) == 0 {
-			delete(t.guards, anchor)
-		}
-	}
-	var old []ulid.ULID
-	for id := range t.order[true].after(ulid.ULID{}) {
-		if done.History == trim.Limit {
-			break
-		}
-		if r := t.retired[id]; r.RetiredAt.Before(trim.History) && !t.known(r.SupersededBy) {
-			old = append(old, id)
-			done.History++
-		}
-	}
-	for _, id := range old {
-		delete(t.retired, id)
-		t.order[true].remove(id)
-	}
-	return done, nil
 }

@@ -29,18 +29,20 @@ type tenant struct {
 	byUser    map[string]*idSet
 	bySession map[string]*idSet
 
-	sequence uint64
-	latest   time.Time // the latest creation time of any token inserted so far
+	sequence    uint64
+	latest      time.Time // the latest creation time of any token inserted so far
+	sessionless int       // tokens without a session
+	created     bool      // it was created on purpose
+	erased      bool      // it was erased, and nothing has been written since
 
 	pending map[ulid.ULID]*pendingTombstone
 	retired map[ulid.ULID]*store.Status
 	order   map[bool]*idSet                       // the ids of pending (false) and retired (true) tombstones
 	walkers idSet                                 // the ids of pending tombstones that are swept by the walk
 	fence   map[domain.Anchor][]*pendingTombstone // a tombstone stands under the anchor of each of its targets
-	guards  map[domain.Anchor]map[string]domain.Guard
-	nGuards int
-	horizon domain.Horizon
-	walk    ulid.ULID // how far the walk over all tokens has come in its present lap
+	walk    ulid.ULID                             // how far the walk over all tokens has come in its present lap
+
+	memory
 }
 
 var _ store.Store = (*tenant)(nil)
@@ -54,7 +56,7 @@ func newTenant() *tenant {
 		retired:   map[ulid.ULID]*store.Status{},
 		order:     map[bool]*idSet{false: {}, true: {}},
 		fence:     map[domain.Anchor][]*pendingTombstone{},
-		guards:    map[domain.Anchor]map[string]domain.Guard{},
+		memory:    memory{guards: map[domain.Anchor]map[string]domain.Guard{}},
 	}
 }
 
@@ -70,10 +72,25 @@ func (t *tenant) hasPending() bool {
 	return len(t.pending) > 0
 }
 
-func (t *tenant) written() bool {
+func (t *tenant) named() bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.sequence > 0
+	return t.written()
+}
+
+func (t *tenant) written() bool { return t.created || t.sequence > 0 && !t.erased }
+
+func (t *tenant) create(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return err
+	}
+	if t.written() {
+		return store.ErrExists
+	}
+	t.created = true
+	return nil
 }
 
 // usable is asked under the lock.
@@ -121,8 +138,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
 	}
-	t.sequence++
-	token.Sequence = t.sequence
+	token.Sequence = t.next()
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
@@ -133,29 +149,50 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	indexUnder(t.byUser, token.UserID).add(token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		indexUnder(t.bySession, session).add(token.ID)
+	} else {
+		t.sessionless++
 	}
 	return store.Inserted{Token: token, Evicted: surplus}
 }
 
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, and what it stems
-// from is not forgotten.
+// next is the number of what is being written.
+func (t *tenant) next() uint64 {
+	t.erased = false
+	t.sequence++
+	return t.sequence
+}
+
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
+// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
 func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
+	barred := t.barred(candidate, asOf)
+	if !barred && t.erasureKey != (domain.ErasureKey{}) {
+		alias := t.erasureKey.Alias(*candidate)
+		barred = t.barred(&alias, asOf)
+	}
+	switch {
+	case barred:
+		return domain.ErrRevoked
+	case t.horizon.Beyond(asOf):
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
 	for _, anchor := range candidate.Anchors() {
 		for _, p := range t.fence[anchor] {
 			if p.status.Tombstone.Bars(candidate, asOf) {
-				return domain.ErrRevoked
+				return true
 			}
 		}
 		for _, guard := range t.guards[anchor] {
 			if guard.Bars(candidate, asOf) {
-				return domain.ErrRevoked
+				return true
 			}
 		}
 	}
-	if t.horizon.Beyond(asOf) {
-		return domain.ErrBeyondMemory
-	}
-	return nil
+	return false
 }
 
 func (t *tenant) remove(token *domain.RefreshToken) {
@@ -167,6 +204,8 @@ func (t *tenant) remove(token *domain.RefreshToken) {
 	unindex(t.byUser, token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		unindex(t.bySession, session, token.ID)
+	} else {
+		t.sessionless--
 	}
 }
 
@@ -298,8 +337,8 @@ func (t *tenant) State(ctx context.Context) (store.State, error) {
 		return store.State{}, err
 	}
 	s := store.State{
-		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens),
-		Pending: len(t.pending), Guards: t.nGuards, History: len(t.retired),
+		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens), Sessionless: t.sessionless,
+		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired),
 	}
 	for _, p := range t.pending {
 		if at := p.status.Tombstone.Time; s.OldestPending.IsZero() || at.Before(s.OldestPending) {
@@ -345,16 +384,18 @@ func (t *tenant) Revocation(ctx context.Context, id ulid.ULID) (store.Status, er
 	return status, nil
 }
 
-// status is a copy that shares nothing with the record.
 func (t *tenant) status(id ulid.ULID) (store.Status, bool) {
-	var status store.Status
 	if p := t.pending[id]; p != nil {
-		status = p.status
-	} else if r := t.retired[id]; r != nil {
-		status = *r
-	} else {
-		return store.Status{}, false
+		return copied(p.status), true
 	}
-	status.Tombstone.Targets = slices.Clone(status.Tombstone.Targets)
-	return status, true
+	if r := t.retired[id]; r != nil {
+		return copied(*r), true
+	}
+	return store.Status{}, false
+}
+
+// copied is a status that shares nothing with the record.
+func copied(s store.Status) store.Status {
+	s.Tombstone.Targets = slices.Clone(s.Tombstone.Targets)
+	return s
 }

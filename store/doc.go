@@ -34,10 +34,11 @@
 //     sequence; Through is not before the creation of any token then stored. Revocations lists each once, by ascending
 //     id, in pages as in R5.
 //   - R12 repeat: a Revoke with the id of an earlier one returns that one if the targets are the same, in the same
-//     order, and is [ErrConflict] otherwise.
+//     order, and it erases if that one does, also when their users were erased since; it is [ErrConflict] otherwise.
 //   - R13 nothing to do: a Revoke whose targets all name an id, none of them a token that is there and that the target
 //     matches, writes nothing and succeeds, as retired.
-//   - R14 supersede: a later tombstone with the same targets retires the earlier, and says so in its status.
+//   - R14 supersede: a later tombstone with the same targets retires the earlier, and says so in its status. Those
+//     that erase do neither.
 //   - R15 unanchored: at most [MaxUnanchored] pending tombstones have a target without an anchor; one more is [ErrBusy], unless
 //     it supersedes one of them.
 //   - R16 exact: Apply removes only tokens that a given tombstone covers, or one that shares its walk.
@@ -50,11 +51,11 @@
 //     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
 //   - R21 guards: guards of the same target are joined by their maximum.
 //   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
-//     commit. It never drops what is pending, nor what leads to a revocation that superseded it and is still there.
+//     commit. It never drops what is pending, nor what leads to a pending revocation that superseded it.
 //   - R23 memory: nothing that is handed in or out is shared. A caller may change what it gave or got.
 //   - R24 tenants: no verb of one tenant's store sees or touches another's.
 //   - R25 pending: Backend.Pending names the tenants which have pending tombstones, and no others.
-//   - R26 state: State counts what is there.
+//   - R26 state: State counts what is there, tokens without a session apart.
 //   - R27 bad input: what breaks a limit is a [domain.FieldError], and nothing is written.
 //   - R28 closed: Close waits for what is in flight; after it every verb is [ErrClosed]. Close may be called again.
 //   - R29 durable: what was acknowledged is there after the backend is opened again. (Backends that keep nothing
@@ -64,5 +65,10 @@
 //     was last seen.
 //   - R31 cap: an insertion with a cap is counted, and evicts or is refused, in its own commit, so that no user ever has
 //     more live tokens of a client than the cap of the latest insertion, whatever happens at once.
-//   - R32 names: Backend.Tenants names every tenant that something was written to.
+//   - R32 names: Backend.Tenants names every tenant that was created or written to, but for one that was erased since.
+//   - R33 erase user: when a revocation that erases a user is retired, nothing that was recorded before it names the user
+//     any more: targets and guards bear the pseudonym, an actor too, and reasons are gone. They refuse what they refused
+//     before. What was recorded later stays as it is.
+//   - R34 erase tenant: when a revocation that erases everything is retired, nothing is left of what was recorded before it,
+//     itself included, but for the sequence and a horizon that bars all of it.
 package store

@@ -26,9 +26,13 @@ type Backend interface {
 	// the given one (R25). It returns an empty slice at the end, and only there.
 	Pending(ctx context.Context, after string, limit int) ([]string, error)
 
-	// Tenants returns up to limit names, at least 1, of tenants that anything was ever written to, ascending in byte order,
-	// after the given one (R32). It returns an empty slice at the end, and only there.
+	// Tenants returns up to limit names, at least 1, of tenants that were created or written to, and not erased since,
+	// ascending in byte order, after the given one (R32). It returns an empty slice at the end, and only there.
 	Tenants(ctx context.Context, after string, limit int) ([]string, error)
+
+	// Create records a tenant that holds nothing yet, so that Tenants names it, or returns [ErrExists] for one that is named
+	// already (R32). A tenant needs no creation: the first write to it does as much.
+	Create(ctx context.Context, name string) error
 
 	// Close waits for what is in flight and releases the database. Further calls do nothing.
 	Close() error
@@ -175,6 +179,10 @@ type Revocation struct {
 	Time    time.Time
 	Reason  string
 	Actor   string
+	// Erase has the sweep also erase what is remembered of its one target, a user or everything (R33, R34).
+	Erase bool
+	// Key becomes the tenant's erasure key, if it erases and the tenant has none. An erasure needs one.
+	Key domain.ErasureKey
 }
 
 // Validate checks the limits of the revocation.
@@ -190,6 +198,14 @@ func (r *Revocation) Validate() error {
 			return err
 		}
 	}
+	if r.Erase {
+		if err := domain.CheckErasure(r.Targets); err != nil {
+			return err
+		}
+		if r.Key == (domain.ErasureKey{}) {
+			return &domain.FieldError{Field: "erasure_key", Limit: "set for an erasure"}
+		}
+	}
 	if err := domain.CheckReason(r.Reason); err != nil {
 		return err
 	}
@@ -199,7 +215,7 @@ func (r *Revocation) Validate() error {
 // Status is a revocation and how far its sweep has come.
 type Status struct {
 	Tombstone domain.Tombstone
-	Retired   bool      // Retired says that nothing that it covers is left.
+	Retired   bool      // Retired says that nothing that it covers is left, and that its erasure, if it is one, is done.
 	RetiredAt time.Time // RetiredAt is when it was retired, by the clock of who swept or superseded it.
 	Examined  uint64    // Examined is how many tokens the sweep has looked at for it.
 	Swept     uint64    // Swept is how many of them it has removed.
@@ -269,6 +285,7 @@ type State struct {
 	Sequence      uint64         // Sequence is the number of the latest insert or revocation: an exact as-of point.
 	Horizon       domain.Horizon // Horizon bounds what has been forgotten.
 	Tokens        int            // Tokens is the number of records, covered ones included.
+	Sessionless   int            // Sessionless is how many of them have a null session id, as legacy tokens do.
 	Pending       int            // Pending is the number of tombstones that are being swept.
 	OldestPending time.Time      // OldestPending is when the oldest of them was asked for; zero if there is none.
 	Guards        int            // Guards is the number of guards.

@@ -62,7 +62,8 @@ type acknowledged struct {
 	watermark uint64    // only to bound the horizon
 	receipt   *tokenstore.Receipt
 
-	forgettable bool // a trim may have forgotten its guards
+	erases      bool
+	forgettable bool // a trim, or the erasure of the tenant, may have forgotten its guards
 }
 
 // GoString is what the log of a failing case shows of a token that was drawn.

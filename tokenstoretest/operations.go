@@ -22,6 +22,7 @@ func operations() []operation {
 		{"list", 1, (*machine).list},
 		{"revoke", 4, (*machine).revoke},
 		{"revokeAgain", 1, (*machine).revokeAgain},
+		eraseOperation,
 		{"mark", 1, (*machine).mark},
 		{"clock", 2, (*machine).stepClock},
 		{"reopen", 1, (*machine).reopen},

@@ -17,6 +17,9 @@ func (m *machine) rest(t *rapid.T) {
 		slices := 16
 		for _, r := range w.model.revocations { // each looks at every token at most twice for every target
 			slices += 2 * len(r.targets) * (len(w.model.lives) + 2)
+			if r.erases { // and at all that is remembered
+				slices += 4 * (len(w.model.revocations) + len(w.model.evictions) + 2)
+			}
 		}
 		for ; slices > 0; slices-- {
 			pending := w.pending(t, m)
@@ -55,6 +58,7 @@ func (m *machine) checkConverged(t *rapid.T) {
 				}
 			}
 		}
+		m.checkErased(t, w)
 		m.checkWaits(t, w)
 		m.checkSwept(t, w, sure, removed)
 	}

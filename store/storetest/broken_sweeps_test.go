@@ -97,7 +97,7 @@ func recordsNothing(_ store.Backend, _ string, s store.Store) store.Store {
 func neverSupersedes(_ store.Backend, _ string, s store.Store) store.Store {
 	return &verbs{Store: s, revoke: func(ctx context.Context, r store.Revocation) (store.Status, error) {
 		for _, status := range pendingOf(ctx, s) {
-			if t := &status.Tombstone; t.ID != r.ID && t.Anchored() && t.SameTargets(r.Targets) {
+			if t := &status.Tombstone; !r.Erase && t.ID != r.ID && t.Anchored() && t.SameTargets(r.Targets) {
 				r.Targets = append(slices.Clone(r.Targets), r.Targets[0]) // the same to all but the comparison
 			}
 		}

@@ -40,21 +40,23 @@ var broken = []brokenStore{
 	// Revocations and sweeps (broken_sweeps_test.go).
 	{name: "latest number lags", rules: []string{"R3", "R11"}, wrap: laggingSequence},
 	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
-	{name: "takes a revocation id for other targets", rules: []string{"R12"}, wrap: noConflict},
+	{name: "takes a revocation id for other targets", rules: []string{"R12", "R33"}, wrap: noConflict},
 	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
 	{name: "never supersedes", rules: []string{"R14"}, wrap: neverSupersedes},
 	{name: "any number without an anchor", rules: []string{"R15"}, wrap: neverBusy},
-	{name: "revokes too much", rules: []string{"R16"}, wrap: overRevokes},
-	{name: "ignores the watermark on sweep", rules: []string{"R16"}, wrap: ignoresWatermark},
-	{name: "exceeds the bounds", rules: []string{"R17"}, wrap: exceedsBounds},
+	{name: "revokes too much", rules: []string{"R16", "R33"}, wrap: overRevokes},
+	{name: "ignores the watermark on sweep", rules: []string{"R16", "R33", "R34"}, wrap: ignoresWatermark},
+	{name: "exceeds the bounds", rules: []string{"R17", "R33", "R34"}, wrap: exceedsBounds},
 	{name: "reports no progress", rules: []string{"R18"}, wrap: reportsNothing},
 	{name: "checkpoint before effect", rules: []string{"R18", "R19"}, wrap: losesTail},
-	{name: "retires early", rules: []string{"R19"}, wrap: retiresEarly},
+	{name: "retires early", rules: []string{"R19", "R33", "R34"}, wrap: retiresEarly},
 	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21"}, wrap: forgetsGuards},
 	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
-	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31"}, wrap: ignoresHorizon},
-	{name: "does not raise the horizon", rules: []string{"R22", "R31"}, wrap: keepsHorizon},
+	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34"}, wrap: ignoresHorizon},
+	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
+	{name: "revokes and does not erase", rules: []string{"R33", "R34"}, wrap: erasesNothing},
+	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
 	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
 	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
 
@@ -66,7 +68,7 @@ var broken = []brokenStore{
 	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
 
 	// The backend.
-	{name: "names only tenants with work", rules: []string{"R32"}, config: func(c *Config) {
+	{name: "names only tenants with work", rules: []string{"R32", "R34"}, config: func(c *Config) {
 		inner := *c
 		c.New = func(t testing.TB) store.Backend { return namesNone{inner.New(t)} }
 		c.Reopen = nil
@@ -78,7 +80,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

@@ -86,6 +86,11 @@ func (d *door) Tenants(ctx context.Context, after string, limit int) ([]string, 
 	return through(d, func() ([]string, error) { return d.inner.Tenants(ctx, after, limit) })
 }
 
+func (d *door) Create(ctx context.Context, name string) error {
+	_, err := through(d, func() (struct{}, error) { return struct{}{}, d.inner.Create(ctx, name) })
+	return err
+}
+
 func (d *door) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

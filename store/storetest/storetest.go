@@ -80,6 +80,8 @@ var rules = []rule{
 	{30, "expire", "what is over must go, and nothing else, without an exchange paying for it", checkExpire},
 	{31, "cap", "a cap that two logins can pass at once is none", checkCap},
 	{32, "names", "a tenant that is not named never has its expired tokens removed", checkNames},
+	{33, "erase user", "a name that is left behind, or a guard that went with it, breaks the law or the fence", checkEraseUser},
+	{34, "erase tenant", "a customer who leaves takes everything along, and nothing of it may come back", checkEraseTenant},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }

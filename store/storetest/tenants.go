@@ -174,8 +174,8 @@ func checkState(t testing.TB, e *env) {
 	}
 	check("at first")
 	first := w.add(t, "user-1", "client", "")
-	w.insert(t, w.token("user-1", "client", ""), w.token("user-2", "client", ""), w.token("user-3", "client", ""))
-	want.Tokens = 4
+	w.insert(t, w.token("user-1", "client", "session"), w.token("user-2", "client", ""), w.token("user-3", "client", ""))
+	want.Tokens, want.Sessionless = 4, 3
 	check("after Insert")
 	if _, err := w.Insert(w.ctx, rows(first)); err != nil {
 		t.Fatalf("Insert must succeed: got %v", err)
@@ -191,10 +191,10 @@ func checkState(t testing.TB, e *env) {
 	want.Pending, want.OldestPending = 2, early.Time
 	check("after another Revoke")
 	w.sweep(t, early.ID)
-	want.Pending, want.OldestPending, want.Tokens, want.Guards, want.History = 1, late.Time, 3, 2, 1
+	want.Pending, want.OldestPending, want.Tokens, want.Sessionless, want.Guards, want.History = 1, late.Time, 3, 2, 2, 1
 	check("after a sweep")
 	w.sweep(t, late.ID)
-	want.Pending, want.OldestPending, want.Tokens, want.Guards, want.History = 0, time.Time{}, 1, 3, 2
+	want.Pending, want.OldestPending, want.Tokens, want.Sessionless, want.Guards, want.History = 0, time.Time{}, 1, 1, 3, 2
 	check("after all sweeps")
 	w.forget(t, ages, ages)
 	want.Guards, want.History = 0, 0
