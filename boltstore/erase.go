@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
 )
 
 // The stages of an erasure. Pending tombstones come first: what is retired later is clean then.
@@ -88,12 +89,11 @@ func (r *records) scrubGuard(by *domain.Tombstone, age []byte) {
 	}
 }
 
-// beginErasure ends the sweep of a revocation that erases.
+// beginErasure ends the sweep of a revocation that erases. The rest of it comes last in the slice ([records.endErasure]).
 func (r *records) beginErasure(p *revocation) {
-	if p.stage > 0 {
-		return
+	if p.stage == 0 {
+		p.stage = scrubPending
 	}
-	p.stage = scrubPending
 	if p.walks {
 		id := p.id()
 		r.delete(bucketWalkers, id[:])
@@ -102,13 +102,17 @@ func (r *records) beginErasure(p *revocation) {
 	r.putLive(p)
 }
 
-// finish goes on with the erasures of a slice, once all else of it is done: they change what other sweeps go on from.
-func (r *records) finish(erasures []*revocation, visit int, now time.Time) {
-	for _, p := range erasures {
-		if r.erase(p, &visit) {
-			r.retire(p, now)
-		} else {
-			r.putLive(p)
-		}
+// endErasure goes on with an erasure. Another one may have changed it in the same slice, or ended it.
+func (r *records) endErasure(status *store.Status, visit *int, now time.Time) {
+	p, ok := r.live(status.Tombstone.ID)
+	switch {
+	case !ok:
+		status.Retired, status.RetiredAt = true, now
+		return
+	case r.erase(&p, visit):
+		r.retire(&p, now)
+	default:
+		r.putLive(&p)
 	}
+	*status = p.status
 }

@@ -203,8 +203,7 @@ func (s *slice) lap() {
 func (s *slice) commit(r *records) []store.Status {
 	walk := !s.walked || r.meta.walk == s.from && s.unchanged(r)
 	var statuses []store.Status
-	var erasures []*revocation // statuses[erasing[i]] is that of erasures[i]
-	var erasing []int
+	var erasing []int // which of statuses are those of erasures; they come last, for they change what other sweeps go on from
 	moved := walk && s.walked && s.walk != s.from
 	for _, x := range s.steps {
 		p := x.after
@@ -225,7 +224,7 @@ func (s *slice) commit(r *records) []store.Status {
 		switch {
 		case p.stage > 0 || x.done && p.status.Tombstone.Erases:
 			r.beginErasure(&p)
-			erasures, erasing = append(erasures, &p), append(erasing, len(statuses))
+			erasing = append(erasing, len(statuses))
 		case x.done:
 			r.retire(&p, s.left.Now)
 		default:
@@ -234,9 +233,9 @@ func (s *slice) commit(r *records) []store.Status {
 		statuses = append(statuses, p.status)
 		moved = true
 	}
-	r.finish(erasures, s.left.Visit, s.left.Now)
-	for i, at := range erasing {
-		statuses[at] = erasures[i].status
+	visit := s.left.Visit
+	for _, i := range erasing {
+		r.endErasure(&statuses[i], &visit, s.left.Now)
 	}
 	if walk && s.walked {
 		r.meta.walk = s.walk
