@@ -54,6 +54,7 @@ type Backend struct {
 	db      *bbolt.DB
 	dir     string // where the file lies
 	group   group
+	fence   fence
 	closed  atomic.Bool
 	commits atomic.Uint64
 	grouped atomic.Uint64
@@ -84,7 +85,11 @@ func Open(path string, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Backend{db: db, dir: filepath.Dir(path)}, nil
+	b := &Backend{db: db, dir: filepath.Dir(path), fence: fence{anchors: map[fenceKey]int{}}}
+	if err := b.view(context.Background(), b.fill); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return b, nil
 }
 
 // open inspects the file under bbolt's lock, before bbolt itself looks at it. It never creates one.

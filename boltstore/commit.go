@@ -134,12 +134,13 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 		return -1, notCommitted(err)
 	}
 	committed := false
+	t := &txn{tx: tx, fence: &b.fence}
 	defer func() {
 		if !committed {
 			_ = tx.Rollback()
+			b.fence.unname(t.up, false)
 		}
 	}()
-	t := &txn{tx: tx}
 	for i, c := range calls {
 		if err := protect(func() error { c.err = c.run(t); return nil }); err != nil {
 			return i, notCommitted(err)
@@ -154,8 +155,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
 			_ = protect(tx.Rollback)
 		}
-		return -1, b.outcome(id, err)
+		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
 	}
+	b.fence.unname(t.down, true)
 	b.commits.Add(1)
 	b.grouped.Add(uint64(len(calls)))
 	return -1, nil
@@ -218,10 +220,11 @@ func (b *Backend) view(ctx context.Context, f func(*txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	begun := b.fence.now()
 	tx, err := b.db.Begin(false)
 	if err != nil {
 		return notCommitted(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	return protect(func() error { return f(&txn{tx: tx}) })
+	return protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) })
 }

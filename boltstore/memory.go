@@ -50,21 +50,6 @@ func (r *records) unfence(p *revocation) {
 	}
 }
 
-// putUp puts a tombstone into the fence, and takeDown takes it out.
-func (r *records) putUp(p *revocation) {
-	id := p.id()
-	for _, anchor := range p.status.Tombstone.Anchors() {
-		r.put(bucketFence, append(anchorKey(anchor), id[:]...), nil)
-	}
-}
-
-func (r *records) takeDown(p *revocation) {
-	id := p.id()
-	for _, anchor := range p.status.Tombstone.Anchors() {
-		r.delete(bucketFence, append(anchorKey(anchor), id[:]...))
-	}
-}
-
 func (r *records) putRetired(p *revocation) {
 	id := p.id()
 	r.put(bucketRetired, id[:], encode(p, revocationFields))

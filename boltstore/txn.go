@@ -12,8 +12,11 @@ import (
 
 // txn is a transaction on the whole file, for writing one that several calls may share.
 type txn struct {
-	tx    *bbolt.Tx
-	dirty bool // something has been written
+	tx       *bbolt.Tx
+	dirty    bool // something has been written
+	fence    *fence
+	begun    uint64     // the fence's epoch before the transaction
+	up, down []fenceKey // what it puts into the fence, and takes out
 }
 
 // records is a tenant's part of a transaction. Its buckets are made by the first write; what reads them takes a bucket
@@ -169,6 +172,9 @@ func (r *records) fenced(token *domain.RefreshToken, f func(*revocation) bool) {
 		return
 	}
 	for _, anchor := range token.Anchors() {
+		if !r.mayBePending(anchor) {
+			continue
+		}
 		ended := r.after(bucketFence, anchorKey(anchor), nil, func(k, _ []byte) bool {
 			p, ok := r.live(idAtEnd(k))
 			return !ok || f(&p)

@@ -1,8 +1,6 @@
 package memstore
 
 import (
-	"slices"
-
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
 )
@@ -77,9 +75,9 @@ func (s *slice) scrubPending(by *domain.Tombstone, p *pendingTombstone) {
 	clean := p.status.Tombstone
 	switch by.Scrub(&clean, t.erasureKey) {
 	case domain.RemainsPseudonymous:
-		t.takeDown(p)
+		t.fence.takeDown(p)
 		p.status.Tombstone = clean
-		t.putUp(p)
+		t.fence.putUp(p)
 	case domain.RemainsNothing:
 		t.unfence(p)
 		p.status.Retired, p.status.RetiredAt = true, s.left.Now
@@ -128,22 +126,4 @@ func (s *slice) scrubGuards(p *pendingTombstone) bool {
 		}
 	}
 	return ended
-}
-
-// putUp puts a tombstone into the fence, and takeDown takes it out.
-func (t *tenant) putUp(p *pendingTombstone) {
-	for _, anchor := range p.status.Tombstone.Anchors() {
-		t.fence[anchor] = append(t.fence[anchor], p)
-	}
-}
-
-func (t *tenant) takeDown(p *pendingTombstone) {
-	for _, anchor := range p.status.Tombstone.Anchors() {
-		rest := slices.DeleteFunc(t.fence[anchor], func(q *pendingTombstone) bool { return q == p })
-		if len(rest) == 0 {
-			delete(t.fence, anchor)
-		} else {
-			t.fence[anchor] = rest
-		}
-	}
 }

@@ -159,7 +159,7 @@ func (t *tenant) retire(p *pendingTombstone, now time.Time) {
 // unfence takes a tombstone from among the pending ones.
 func (t *tenant) unfence(p *pendingTombstone) {
 	id := p.status.Tombstone.ID
-	t.takeDown(p)
+	t.fence.takeDown(p)
 	delete(t.pending, id)
 	t.order[false].remove(id)
 	t.walkers.remove(id)

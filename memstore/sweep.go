@@ -63,7 +63,7 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	if !r.Erase {
 		earlier = t.sameTargets(anchors[0], r.Targets)
 	}
-	if earlier == nil && !status.Tombstone.Anchored() && len(t.fence[domain.Anchor{Kind: domain.AnchorNone}]) >= store.MaxUnanchored {
+	if earlier == nil && !status.Tombstone.Anchored() && len(t.fence.under(domain.Anchor{Kind: domain.AnchorNone})) >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
 	p.status.Tombstone.Watermark = t.next()
@@ -79,7 +79,7 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	if p.walks {
 		t.walkers.add(r.ID)
 	}
-	t.putUp(p)
+	t.fence.putUp(p)
 	status, _ = t.status(r.ID)
 	return status, nil
 }
@@ -99,7 +99,7 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 
 // sameTargets returns the pending tombstone with the same targets that does not erase, if there is one.
 func (t *tenant) sameTargets(anchor domain.Anchor, targets []domain.Target) *pendingTombstone {
-	for _, p := range t.fence[anchor] {
+	for _, p := range t.fence.under(anchor) {
 		if !p.status.Tombstone.Erases && p.status.Tombstone.SameTargets(targets) {
 			return p
 		}

@@ -37,10 +37,10 @@ type tenant struct {
 
 	pending map[ulid.ULID]*pendingTombstone
 	retired map[ulid.ULID]*store.Status
-	order   map[bool]*idSet                       // the ids of pending (false) and retired (true) tombstones
-	walkers idSet                                 // the ids of pending tombstones that are swept by the walk
-	fence   map[domain.Anchor][]*pendingTombstone // a tombstone stands under the anchor of each of its targets
-	walk    ulid.ULID                             // how far the walk over all tokens has come in its present lap
+	order   map[bool]*idSet // the ids of pending (false) and retired (true) tombstones
+	walkers idSet           // the ids of pending tombstones that are swept by the walk
+	fence   fence
+	walk    ulid.ULID // how far the walk over all tokens has come in its present lap
 
 	memory
 }
@@ -55,7 +55,6 @@ func newTenant() *tenant {
 		pending:   map[ulid.ULID]*pendingTombstone{},
 		retired:   map[ulid.ULID]*store.Status{},
 		order:     map[bool]*idSet{false: {}, true: {}},
-		fence:     map[domain.Anchor][]*pendingTombstone{},
 		memory:    memory{guards: map[domain.Anchor]map[string]domain.Guard{}},
 	}
 }
@@ -181,7 +180,7 @@ func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
 
 func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
 	for _, anchor := range candidate.Anchors() {
-		for _, p := range t.fence[anchor] {
+		for _, p := range t.fence.under(anchor) {
 			if p.status.Tombstone.Bars(candidate, asOf) {
 				return true
 			}
@@ -234,7 +233,7 @@ func (t *tenant) view(token *domain.RefreshToken) store.View {
 		return v
 	}
 	for _, anchor := range token.Anchors() {
-		for _, p := range t.fence[anchor] {
+		for _, p := range t.fence.under(anchor) {
 			if p.status.Tombstone.Covers(token) {
 				v.RevokedBy = p.status.Tombstone.ID
 				return v

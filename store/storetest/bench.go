@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ const benchSlice = 500 // benchSlice is how many rows of a sweep are one commit.
 // The environment variable STORETEST_TOKENS asks for another number of tokens, such as 1000000.
 func Bench(b *testing.B, c Config) {
 	b.Helper()
+	var e *env
 	for _, bench := range []struct {
 		name string
 		run  func(b *testing.B, w *tenant, held []holder)
@@ -40,6 +42,7 @@ func Bench(b *testing.B, c Config) {
 		{"exchange/rotating", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[0]) }},
 		{"exchange/static", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[1]) }},
 		{"introspect", benchIntrospect},
+		{"introspect/pending", func(b *testing.B, w *tenant, held []holder) { benchPending(b, w, e.tenant(b), held) }},
 		{"get", benchGet},
 		{"list/page", benchList},
 		{"revoke/token", benchRevokeToken},
@@ -48,7 +51,7 @@ func Bench(b *testing.B, c Config) {
 		{"expire/1000", benchExpire},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
-			e := &env{config: c, ctx: b.Context(), backend: c.New(b)}
+			e = &env{config: c, ctx: b.Context(), backend: c.New(b)}
 			defer e.backend.Close()
 			w := e.tenant(b)
 			held := w.fill(b)
@@ -109,6 +112,37 @@ func benchIntrospect(b *testing.B, w *tenant, held []holder) {
 			b.Fatal(refusal)
 		}
 	}
+}
+
+const benchHot = 10_000 // benchHot is how many revocations are pending where many are.
+
+// benchPending measures what many pending revocations, none of which covers the tokens that are looked at, cost: as a ratio
+// to a tenant that has none, the median of turns of a hundred each.
+func benchPending(b *testing.B, calm, hot *tenant, held []holder) {
+	hotHeld := hot.fill(b)
+	for i := range benchHot {
+		target := domain.Target{UserID: fmt.Sprint("other-", i)}
+		if i%2 == 0 {
+			target = domain.Target{SessionID: fmt.Sprint("other-", i)}
+		}
+		hot.revoke(b, target)
+	}
+	turn := func(w *tenant, held []holder, from int) time.Duration {
+		began := time.Now()
+		for i := range 100 {
+			if _, err := w.Get(w.ctx, held[(from+i)%len(held)].id); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return time.Since(began)
+	}
+	var ratios []float64
+	for i := 0; b.Loop(); i++ {
+		with, without := turn(hot, hotHeld, 100*i), turn(calm, held, 100*i)
+		ratios = append(ratios, float64(with)/float64(without))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "x-of-none")
 }
 
 func benchGet(b *testing.B, w *tenant, held []holder) {
