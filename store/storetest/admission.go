@@ -6,6 +6,7 @@ import (
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
 )
 
@@ -168,6 +169,23 @@ func checkGuards(t testing.TB, e *env) {
 	if got := w.state(t).Guards; got != 0 {
 		t.Errorf("a joined guard must go as one: got %d", got)
 	}
+
+	// The same where the later one comes later.
+	third := w.revocation(domain.Target{UserID: "user"})
+	w.record(t, third)
+	w.sweep(t, third.ID)
+	fourth := w.revocation(domain.Target{UserID: "user"})
+	fourth.Time = third.Time.Add(time.Hour)
+	w.record(t, fourth)
+	w.sweep(t, fourth.ID)
+	w.forget(t, fourth.Time, base)
+	if got := w.state(t).Guards; got != 1 {
+		t.Errorf("a joined guard must be kept for as long as the later one: got %d", got)
+	}
+	w.forget(t, fourth.Time.Add(1), base)
+	if got := w.state(t).Guards; got != 0 {
+		t.Errorf("a joined guard must go as one: got %d", got)
+	}
 }
 
 // ages is later than anything that a test does.
@@ -240,6 +258,22 @@ func checkTrim(t testing.TB, e *env) {
 	}
 	err := w.admit(t, w.token("user-0", "client", ""), asOf)
 	wantErr(t, "what may have been barred by a forgotten guard must be refused", err, domain.ErrBeyondMemory)
+
+	// What was superseded leads to what goes on with its work, at whatever remove, for as long as that is pending.
+	var chain []ulid.ULID
+	for range 3 {
+		chain = append(chain, w.revoke(t, domain.Target{UserID: "user-6"}).Tombstone.ID)
+	}
+	w.forget(t, ages, ages)
+	for _, id := range chain {
+		w.status(t, id)
+	}
+	w.sweep(t, chain[2])
+	w.forget(t, ages, ages)
+	for _, id := range chain {
+		_, err := w.Revocation(w.ctx, id)
+		wantErr(t, "Trim must forget what was superseded when nothing is pending that it leads to", err, store.ErrNotFound)
+	}
 
 	// Whatever its age, the pending one stays and goes on covering.
 	w.forget(t, ages, ages)

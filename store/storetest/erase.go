@@ -86,6 +86,8 @@ func (w *tenant) liveThrough(t testing.TB, e *env) past {
 	add(&p.pending, domain.Target{UserID: "ann", ClientID: "pending"})
 	add(&p.pending, ann, bob)
 	add(&p.pending, domain.Target{UserID: "bob", ClientID: "pending"})
+	add(&p.pending, domain.Target{ClientID: "walked"}) // these two are found by a walk over all tokens
+	add(&p.pending, domain.Target{Audience: "walked"})
 	p.retired[3].Actor, p.pending[2].Actor = "ann", "ann" // ann's own doing, to herself and to another
 	for _, r := range p.retired {
 		w.add(t, "ann", "retired", "retired")
