@@ -178,9 +178,10 @@ func checkGuards(t testing.TB, e *env) {
 	fourth.Time = third.Time.Add(time.Hour)
 	w.record(t, fourth)
 	w.sweep(t, fourth.ID)
+	horizon := w.state(t).Horizon
 	w.forget(t, fourth.Time, base)
-	if got := w.state(t).Guards; got != 1 {
-		t.Errorf("a joined guard must be kept for as long as the later one: got %d", got)
+	if got := w.state(t); got.Guards != 1 || got.Horizon != horizon {
+		t.Errorf("a joined guard must be kept for as long as the later one: got %+v", got)
 	}
 	w.forget(t, fourth.Time.Add(1), base)
 	if got := w.state(t).Guards; got != 0 {

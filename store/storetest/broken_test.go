@@ -42,7 +42,7 @@ var broken = []brokenStore{
 	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
 	{name: "takes a revocation id for other targets", rules: []string{"R12", "R33"}, wrap: noConflict},
 	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
-	{name: "never supersedes", rules: []string{"R14"}, wrap: neverSupersedes},
+	{name: "never supersedes", rules: []string{"R14", "R22"}, wrap: neverSupersedes},
 	{name: "any number without an anchor", rules: []string{"R15"}, wrap: neverBusy},
 	{name: "revokes too much", rules: []string{"R16", "R33"}, wrap: overRevokes},
 	{name: "ignores the watermark on sweep", rules: []string{"R16", "R33", "R34"}, wrap: ignoresWatermark},
