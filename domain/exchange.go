@@ -16,7 +16,7 @@ type Exchange struct {
 	Salt         Salt          // Salt is drawn once, before the first attempt.
 	Leeway       time.Duration // Leeway is how long the direct parent is taken as a retry; not positive for none.
 	RetryLimit   uint32        // RetryLimit is how many retries a generation has; 0 for any number.
-	Counted      uint32        // Counted is the count to which an attempt of this exchange raised the retries, but may not have committed.
+	Counted      uint32        // Counted is to what an attempt of unknown outcome raised the retries; 0 for none.
 	Rotation     Rotation      // Rotation is what the client's policy says now.
 	IdleLifetime Lifetime      // IdleLifetime is what the client's policy says now; zero keeps the token's.
 	ExpiresBy    time.Time     // ExpiresBy shortens the absolute lifetime; zero doesn't, and neither does a later one.

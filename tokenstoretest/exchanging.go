@@ -140,7 +140,11 @@ func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int,
 		l.refused = l.refused || errors.Is(err, tokenstore.ErrRevoked)
 		ok = errors.Is(err, tokenstore.ErrRevoked) || errors.Is(err, tokenstore.ErrUnknownToken)
 	case expired:
-		ok = errors.Is(err, tokenstore.ErrExpired) || errors.Is(err, tokenstore.ErrIdleExpired) || errors.Is(err, tokenstore.ErrUnknownToken)
+		cause := tokenstore.ErrIdleExpired
+		if reached(l.expires, m.clock.now()) {
+			cause = tokenstore.ErrExpired
+		}
+		ok = errors.Is(err, cause) || errors.Is(err, tokenstore.ErrUnknownToken)
 	case otherwise:
 		ok = errors.Is(err, tokenstore.ErrUnknownToken)
 	}
