@@ -239,6 +239,10 @@ func checkCap(t testing.TB, e *env) {
 			t.Errorf("what does not count must stay")
 		}
 	}
+	twins := []domain.RefreshToken{w.token("twin", "client", ""), w.token("twin", "client", "")}
+	w.insert(t, twins...)
+	slices.SortFunc(twins, func(a, b domain.RefreshToken) int { return a.ID.Compare(b.ID) })
+	evicted("of two of one instant", insert(store.Cap{Max: 2}, w.token("twin", "client", "")), twins[0])
 	_, err := w.Insert(w.ctx, []store.Insertion{{Token: made(8), Cap: store.Cap{Max: -1}}})
 	wantErr(t, "a negative cap must be refused", err, domain.ErrInvalid)
 	checkCapMemory(t, e)
