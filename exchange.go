@@ -72,7 +72,10 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 			return Exchanged{}, err
 		}
 	}
-	err = again(func() error { return m.store.Update(ctx, credential.ID, x.decide) })
+	err = again(func() error {
+		x.rule.Counted = x.counted // by an earlier attempt, so that a retry whose outcome was unknown is counted once
+		return m.store.Update(ctx, credential.ID, x.decide)
+	})
 	if x.revoked && (err == nil || errors.Is(err, domain.ErrReused)) {
 		m.engine.Recorded(m.opts.Tenant, m.recorded(ctx, x.revoke))
 	}
@@ -102,6 +105,7 @@ type exchange struct {
 	siblings []Target         // what switching rotation on revokes beside
 	revoke   store.Revocation // what the exchange revokes, if it does
 	revoked  bool
+	counted  uint32 // to what the last run of decide raised the retries; 0 if it didn't
 	out      Exchanged
 }
 
@@ -113,7 +117,7 @@ func (x *exchange) decide(v store.View) store.Decision {
 		return store.Decision{}
 	}
 	d := store.Decision{Next: outcome.Next}
-	x.revoked = false
+	x.revoked, x.counted = false, x.rule.Counted
 	switch {
 	case v.RevokedBy == x.revoke.ID: // an earlier attempt of this call
 		x.revoked = true
@@ -132,6 +136,7 @@ func (x *exchange) decide(v store.View) store.Decision {
 	x.out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
 	if outcome.Next != nil {
 		x.out.Token = *outcome.Next
+		x.counted = outcome.Next.Retries
 	}
 	return d
 }

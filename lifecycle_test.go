@@ -44,31 +44,36 @@ func drawings(t *testing.T) [2][]edge {
 type life struct {
 	*rig
 	policy  *tokenstore.ClientPolicy
-	first   tokenstore.Secret
-	secret  tokenstore.Secret
-	id      ulid.ULID
+	secrets []tokenstore.Secret // all that the token had, the current one last
+	token   tokenstore.RefreshToken
 	receipt tokenstore.Receipt
-	seen    map[edge]bool
 }
 
-func newLife(t *testing.T, seen map[edge]bool) *life {
-	l := &life{policy: &tokenstore.ClientPolicy{}, seen: seen}
+// newLife is a life to which the given things have happened.
+func newLife(t *testing.T, past ...func(*life) bool) *life {
+	t.Helper()
+	l := &life{policy: &tokenstore.ClientPolicy{}}
 	l.rig = newRig(t, tokenstore.Options{Client: func(string) tokenstore.ClientPolicy { return *l.policy }})
+	for _, happen := range past {
+		if !happen(l) {
+			t.Fatal("what has happened before must succeed")
+		}
+	}
 	return l
 }
 
-// token is the state of the token as callers can tell it.
-func (l *life) token() string {
+// ofToken is the state of the token as callers can tell it.
+func (l *life) ofToken() string {
 	l.Helper()
-	if l.id.IsZero() {
+	if l.token.ID.IsZero() {
 		return "[*]"
 	}
-	_, err := l.Get(l.Context(), l.id, tokenstore.Eventual)
+	_, err := l.Get(l.Context(), l.token.ID, tokenstore.Eventual)
 	if errors.Is(err, tokenstore.ErrNotFound) {
 		return "Gone"
 	}
-	_, fenced := l.Get(l.Context(), l.id, tokenstore.Fenced)
-	in, introspected := l.Introspect(l.Context(), l.secret)
+	_, fenced := l.Get(l.Context(), l.token.ID, tokenstore.Fenced)
+	in, introspected := l.Introspect(l.Context(), l.secrets[len(l.secrets)-1])
 	switch {
 	case err != nil || introspected != nil:
 		l.Fatal(err, introspected)
@@ -76,12 +81,14 @@ func (l *life) token() string {
 		return "Covered"
 	case in.Cause == tokenstore.ErrExpired || in.Cause == tokenstore.ErrIdleExpired:
 		return "Expired"
+	case !in.Active:
+		l.Fatalf("no state: inactive for %q", in.Cause)
 	}
 	return "Live"
 }
 
-// tombstone is the state of the revocation as callers can tell it.
-func (l *life) tombstone() string {
+// ofTombstone is the state of the revocation as callers can tell it.
+func (l *life) ofTombstone() string {
 	l.Helper()
 	if l.receipt.ID().IsZero() {
 		return "[*]"
@@ -100,14 +107,6 @@ func (l *life) tombstone() string {
 	return "Pending"
 }
 
-// step does one thing, and notes where it led.
-func (l *life) step(state func() string, by string, do func()) {
-	l.Helper()
-	from := state()
-	do()
-	l.seen[edge{from, state(), by}] = true
-}
-
 func (l *life) tenant() store.Store {
 	l.Helper()
 	st, err := l.spy.Backend.Tenant("default")
@@ -117,28 +116,102 @@ func (l *life) tenant() store.Store {
 	return st
 }
 
-func (l *life) apply(n int) {
+// What can happen, each of which says whether it did.
+
+func (l *life) issued() bool {
+	out := l.issue(request("ann"))
+	l.token, l.secrets = out.Token, []tokenstore.Secret{out.Secret}
+	return true
+}
+
+func (l *life) imported() bool {
+	if l.token.ID.IsZero() {
+		source := newLife(l.T, (*life).issued)
+		l.token, l.secrets = source.token, source.secrets
+	}
+	results, err := l.Import(l.Context(), []tokenstore.RefreshToken{l.token})
+	return err == nil && results[0].Outcome == tokenstore.Imported
+}
+
+func (l *life) present(s tokenstore.Secret) bool {
+	out, err := l.try(s)
+	if err == nil && !out.Retried {
+		l.token, l.secrets = out.Token, append(l.secrets, out.Secret)
+	}
+	return err == nil
+}
+
+func (l *life) exchanged() bool { return l.present(l.secrets[len(l.secrets)-1]) }
+func (l *life) retried() bool   { return l.present(l.secrets[len(l.secrets)-2]) }
+func (l *life) replayed() bool  { return l.present(l.secrets[0]) }
+
+func (l *life) updated() bool {
+	_, err := l.UpdateMetadata(l.Context(), l.token.ID, map[string]string{"k": "v"})
+	return err == nil
+}
+
+func (l *life) waited() bool { l.wait(365 * 24 * time.Hour); return true }
+
+func (l *life) evicted() bool {
+	l.policy.Cap = 1
+	l.wait(time.Second)
+	l.issue(request("ann"))
+	return true
+}
+
+func (l *life) expired() bool { return l.expire() > 0 }
+
+func (l *life) revoked() bool { l.receipt = l.revoke(tokenstore.Target{UserID: "ann"}); return true }
+
+// superseded has another revocation of the same targets.
+func (l *life) superseded() bool { l.revoke(tokenstore.Target{UserID: "ann"}); return true }
+
+func (l *life) revokedInVain() bool {
+	l.receipt = l.revoke(tokenstore.Target{TokenID: ulid.ULID{15: 1}})
+	return true
+}
+
+func (l *life) sweptSlice() bool { return l.apply(1) }
+func (l *life) swept() bool      { return l.apply(10) }
+
+func (l *life) apply(n int) bool {
 	l.Helper()
-	_, err := l.tenant().Apply(l.Context(), []ulid.ULID{l.receipt.ID()}, store.Bounds{Visit: n, Remove: n, Now: l.clock()})
+	ids := []ulid.ULID{l.receipt.ID()}
+	statuses, err := l.tenant().Apply(l.Context(), ids, store.Bounds{Visit: n, Remove: n, Now: l.clock()})
 	if err != nil {
 		l.Fatal(err)
 	}
+	return len(statuses) > 0
 }
 
-// The things that happen to a token, by the name of their arrow.
-func (l *life) issued() {
-	out := l.issue(request("ann"))
-	l.id, l.first, l.secret = out.Token.ID, out.Secret, out.Secret
-}
-
-func (l *life) exchanged() { l.secret = l.exchange(l.secret).Secret }
-
-func (l *life) revoked() { l.receipt = l.revoke(tokenstore.Target{UserID: "ann"}) }
-
-func (l *life) expired() {
-	if _, err := l.tenant().Expire(l.Context(), store.Bounds{Visit: 10, Remove: 10, Now: l.clock()}); err != nil {
+func (l *life) trimmed() bool {
+	done, err := l.tenant().Trim(l.Context(), store.Trim{Guards: l.clock(), History: l.clock(), Limit: 10})
+	if err != nil {
 		l.Fatal(err)
 	}
+	return done.History > 0
+}
+
+type (
+	happening = func(*life) bool
+	events    = map[string]happening // by the name of their arrow
+)
+
+// ways has everything happen after every past, and returns the ways that led from one state to another, and those on which
+// something happened that did not. What is silent has no arrow where it leads nowhere.
+func ways(t *testing.T, state func(*life) string, pasts [][]happening, all events, silent ...string) map[edge]bool {
+	seen := map[edge]bool{}
+	for _, past := range pasts {
+		for by, happen := range all {
+			l := newLife(t, past...)
+			from := state(l)
+			happened := happen(l)
+			if to := state(l); to != from || happened && !slices.Contains(silent, by) {
+				seen[edge{from, to, by}] = true
+			}
+		}
+	}
+	return seen
 }
 
 func wantEdges(t *testing.T, drawn []edge, seen map[edge]bool) {
@@ -155,86 +228,33 @@ func wantEdges(t *testing.T, drawn []edge, seen map[edge]bool) {
 	}
 }
 
+// TestLifecycle has everything happen in every state, and compares where it leads with the drawings.
 func TestLifecycle(t *testing.T) {
 	drawn := drawings(t)
+	issued, exchanged, revoked, swept, waited, expired := (*life).issued, (*life).exchanged, (*life).revoked, (*life).swept, (*life).waited, (*life).expired
+	after := func(first []happening, more ...happening) []happening { return slices.Concat(first, more) }
+	none := [][]happening{{}}
 	t.Run("token", func(t *testing.T) {
-		seen := map[edge]bool{}
-		l := newLife(t, seen)
-		l.step(l.token, "issue", l.issued)
-		l.step(l.token, "exchange", l.exchanged)
-		l.step(l.token, "retry", func() { l.secret = l.exchange(l.first).Secret })
-		l.step(l.token, "update", func() {
-			if _, err := l.UpdateMetadata(t.Context(), l.id, map[string]string{"k": "v"}); err != nil {
-				t.Error(err)
-			}
-		})
-		l.step(l.token, "revoke", l.revoked)
-		if _, err := l.try(l.secret); err == nil {
-			t.Error("a covered token was exchanged")
-		}
-		l.step(l.token, "sweep", func() { l.apply(10) })
-
-		l = newLife(t, seen)
-		source := newLife(t, map[edge]bool{})
-		source.issued()
-		token, err := source.Get(t.Context(), source.id, tokenstore.Eventual)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.step(l.token, "import", func() {
-			results, err := l.Import(t.Context(), []tokenstore.RefreshToken{token})
-			if err != nil || results[0].Err != nil {
-				t.Fatal(results, err)
-			}
-			l.id, l.first, l.secret = source.id, source.first, source.secret
-		})
-		l.exchanged()
-		l.wait(time.Hour)
-		l.step(l.token, "replay", func() {
-			if _, err := l.try(l.first); !errors.Is(err, tokenstore.ErrReused) {
-				t.Errorf("got error %v", err)
-			}
-		})
-
-		l = newLife(t, seen)
-		l.issued()
-		l.step(l.token, "time passes", func() { l.wait(365 * 24 * time.Hour) })
-		l.step(l.token, "expire", l.expired)
-
-		l = newLife(t, seen)
-		l.issued()
-		l.wait(365 * 24 * time.Hour)
-		l.step(l.token, "revoke", l.revoked)
-
-		l = newLife(t, seen)
-		l.issued()
-		l.policy.Cap = 1
-		l.wait(time.Second)
-		l.step(l.token, "evict", func() { l.issue(request("ann")) })
+		live := []happening{issued, exchanged, exchanged}
+		seen := ways(t, (*life).ofToken, none, events{"issue": issued, "import": (*life).imported})
+		maps.Copy(seen, ways(t, (*life).ofToken, [][]happening{
+			live, after(live, revoked), after(live, waited), after(live, waited, revoked), after(live, revoked, waited),
+			after(live, revoked, swept), after(live, waited, expired), after(live, (*life).evicted),
+		}, events{
+			"import": (*life).imported, "exchange": exchanged, "retry": (*life).retried, "replay": (*life).replayed,
+			"update": (*life).updated, "revoke": revoked, "sweep": swept, "evict": (*life).evicted, "time passes": waited, "expire": expired,
+		}, "revoke", "sweep", "evict", "time passes"))
 		wantEdges(t, drawn[0], seen)
 	})
 	t.Run("tombstone", func(t *testing.T) {
-		seen := map[edge]bool{}
-		l := newLife(t, seen)
-		l.issued()
-		l.issued()
-		l.step(l.tombstone, "record", l.revoked)
-		l.step(l.tombstone, "sweep a slice", func() { l.apply(1) })
-		l.step(l.tombstone, "sweep the last", func() { l.apply(10) })
-		l.wait(1000 * 24 * time.Hour)
-		l.step(l.tombstone, "trim", func() {
-			if _, err := l.tenant().Trim(t.Context(), store.Trim{Guards: l.clock(), History: l.clock(), Limit: 10}); err != nil {
-				t.Error(err)
-			}
-		})
-
-		l = newLife(t, seen)
-		l.issued()
-		l.revoked()
-		l.step(l.tombstone, "supersede", func() { l.revoke(tokenstore.Target{UserID: "ann"}) })
-
-		l = newLife(t, seen)
-		l.step(l.tombstone, "nothing to do", func() { l.receipt = l.revoke(tokenstore.Target{TokenID: ulid.ULID{15: 1}}) })
+		two := []happening{issued, issued, revoked}
+		seen := ways(t, (*life).ofTombstone, [][]happening{{issued}}, events{"record": revoked, "nothing to do": (*life).revokedInVain})
+		maps.Copy(seen, ways(t, (*life).ofTombstone, [][]happening{
+			two, after(two, waited), after(two, swept), after(two, swept, waited), after(two, swept, waited, (*life).trimmed),
+			{issued, (*life).revokedInVain},
+		}, events{
+			"sweep a slice": (*life).sweptSlice, "sweep the last": swept, "supersede": (*life).superseded, "trim": (*life).trimmed,
+		}, "supersede"))
 		wantEdges(t, drawn[1], seen)
 	})
 }

@@ -116,6 +116,26 @@ func TestRetryLimit(t *testing.T) {
 	r.exchange(next.Secret) // nothing was revoked
 }
 
+// TestRetryOfUnknownOutcome: a retry counts once, however often the store does not tell what became of it.
+func TestRetryOfUnknownOutcome(t *testing.T) {
+	for unknown := range 3 {
+		r := newRig(t, tokenstore.Options{RetryLimit: 2})
+		out := r.issue(request("ann"))
+		next := r.exchange(out.Secret)
+		for range 2 {
+			r.spy.leaveUnknown(unknown)
+			if again := r.exchange(out.Secret); !again.Retried || again.Secret.Reveal() != next.Secret.Reveal() {
+				t.Errorf("%d times: %+v", unknown, again)
+			}
+		}
+		r.wantNoWrite(func() {
+			_, err := r.try(out.Secret)
+			wantRefusal(t, err, tokenstore.ErrRetryLimit)
+		})
+		r.exchange(next.Secret)
+	}
+}
+
 // TestReplayRevokesOnce: however often an outdated secret is replayed, by however many, one revocation is recorded.
 func TestReplayRevokesOnce(t *testing.T) {
 	r := newRig(t, tokenstore.Options{})

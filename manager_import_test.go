@@ -84,6 +84,29 @@ func TestImportOutcomes(t *testing.T) {
 	}
 }
 
+// TestImportOfATakenID: a token is the one that is there only if all that names it agrees.
+func TestImportOfATakenID(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	token := foreign("token-1", "bob", r.now.Add(-time.Hour))
+	token.ID = r.bring(token)[0].ID
+	if again := r.bring(token)[0]; again.Outcome != tokenstore.Unchanged {
+		t.Errorf("the same: %+v", again)
+	}
+	for what, change := range map[string]func(*tokenstore.RefreshToken){
+		"foreign id":    func(token *tokenstore.RefreshToken) { token.ForeignID = "token-2" },
+		"no foreign id": func(token *tokenstore.RefreshToken) { token.ForeignID = "" },
+		"user":          func(token *tokenstore.RefreshToken) { token.UserID = "eve" },
+		"client":        func(token *tokenstore.RefreshToken) { token.ClientID = "other" },
+		"session":       func(token *tokenstore.RefreshToken) { token.SessionID = tokenstore.MustSessionID("other") },
+	} {
+		another := token
+		change(&another)
+		if result := r.bring(another)[0]; result.Outcome != tokenstore.Refused || !errors.Is(result.Err, tokenstore.ErrExists) {
+			t.Errorf("another %s: %+v, want ErrExists", what, result)
+		}
+	}
+}
+
 // TestImportAgain: what List shows, through its JSON, imports into another tenant, and any number of times.
 func TestImportAgain(t *testing.T) {
 	r := newRig(t, tokenstore.Options{})

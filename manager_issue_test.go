@@ -1,6 +1,7 @@
 package tokenstore_test
 
 import (
+	"crypto/rand"
 	"errors"
 	"io"
 	"strings"
@@ -219,6 +220,33 @@ func TestIssueOfUnknownOutcome(t *testing.T) {
 			t.Fatalf("%d times: %+v, %v; want the one token", unknown, out.Token, err)
 		}
 		r.exchange(out.Secret)
+	}
+}
+
+// oneID draws the same id again and again, and what is secret at random.
+type oneID struct{}
+
+func (oneID) Read(p []byte) (int, error) {
+	if len(p) == 10 { // the random part of a ULID
+		clear(p)
+		return len(p), nil
+	}
+	return rand.Read(p)
+}
+
+// TestIssueOfATakenID: the token that has the id is not taken for an earlier attempt, not even after one.
+func TestIssueOfATakenID(t *testing.T) {
+	for unknown := range 2 {
+		r := newRig(t, tokenstore.Options{Rand: oneID{}})
+		first := r.issue(request("ann"))
+		r.spy.leaveUnknown(unknown)
+		if out, err := r.Issue(t.Context(), request("ann")); !errors.Is(err, tokenstore.ErrExists) {
+			t.Errorf("issued %v, error %v, want ErrExists", out.Token.ID, err)
+		}
+		if n := r.state().Tokens; n != 1 {
+			t.Errorf("%d tokens, want 1", n)
+		}
+		r.exchange(first.Secret)
 	}
 }
 

@@ -38,7 +38,8 @@ type Options struct {
 	// Evicted is called after a token had to go for another one, because of a cap; not where the outcome of the issue was
 	// unknown at first. Defaults to none.
 	Evicted func(tenant string, token RefreshToken)
-	// RetryLimit is how many retries each secret has within the leeway. Defaults to 0, any number.
+	// RetryLimit is how many retries each secret has within the leeway; one whose outcome the store could not tell at first
+	// counts once. Defaults to 0, any number.
 	RetryLimit uint32
 	// Skew is how far the clocks of the host's machines may be apart: an imported token may have been created that far
 	// in the future. Defaults to 1 min; negative for none.

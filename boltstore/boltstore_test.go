@@ -1,6 +1,8 @@
 package boltstore_test
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -8,6 +10,7 @@ import (
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/store"
 	"example.com/tokenstore/store/storetest"
+	"go.etcd.io/bbolt"
 )
 
 func TestConformance(t *testing.T) { storetest.Run(t, config().Config) }
@@ -30,6 +33,17 @@ func config() fileConfig {
 		}
 		return c.open(t, path.(string))
 	}
+	c.Size = func(t testing.TB, b store.Backend) (keys, bytes int) {
+		path := temporary(t)
+		file, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(b.(*boltstore.Backend).Snapshot(t.Context(), file), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return contents(t, path)
+	}
 	return c
 }
 
@@ -41,4 +55,31 @@ func (c fileConfig) open(t testing.TB, path string) store.Backend {
 	}
 	c.paths.Store(b, path)
 	return b
+}
+
+// contents counts the keys of a file, and the bytes of all keys and values.
+func contents(t testing.TB, path string) (keys, size int) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var walk func(b *bbolt.Bucket) error
+	walk = func(b *bbolt.Bucket) error {
+		return b.ForEach(func(k, v []byte) error {
+			keys, size = keys+1, size+len(k)+len(v)
+			if v == nil && b.Bucket(k) != nil {
+				return walk(b.Bucket(k))
+			}
+			return nil
+		})
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return walk(b) })
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys, size
 }

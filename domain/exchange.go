@@ -16,6 +16,7 @@ type Exchange struct {
 	Salt         Salt          // Salt is drawn once, before the first attempt.
 	Leeway       time.Duration // Leeway is how long the direct parent is taken as a retry; not positive for none.
 	RetryLimit   uint32        // RetryLimit is how many retries a generation has; 0 for any number.
+	Counted      uint32        // Counted is to what an attempt of unknown outcome raised the retries; 0 for none.
 	Rotation     Rotation      // Rotation is what the client's policy says now.
 	IdleLifetime Lifetime      // IdleLifetime is what the client's policy says now; zero keeps the token's.
 	ExpiresBy    time.Time     // ExpiresBy shortens the absolute lifetime; zero doesn't, and neither does a later one.
@@ -86,7 +87,7 @@ func (e *Exchange) retry(token RefreshToken) Exchanged {
 	if !unused || e.Leeway <= 0 || elapsed >= e.Leeway {
 		return Exchanged{Refusal: ErrReused}
 	}
-	if e.RetryLimit == 0 {
+	if e.RetryLimit == 0 || e.Counted > 0 && token.Retries >= e.Counted {
 		return Exchanged{Secret: successor.Secret(), Retried: true}
 	}
 	if token.Retries >= e.RetryLimit {

@@ -8,6 +8,10 @@ import (
 	"example.com/tokenstore/store/storetest"
 )
 
-var config = storetest.Config{New: func(testing.TB) store.Backend { return memstore.New() }}
+var config = storetest.Config{
+	New: func(testing.TB) store.Backend { return memstore.New() },
+	// A record takes as much memory as its texts.
+	Size: func(_ testing.TB, b store.Backend) (keys, bytes int) { return b.(*memstore.Backend).Keys(), 0 },
+}
 
 func TestConformance(t *testing.T) { storetest.Run(t, config) }

@@ -22,7 +22,8 @@
 //     throughout; a page has at most Limit rows; a page that is not the last has at least one; Fenced leaves out what
 //     a tombstone covers.
 //   - R6 update: Update shows decide the current record and whether it is covered, and commits what it decides, the
-//     record and the revocation together, or nothing. A verdict of decide is returned, for errors.Is to find.
+//     record and the revocation together, or nothing. A verdict of decide is returned, for errors.Is to find. The
+//     record that was replaced leaves nothing behind.
 //   - R7 pure: decide may run any number of times; only the last run counts. If it panics, its caller gets the panic and
 //     nobody else notices anything.
 //   - R8 identity: an Update that would change what never changes ([domain.RefreshToken.SameIdentity]) is

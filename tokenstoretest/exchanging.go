@@ -71,6 +71,30 @@ func (m *machine) outdated(t *rapid.T) {
 	m.present(t, w, l, rapid.IntRange(0, l.generation()).Draw(t, "generation"))
 }
 
+// use presents the secret of a token that does not rotate several times, so far apart that a use just has to be noted, or
+// just has not.
+func (m *machine) use(t *rapid.T) {
+	w := m.tenant(t)
+	l := drawGrant(t)
+	if rapid.Bool().Draw(t, "new") {
+		m.grant(t, w, l)
+	} else {
+		l = w.drawSecret(t, 0)
+	}
+	if len(l.secrets) == 0 || l.rotating {
+		t.Skip("refused, or rotates")
+	}
+	for range rapid.IntRange(2, 4).Draw(t, "uses") {
+		m.present(t, w, l, l.generation())
+		const instant = time.Millisecond // as fine as the JSON of an import
+		every, tenth := m.options.LastUsedEvery, l.idle/10
+		m.clock.step(pick(t, "apart", 0, -instant, every, every-instant, tenth, tenth-instant))
+		if chance(t, "otherPolicy", 4) {
+			m.changePolicy(t)
+		}
+	}
+}
+
 // present exchanges a secret, compares the outcome with what must be, and takes it in.
 func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
 	want := m.expect(w, l, generation)
@@ -116,7 +140,11 @@ func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int,
 		l.refused = l.refused || errors.Is(err, tokenstore.ErrRevoked)
 		ok = errors.Is(err, tokenstore.ErrRevoked) || errors.Is(err, tokenstore.ErrUnknownToken)
 	case expired:
-		ok = errors.Is(err, tokenstore.ErrExpired) || errors.Is(err, tokenstore.ErrIdleExpired) || errors.Is(err, tokenstore.ErrUnknownToken)
+		cause := tokenstore.ErrIdleExpired
+		if reached(l.expires, m.clock.now()) {
+			cause = tokenstore.ErrExpired
+		}
+		ok = errors.Is(err, cause) || errors.Is(err, tokenstore.ErrUnknownToken)
 	case otherwise:
 		ok = errors.Is(err, tokenstore.ErrUnknownToken)
 	}
@@ -192,7 +220,8 @@ func (m *machine) misuse(t *rapid.T) {
 		if l.key == (tokenstore.Confirmation{}) {
 			return
 		}
-		wrong := pick(t, "wrong", tokenstore.Confirmation{}, tokenstore.Confirmation{Kind: l.key.Kind, Value: "of a thief"})
+		wrong := pick(t, "wrong", tokenstore.Confirmation{},
+			tokenstore.Confirmation{Kind: l.key.Kind, Value: "of a thief"}, tokenstore.Confirmation{Kind: "another", Value: l.key.Value})
 		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client, Confirmation: wrong})
 		if !errors.Is(err, tokenstore.ErrConfirmation) && !errors.Is(err, tokenstore.ErrUnknownToken) {
 			fail(t, "a sender without the key must be refused", "%s: %v", l.id, err)

@@ -65,7 +65,7 @@ func (f *failure) call(do func() error) error {
 // is left is compared with what must be.
 func history(t *testing.T, backend store.Backend, f *failure) {
 	defer backend.Close()
-	m, err := tokenstore.New(backend, &tokenstore.Options{Now: afterCutOff})
+	m, err := tokenstore.New(backend, &tokenstore.Options{Now: afterCutOff, RetryLimit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +86,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	for _, id := range append(append([]ulid.ULID{lone}, ann...), bob...) {
 		h.exchange(id)
 	}
+	h.retry(old, h.secrets[bob[0]])
 	h.try("update", func() error {
 		_, err := m.UpdateMetadata(ctx, bob[1], map[string]string{"device": "phone"})
 		return err
@@ -180,6 +181,17 @@ func (h *past) exchange(id ulid.ULID) {
 		x, err := h.m.Exchange(h.ctx, tokenstore.ExchangeRequest{Secret: h.secrets[id], ClientID: "web"})
 		if err == nil {
 			h.secrets[id] = x.Secret
+		}
+		return err
+	})
+}
+
+// retry presents a secret once more whose successor is known, which counts against the limit once.
+func (h *past) retry(s, successor tokenstore.Secret) {
+	h.try("retry", func() error {
+		x, err := h.m.Exchange(h.ctx, tokenstore.ExchangeRequest{Secret: s, ClientID: "web"})
+		if err == nil && x.Secret.Reveal() != successor.Reveal() {
+			h.t.Fatal("S7 single use: a retry must receive the same successor")
 		}
 		return err
 	})

@@ -90,6 +90,9 @@ func (m *machine) drawCandidate(t *rapid.T, w *tenant) *life {
 		if chance(t, "otherTime", 3) && l.foreign == "" {
 			l.created = m.drawTime(t, w).Truncate(time.Millisecond)
 		}
+		if chance(t, "nameless", 6) {
+			l.foreign = "" // another one by the same id
+		}
 		return &l
 	}
 	l := drawGrant(t)

@@ -15,6 +15,7 @@ import (
 
 var (
 	policyOperation = operation{"policy", 2, (*machine).changePolicy}
+	switchOperation = operation{"switch", 2, (*machine).switchRotation}
 	expireOperation = operation{"expire", 2, (*machine).expire}
 )
 
@@ -55,9 +56,34 @@ func (m *machine) changePolicy(t *rapid.T) {
 		Cap:          pick(t, "cap", 0, 0, 1, 2, 3),
 		CapRefuse:    chance(t, "capRefuse", 3),
 	}
+	m.setPolicy(client, p)
+}
+
+func (m *machine) setPolicy(client string, p tokenstore.ClientPolicy) {
 	m.host.mu.Lock()
 	defer m.host.mu.Unlock()
 	m.host.policies[client] = p
+}
+
+// switchRotation switches the rotation of a client on and off, and presents the current secret of one of its tokens each
+// time, and perhaps the parent at last. There may be another token that has to go when the first begins to rotate.
+func (m *machine) switchRotation(t *rapid.T) {
+	w := m.tenant(t)
+	l := w.drawSecret(t, 0)
+	if rapid.Bool().Draw(t, "sibling") {
+		sibling := drawGrant(t)
+		sibling.user, sibling.client, sibling.audiences = l.user, l.client, slices.Clone(l.audiences)
+		m.grant(t, w, sibling)
+	}
+	for range rapid.IntRange(1, 3).Draw(t, "times") {
+		p := m.host.policy(l.client)
+		p.Rotation = pick(t, "rotation", tokenstore.RotationOn, tokenstore.RotationOff)
+		m.setPolicy(l.client, p)
+		m.present(t, w, l, l.generation())
+	}
+	if l.generation() > 0 && rapid.Bool().Draw(t, "parent") {
+		m.present(t, w, l, l.generation()-1)
+	}
 }
 
 // surplus are the lives that have to go for one more of a user and client, by the policy as it is now, oldest first.

@@ -16,6 +16,7 @@ func operations() []operation {
 		{"exchange", 4, (*machine).exchange},
 		{"retry", 1, (*machine).retry},
 		{"outdated", 1, (*machine).outdated},
+		{"use", 2, (*machine).use},
 		{"misuse", 1, (*machine).misuse},
 		{"race", 2, (*machine).race},
 		{"metadata", 1, (*machine).updateMetadata},
@@ -27,6 +28,7 @@ func operations() []operation {
 		{"clock", 2, (*machine).stepClock},
 		{"reopen", 1, (*machine).reopen},
 		policyOperation,
+		switchOperation,
 		expireOperation,
 	}
 }
@@ -35,14 +37,16 @@ func operations() []operation {
 func (m *machine) issue(t *rapid.T) {
 	w := m.tenant(t)
 	for range rapid.IntRange(1, 3).Draw(t, "tokens") {
-		m.issueOne(t, w)
+		l := drawGrant(t)
+		l.rotating = !chance(t, "static", 4)
+		m.grant(t, w, l)
 	}
 }
 
-func (m *machine) issueOne(t *rapid.T, w *tenant) {
+// grant issues one token.
+func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 	now := m.clock.now()
-	l := drawGrant(t)
-	l.created, l.rotating = now, !chance(t, "static", 4)
+	l.created = now
 	l.metadata = pick(t, "metadata", labels...)
 	l.key = pick(t, "key", keys...)
 	request := tokenstore.IssueRequest{

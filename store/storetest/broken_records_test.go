@@ -106,6 +106,25 @@ func dropsField(_ store.Backend, _ string, s store.Store) store.Store {
 	}}
 }
 
+// keepsReplaced keeps the record that a rotation replaces, under an id that nobody else has.
+func keepsReplaced(_ store.Backend, _ string, s store.Store) store.Store {
+	return &verbs{Store: s, update: func(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
+		var was *domain.RefreshToken
+		err := s.Update(ctx, id, func(view store.View) store.Decision {
+			d := decide(view)
+			if was = nil; d.Next != nil && d.Next.Generation > 100 {
+				was = &view.Token
+			}
+			return d
+		})
+		if err == nil && was != nil {
+			was.ID = ulid.ULID{0: 0xFF, 14: byte(was.Generation >> 8), 15: byte(was.Generation)}
+			_, err = s.Insert(ctx, []store.Insertion{{Token: *was}})
+		}
+		return err
+	}}
+}
+
 func overwrites(_ store.Backend, _ string, s store.Store) store.Store {
 	return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 		results, err := s.Insert(ctx, rows)

@@ -26,6 +26,7 @@ var broken = []brokenStore{
 	{name: "row skipped at a page boundary", rules: []string{"R5"}, wrap: skipsRow},
 	{name: "shows covered tokens in a fenced list", rules: []string{"R5"}, wrap: unfencedList},
 	{name: "forgets the revocation of a refusal", rules: []string{"R6"}, wrap: forgetsReplay},
+	{name: "keeps the records that are replaced", rules: []string{"R6"}, wrap: keepsReplaced},
 	{name: "believes the first run of decide", rules: []string{"R7"}, wrap: firstRun},
 	{name: "swallows a panic of decide", rules: []string{"R7"}, wrap: swallowsPanic},
 	{name: "ignores a change of identity", rules: []string{"R8"}, wrap: ignoresIdentity},
@@ -68,6 +69,10 @@ var broken = []brokenStore{
 	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
 
 	// The backend.
+	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
+		keys := 0
+		c.Size = func(testing.TB, store.Backend) (int, int) { keys++; return keys, 0 }
+	}},
 	{name: "names only tenants with work", rules: []string{"R32", "R34"}, config: func(c *Config) {
 		inner := *c
 		c.New = func(t testing.TB) store.Backend { return namesNone{inner.New(t)} }

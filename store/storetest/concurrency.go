@@ -146,6 +146,54 @@ func onlyOnce(t testing.TB, e *env) {
 	}
 }
 
+// oneTombstone replays an outdated secret a thousand times, from several callers. Each would record a revocation of its own
+// if the token were not revoked, and only the first may find it so.
+func oneTombstone(t testing.TB, e *env) {
+	t.Helper()
+	w := e.tenant(t)
+	token := w.add(t, "user", "client", "session")
+	const callers, each = 10, 100
+	var calls [callers][each]store.Revocation
+	for i := range calls {
+		for j := range calls[i] {
+			calls[i][j] = w.revocation(domain.Target{TokenID: token.ID}, domain.Target{SessionID: "session"})
+		}
+	}
+	var reused, revoked atomic.Int64
+	var failed atomic.Pointer[error]
+	var group sync.WaitGroup
+	for i := range calls {
+		group.Go(func() {
+			for j := range calls[i] {
+				err := persist(func() error {
+					return w.Update(w.ctx, token.ID, func(view store.View) store.Decision {
+						if view.Revoked() {
+							return store.Decision{Err: domain.ErrRevoked}
+						}
+						return store.Decision{Revoke: &calls[i][j], Err: domain.ErrReused}
+					})
+				})
+				switch {
+				case errors.Is(err, domain.ErrReused):
+					reused.Add(1)
+				case errors.Is(err, domain.ErrRevoked):
+					revoked.Add(1)
+				default:
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if err := failed.Load(); err != nil {
+		t.Fatalf("a verdict of decide must be returned: got %v", *err)
+	}
+	state := w.state(t)
+	if reused.Load() != 1 || revoked.Load() != callers*each-1 || state.Pending != 1 || state.History != 0 {
+		t.Errorf("a thousand replays of one secret must record one revocation: %d did, state %+v", reused.Load(), state)
+	}
+}
+
 // span is when a call was under way, by a clock that ticks at every beginning and end. The store's own numbers can't
 // tell whether they are right.
 type span struct{ begin, end int64 }

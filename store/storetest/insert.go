@@ -184,5 +184,23 @@ func checkSequence(t testing.TB, e *env) {
 	view := e.named(t, w.name) // another view of the same tenant goes on where the first was
 	rises("an insert through another view", view.add(t, "u", "c", "").Sequence)
 
+	clocksDontMatter(t, e)
 	orderByCalls(t, e)
+}
+
+// clocksDontMatter has one token before each revocation and one after it, by clocks that stand still, that step back, and
+// that are far ahead.
+func clocksDontMatter(t testing.TB, e *env) {
+	t.Helper()
+	for clock, at := range map[string]time.Time{"at the same instant": base, "before it": after(-time.Hour), "in the far future": lastInstant} {
+		w := e.tenant(t)
+		before := w.add(t, "user", "client", "session")
+		r := w.revocation(domain.Target{UserID: "user"})
+		r.Time = at
+		w.record(t, r)
+		since := w.add(t, "user", "client", "session")
+		if w.live(t, before.ID) || !w.live(t, since.ID) {
+			t.Errorf("the sequence alone tells what is revoked (asked for %s): before %v, since %v", clock, w.live(t, before.ID), w.live(t, since.ID))
+		}
+	}
 }

@@ -89,6 +89,40 @@ func checkExpire(t testing.TB, e *env) {
 		wantErr(t, "bounds without room must be refused", err, domain.ErrInvalid)
 	}
 	property(t, e, checkExpiring)
+	checkEndsOfTime(t, e)
+}
+
+// lastInstant is the last that records can hold.
+var lastInstant = time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC)
+
+// checkEndsOfTime has lives that end as early and as late as records can say, and a clock that leaps there and back.
+func checkEndsOfTime(t testing.TB, e *env) {
+	w := e.tenant(t)
+	ending := func(expires, idle time.Time) domain.RefreshToken {
+		token := w.token("user", "client", "session")
+		token.ExpiresAt, token.IdleExpiresAt = expires, idle
+		return w.insert(t, token)[0]
+	}
+	ancient := ending(time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Time{})
+	last := []domain.RefreshToken{ending(lastInstant, time.Time{}), ending(time.Time{}, lastInstant), ending(time.Time{}, time.Time{})}
+	mortal := ending(after(time.Hour), time.Time{})
+	for _, now := range []time.Time{base, after(-time.Hour), base} {
+		if w.expire(t, now, oneRow); w.has(t, ancient.ID) || !w.has(t, mortal.ID) {
+			t.Errorf("what ended long ago must go, and nothing else")
+		}
+	}
+	w.expire(t, lastInstant.Add(-1), oneRow)
+	w.expire(t, base, oneRow) // back again
+	if w.has(t, mortal.ID) {
+		t.Errorf("a leap of the clock must remove what it ends")
+	}
+	for _, token := range last {
+		w.wantRecord(t, "a life to the end of time must not be over before", token)
+	}
+	w.expire(t, lastInstant, oneRow)
+	if !w.has(t, last[2].ID) {
+		t.Errorf("a token that never expires must outlive all time")
+	}
 }
 
 // checkExpiring lets tokens with random lifetimes be renewed and swept in random order.
@@ -206,6 +240,10 @@ func checkCap(t testing.TB, e *env) {
 			t.Errorf("what does not count must stay")
 		}
 	}
+	twins := []domain.RefreshToken{w.token("twin", "client", ""), w.token("twin", "client", "")}
+	w.insert(t, twins...)
+	slices.SortFunc(twins, func(a, b domain.RefreshToken) int { return a.ID.Compare(b.ID) })
+	evicted("of two of one instant", insert(store.Cap{Max: 2}, w.token("twin", "client", "")), twins[0])
 	_, err := w.Insert(w.ctx, []store.Insertion{{Token: made(8), Cap: store.Cap{Max: -1}}})
 	wantErr(t, "a negative cap must be refused", err, domain.ErrInvalid)
 	checkCapMemory(t, e)

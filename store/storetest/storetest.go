@@ -25,6 +25,10 @@ type Config struct {
 	// Reopen closes the backend and opens the same database again. Nil says that the backend keeps nothing: R29 is then
 	// reported as skipped.
 	Reopen func(t testing.TB, b store.Backend) store.Backend
+
+	// Size counts the keys that the backend keeps, those of indexes among them, and the bytes of all keys and values. Nil
+	// says that this can't be told: R6 then judges by what State counts.
+	Size func(t testing.TB, b store.Backend) (keys, bytes int)
 }
 
 // Run tests every promise of package store in a subtest of its own, each against a fresh backend.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -85,6 +86,59 @@ func checkUpdate(t testing.TB, e *env) {
 	if !w.live(t, second.ID) {
 		t.Errorf("a decision must be committed whole or not at all: the token is revoked")
 	}
+	oneTombstone(t, e)
+	checkInPlace(t, e)
+}
+
+// checkInPlace rotates a token ten thousand times.
+func checkInPlace(t testing.TB, e *env) {
+	w := e.tenant(t)
+	h := w.issue(t, w.token("user", "client", "session"))
+	rotate := func(n int) {
+		for i := range n {
+			secret, err := h.do(h.exchange("client", byte(i)), func() {})
+			if err != nil {
+				t.Fatalf("the current secret must be exchanged: got %v", err)
+			}
+			h.credential = must(domain.ParseSecret(secret))
+		}
+	}
+	size := func() (keys, bytes int) {
+		if e.config.Size == nil {
+			return 0, 0
+		}
+		return e.config.Size(t, e.backend)
+	}
+	const few, many = 200, 10_000
+	rotate(few)
+	before, state := h.record(t), w.state(t)
+	keys, bytes := size()
+	rotate(many)
+	after := h.record(t)
+	if after.Generation != before.Generation+many {
+		t.Errorf("an exchange must be committed: generation %d, want %d", after.Generation, before.Generation+many)
+	}
+	// These are as large whatever they say.
+	if names := differences(before, after); !slices.Equal(names, []string{"Generation", "Salt", "SecretDigest"}) {
+		t.Errorf("rotating must change nothing that grows: %v differ", names)
+	}
+	if got := w.state(t); got != state {
+		t.Errorf("what Update replaces must leave nothing behind: state %+v became %+v", state, got)
+	}
+	// A generation may take a byte or two more.
+	if moreKeys, moreBytes := size(); moreKeys != keys || moreBytes > bytes+4 {
+		t.Errorf("what Update replaces must leave nothing behind: %d keys of %d bytes became %d of %d", keys, bytes, moreKeys, moreBytes)
+	}
+}
+
+// record is the holder's token as it stands.
+func (h holder) record(t testing.TB) domain.RefreshToken {
+	t.Helper()
+	view, ok := h.tenant.get(t, h.id)
+	if !ok {
+		t.Fatalf("a token must stay as long as nothing removes it")
+	}
+	return view.Token
 }
 
 // changed returns the record with every property changed that may change.
