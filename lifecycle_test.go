@@ -184,6 +184,25 @@ func (l *life) apply(n int) bool {
 	return len(statuses) > 0
 }
 
+// erased erases the tenant, to the end.
+func (l *life) erased() bool {
+	l.Helper()
+	receipt, err := l.Erase(l.Context(), tokenstore.EraseRequest{Everything: true})
+	if err != nil {
+		l.Fatal(err)
+	}
+	for range 100 {
+		statuses, err := l.tenant().Apply(l.Context(), []ulid.ULID{receipt.ID()}, store.Bounds{Visit: 10, Remove: 10, Now: l.clock()})
+		if err != nil {
+			l.Fatal(err)
+		}
+		if len(statuses) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *life) trimmed() bool {
 	done, err := l.tenant().Trim(l.Context(), store.Trim{Guards: l.clock(), History: l.clock(), Limit: 10})
 	if err != nil {
@@ -253,8 +272,8 @@ func TestLifecycle(t *testing.T) {
 			two, after(two, waited), after(two, swept), after(two, swept, waited), after(two, swept, waited, (*life).trimmed),
 			{issued, (*life).revokedInVain},
 		}, events{
-			"sweep a slice": (*life).sweptSlice, "sweep the last": swept, "supersede": (*life).superseded, "trim": (*life).trimmed,
-		}, "supersede"))
+			"sweep a slice": (*life).sweptSlice, "sweep the last": swept, "supersede": (*life).superseded, "trim": (*life).trimmed, "erase the tenant": (*life).erased,
+		}, "supersede", "erase the tenant"))
 		wantEdges(t, drawn[1], seen)
 	})
 }

@@ -94,6 +94,10 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	h.revoke(ulid.ULID{15: 1}, tokenstore.Target{UserID: "ann"})
 	h.revoke(ulid.ULID{15: 2}, tokenstore.Target{SessionID: "another session"})
 	h.revoke(ulid.ULID{15: 3}, tokenstore.Target{UserID: "bob", IssuedBefore: afterCutOff().Add(-time.Hour)})
+	h.try("erase", func() error {
+		_, err := m.Erase(ctx, tokenstore.EraseRequest{ID: ulid.ULID{15: 4}, UserID: "ann", Actor: "ann"})
+		return err
+	})
 	for _, id := range append(ann, lone) {
 		h.refused(id)
 	}
@@ -115,6 +119,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 		t.Logf("state %+v, error %v", state, err)
 		t.Error("L1: not converged after twenty seconds")
 	}
+	h.unnamed("ann")
 	if _, err := m.Get(ctx, imported, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
 		t.Error("L1: the imported token was revoked, and is still stored")
 	}
@@ -132,6 +137,21 @@ type past struct {
 	ctx     context.Context
 	m       *tokenstore.Manager
 	secrets map[ulid.ULID]tokenstore.Secret
+}
+
+// unnamed sees to it that no revocation names a user who was erased.
+func (h *past) unnamed(user string) {
+	h.t.Helper()
+	page, err := h.m.Revocations(h.ctx, tokenstore.RevocationsRequest{Retired: true})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, status := range page.Revocations {
+		if status.Tombstone.Actor == user || status.Tombstone.Targets[0].UserID == user {
+			h.t.Logf("%+v", status.Tombstone)
+			h.t.Error("an erased user is named")
+		}
+	}
 }
 
 // try makes a call, and once again if it failed.
