@@ -11,8 +11,9 @@
 //
 // The engine is a pure planner ([plan], in step.go), which knows what is pending and says what to do next, and a thin loop
 // around it ([Engine.Run]) that does it. The planner takes tenants in turn, and within a tenant puts a revocation that
-// used up a slice behind the others, so that a huge one never holds up a small one. What fails is tried again, alone and
-// after a pause that grows, and holds up nothing else.
+// used up a slice behind the others, so that a huge one never holds up a small one. It holds a bounded number of revocations,
+// and of each tenant, and finds the others when there is room (see look.go). What fails is tried again, alone and after a
+// pause that grows, and holds up nothing else. Expired tokens and old guards are removed in slices between those of the sweep.
 //
 // Several engines may serve one database: sweeping is idempotent. Correctness never depends on an engine at all; without
 // one, what is revoked is refused but stays in place.

@@ -36,12 +36,13 @@ type call struct {
 
 func (f *faulty) fault(verb, tenant string, ids ...ulid.ULID) error {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.calls[verb]++
-	if f.fail == nil {
+	fail, n := f.fail, f.calls[verb]
+	f.mu.Unlock()
+	if fail == nil {
 		return nil
 	}
-	return f.fail(call{verb, f.calls[verb], tenant, ids})
+	return fail(call{verb, n, tenant, ids})
 }
 
 func (f *faulty) failWhen(fail func(c call) error) {

@@ -12,7 +12,9 @@ import (
 
 const (
 	pageSize  = 100
-	trimBatch = 1000
+	maxJobs   = 1000 // how many pending revocations the plan holds, whatever is pending
+	maxShare  = 100  // how many of them one tenant may have
+	trimEvery = time.Hour
 )
 
 // Run sweeps until ctx ends, and then returns nil; a slice under way is finished or rolled back first. It begins with what
@@ -24,11 +26,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return ErrRunning
 	}
 	defer e.running.Store(false)
-	p := newPlan(pacing{
-		hold: e.opts.Hold, maxSlice: e.opts.MaxSlice, pollEvery: e.opts.PollEvery,
-		retryFrom: e.opts.RetryFrom, retryTo: e.opts.RetryTo, trimEvery: time.Hour,
-		expireEvery: e.opts.ExpireEvery,
-	})
+	p := newPlan(e.pacing())
 	for ctx.Err() == nil {
 		e.takeHints(p)
 		err := e.act(ctx, p, p.step(time.Now()))
@@ -39,62 +37,54 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
+func (e *Engine) pacing() pacing {
+	limits := pacing{
+		hold: e.opts.Hold, maxSlice: e.opts.MaxSlice, pollEvery: e.opts.PollEvery,
+		retryFrom: e.opts.RetryFrom, retryTo: e.opts.RetryTo,
+		expireEvery: e.opts.ExpireEvery, jobs: maxJobs, share: maxShare,
+	}
+	if e.opts.MemoryFor > 0 || e.opts.HistoryFor > 0 {
+		limits.trimEvery = trimEvery
+	}
+	return limits
+}
+
 func (e *Engine) takeHints(p *plan) {
 	e.mu.Lock()
 	hints, missed := e.hints, e.missed
 	e.hints, e.missed = nil, false
 	e.mu.Unlock()
+	now := time.Now()
 	for _, h := range hints {
-		if p.jobs >= maxJobs {
-			missed = true
-			break
-		}
-		p.add(h.tenant, h.id)
+		p.hinted(now, h.tenant, h.id)
 	}
 	if missed {
-		p.lookSoon(time.Now())
+		p.lookSoon(now)
 	}
 }
 
 // act does what the plan says, and tells it what came of it.
 func (e *Engine) act(ctx context.Context, p *plan, a action) error {
-	var err error
 	switch a.kind {
 	case sleep:
 		e.rest(ctx, a.until)
-	case listTenants:
-		var names []string
-		if names, err = e.backend.Pending(ctx, a.after, pageSize); err == nil {
-			p.tenantsListed(time.Now(), names, rand.Float64())
-		}
-	case listRevocations:
-		var page store.RevocationPage
-		if page, err = e.pending(ctx, a); err == nil {
-			p.revocationsListed(page)
-		}
-	case trim:
-		if err = e.trim(ctx, a.tenant); err != nil {
-			return e.warn(ctx, "trim failed", a, err)
-		}
-		return nil
-	case sweep:
-		return e.sweep(ctx, p, a)
-	case expire:
-		return e.expire(ctx, p, a)
+	case listTenants, listRevocations:
+		return e.look(ctx, p, a)
 	case listAll:
 		names, err := e.backend.Tenants(ctx, a.after, pageSize)
 		if err != nil {
 			p.listAllFailed(time.Now())
-			return e.warn(ctx, "look for expired tokens failed", a, err)
+			return e.warn(ctx, "look at all tenants failed", a, err)
 		}
 		p.allListed(time.Now(), names)
-		return nil
+	case sweep:
+		return e.sweep(ctx, p, a)
+	case expire:
+		return e.expire(ctx, p, a)
+	case trim:
+		return e.trim(ctx, p, a)
 	}
-	if err != nil && ctx.Err() == nil {
-		p.lookFailed(time.Now(), rand.Float64())
-		e.opts.Logger.Warn("look for pending revocations failed", "error", err)
-	}
-	return err
+	return nil
 }
 
 // rest sleeps until the given time, or until a revocation is recorded.
@@ -106,6 +96,28 @@ func (e *Engine) rest(ctx context.Context, until time.Time) {
 	case <-e.wake:
 	case <-timer.C:
 	}
+}
+
+// look reads a page of the tenants that have something pending, or of what a tenant has pending.
+func (e *Engine) look(ctx context.Context, p *plan, a action) error {
+	var names []string
+	var page store.RevocationPage
+	var err error
+	if a.kind == listTenants {
+		names, err = e.backend.Pending(ctx, a.after, pageSize)
+	} else {
+		page, err = e.pending(ctx, a)
+	}
+	switch {
+	case err != nil:
+		p.lookFailed(time.Now(), rand.Float64())
+		return e.warn(ctx, "look for pending revocations failed", a, err)
+	case a.kind == listTenants:
+		p.tenantsListed(time.Now(), names, rand.Float64())
+	default:
+		p.revocationsListed(page)
+	}
+	return nil
 }
 
 func (e *Engine) pending(ctx context.Context, a action) (store.RevocationPage, error) {
@@ -163,28 +175,6 @@ func (e *Engine) report(tenant string, statuses []store.Status) {
 		close(e.retired)
 		e.retired = make(chan struct{})
 		e.mu.Unlock()
-	}
-}
-
-// trim forgets what is older than the options say.
-func (e *Engine) trim(ctx context.Context, tenant string) error {
-	st, err := e.backend.Tenant(tenant)
-	if err != nil {
-		return err
-	}
-	t := store.Trim{Limit: trimBatch}
-	now := e.opts.Now()
-	if e.opts.MemoryFor > 0 {
-		t.Guards = now.Add(-e.opts.MemoryFor)
-	}
-	if e.opts.HistoryFor > 0 {
-		t.History = now.Add(-e.opts.HistoryFor)
-	}
-	for {
-		done, err := st.Trim(ctx, t)
-		if err != nil || done == (store.Trimmed{}) {
-			return err
-		}
 	}
 }
 

@@ -3,6 +3,7 @@ package revocation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -23,17 +24,18 @@ type fakeRevocation struct {
 
 // fakeStore is all of a store that the planner can notice. Time passes only where the planner sleeps or sweeps.
 type fakeStore struct {
-	t       *rapid.T
+	t       interface{ Fatalf(string, ...any) }
 	p       *plan
 	now     time.Time
 	tenants map[string][]*fakeRevocation
+	names   []string // of the tenants, in order
 	perPage int
 	faults  int // how many looks will fail
 	slices  int
 
-	expired     map[string]int // by tenant, how many tokens are to be removed for their age
-	expiryFails int            // how many calls for them will fail
-	removals    int            // how many slices went to them
+	upkeep      [trim + 1]map[string]int // expire, trim: by tenant, how much there is to do
+	upkeepFails int                      // how many calls for it will fail
+	upkept      int                      // how many slices went to it
 }
 
 var errFake = errors.New("fake fault")
@@ -47,15 +49,23 @@ func (f *fakeStore) do() {
 		}
 		f.now = a.until
 	case listTenants:
+		if len(f.names) != len(f.tenants) {
+			f.names = slices.Sorted(maps.Keys(f.tenants))
+		}
 		var names []string
-		for name, all := range f.tenants {
-			if name > a.after && len(all) > 0 {
-				names = append(names, name)
+		from, known := slices.BinarySearch(f.names, a.after)
+		if known {
+			from++
+		}
+		for _, name := range f.names[from:] {
+			if len(f.tenants[name]) > 0 {
+				if names = append(names, name); len(names) == f.perPage {
+					break
+				}
 			}
 		}
-		slices.Sort(names)
 		if f.looked() {
-			f.p.tenantsListed(f.now, names[:min(len(names), f.perPage)], 0.5)
+			f.p.tenantsListed(f.now, names, 0.5)
 		}
 	case listRevocations:
 		var page store.RevocationPage
@@ -83,35 +93,34 @@ func (f *fakeStore) do() {
 		}
 		f.p.swept(f.now, a, statuses, took)
 	case listAll:
-		if f.expiryFailed() {
+		if f.upkeepFailed() {
 			f.p.listAllFailed(f.now)
 			return
 		}
 		var names []string
-		for name := range f.expired {
-			if name > a.after {
+		for n := range 10 {
+			if name := tenantName(n); name > a.after {
 				names = append(names, name)
 			}
 		}
-		slices.Sort(names)
 		f.p.allListed(f.now, names[:min(len(names), f.perPage)])
-	case expire:
-		f.removals++
+	case expire, trim:
+		f.upkept++
 		took := time.Duration(a.bounds.Remove) * 20 * time.Microsecond
 		f.now = f.now.Add(took)
-		if f.expiryFailed() {
-			f.p.expired(f.now, a.tenant, false, took)
+		if f.upkeepFailed() {
+			f.p.upkept(f.now, a, false, took)
 			return
 		}
-		left := f.expired[a.tenant]
-		f.expired[a.tenant] -= min(left, a.bounds.Remove)
-		f.p.expired(f.now, a.tenant, left > a.bounds.Remove, took)
+		left := f.upkeep[a.kind][a.tenant]
+		f.upkeep[a.kind][a.tenant] -= min(left, a.bounds.Remove)
+		f.p.upkept(f.now, a, left > a.bounds.Remove, took)
 	}
 }
 
-func (f *fakeStore) expiryFailed() bool {
-	f.expiryFails--
-	return f.expiryFails >= 0
+func (f *fakeStore) upkeepFailed() bool {
+	f.upkeepFails--
+	return f.upkeepFails >= 0
 }
 
 func (f *fakeStore) looked() bool {
@@ -166,11 +175,15 @@ func (f *fakeStore) apply(a action) ([]store.Status, error) {
 	return statuses, nil
 }
 
-// toExpire is how many tokens are left to be removed for their age.
-func (f *fakeStore) toExpire() int {
+// toDo is how much upkeep is left of what the planner is to see to.
+func (f *fakeStore) toDo() int {
 	n := 0
-	for _, left := range f.expired {
-		n += left
+	for _, kind := range upkeeps {
+		for _, left := range f.upkeep[kind] {
+			if f.p.every(kind) > 0 {
+				n += left
+			}
+		}
 	}
 	return n
 }
@@ -183,21 +196,30 @@ func (f *fakeStore) pending() int {
 	return n
 }
 
+func tenantName(n int) string { return fmt.Sprint("tenant", n) }
+
+func drawTenant(t *rapid.T) string { return tenantName(rapid.IntRange(0, 5).Draw(t, "tenant")) }
+
 func drawStore(t *rapid.T) *fakeStore {
 	limits := testPacing()
 	limits.maxSlice = rapid.IntRange(1, 600).Draw(t, "max slice")
 	limits.expireEvery = rapid.SampledFrom([]time.Duration{-1, time.Minute}).Draw(t, "expire every")
+	limits.trimEvery = rapid.SampledFrom([]time.Duration{0, time.Hour}).Draw(t, "trim every")
+	limits.jobs = rapid.SampledFrom([]int{maxJobs, 1, 2, 3, 5, 8}).Draw(t, "jobs")
+	limits.share = rapid.IntRange(1, min(10, limits.jobs)).Draw(t, "share")
 	f := &fakeStore{
 		t: t, p: newPlan(limits), now: t0, tenants: map[string][]*fakeRevocation{},
 		perPage: rapid.IntRange(1, 4).Draw(t, "per page"), faults: rapid.IntRange(0, 5).Draw(t, "look faults"),
 	}
-	f.expired = map[string]int{}
-	for range rapid.IntRange(0, 6).Draw(t, "tenants with tokens") {
-		f.expired[fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))] = rapid.IntRange(0, 1000).Draw(t, "expired tokens")
+	for _, kind := range upkeeps {
+		f.upkeep[kind] = map[string]int{}
+		for range rapid.IntRange(0, 6).Draw(t, "tenants with upkeep") {
+			f.upkeep[kind][drawTenant(t)] = rapid.IntRange(0, 1000).Draw(t, "upkeep")
+		}
 	}
-	f.expiryFails = rapid.IntRange(0, 3).Draw(t, "expiry failures")
+	f.upkeepFails = rapid.IntRange(0, 3).Draw(t, "upkeep failures")
 	for n := range rapid.IntRange(0, 40).Draw(t, "revocations") {
-		name := fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))
+		name := drawTenant(t)
 		f.tenants[name] = append(f.tenants[name], &fakeRevocation{
 			id: rev(n + 1), left: rapid.IntRange(0, 1000).Draw(t, "tokens"),
 			fails: max(0, rapid.IntRange(-6, 6).Draw(t, "failures")), walks: rapid.Bool().Draw(t, "walks"),
@@ -206,8 +228,8 @@ func drawStore(t *rapid.T) *fakeStore {
 	return f
 }
 
-// TestL1PlannerConverges: whatever is pending and whatever fails for a while, all of it is swept in a number of slices that
-// the amount of work bounds, and then the planner does nothing but sleep from poll to poll.
+// TestL1PlannerConverges: whatever is pending, however little room there is and whatever fails for a while, all of it is
+// swept in a number of slices that the amount of work bounds, and then the planner does nothing but sleep from poll to poll.
 func TestL1PlannerConverges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawStore(t)
@@ -217,33 +239,38 @@ func TestL1PlannerConverges(t *testing.T) {
 				bound += 3 + 2*r.left/min(minSlice, f.p.limits.maxSlice) + 3*r.fails
 			}
 		}
-		expiry := f.p.limits.expireEvery > 0
-		removals := 2*f.toExpire()/min(minSlice, f.p.limits.maxSlice) + 10*(len(f.expired)+3)
-		for steps := 0; f.pending() > 0 || expiry && f.toExpire() > 0; steps++ {
-			if f.slices > bound || steps > 1000+20*(bound+removals) {
-				t.Fatalf("%d pending after %d slices and %d steps; at most %d slices were to be expected", f.pending(), f.slices, steps, bound)
+		toDo := f.toDo()
+		upkept := 2*toDo/min(minSlice, f.p.limits.maxSlice) + 200
+		for steps := 0; f.pending() > 0 || f.toDo() > 0; steps++ {
+			if f.slices > bound || steps > 2000+50*(bound+upkept) {
+				t.Logf("%d pending and %d of upkeep to do after %d slices and %d steps; at most %d slices were to be expected", f.pending(), f.toDo(), f.slices, steps, bound)
+				t.Fatal("not converged")
+			}
+			if f.p.jobs > f.p.limits.jobs {
+				t.Fatal("more jobs than there is room for")
 			}
 			f.do()
 		}
-		if !expiry && f.removals > 0 {
-			t.Fatal("removed for their age, though told not to")
+		if toDo == 0 && f.p.limits.expireEvery <= 0 && f.p.limits.trimEvery <= 0 && f.upkept > 0 {
+			t.Fatal("upkeep that nobody asked for")
 		}
 		for range 200 { // let it find out
 			f.do()
 		}
-		for f.p.expiring {
+		for f.p.walk != nil || f.p.upkeep > 0 {
 			f.do()
 		}
-		if f.p.jobs != 0 || len(f.p.byName) != 0 || len(f.p.ring) != 0 {
-			t.Fatalf("nothing is pending, yet the plan holds %d jobs of %d tenants", f.p.jobs, len(f.p.byName))
+		if f.p.jobs != 0 || len(f.p.byName) != 0 || len(f.p.ring) != 0 || len(f.p.left) != 0 {
+			t.Logf("%d jobs of %d tenants, left %v", f.p.jobs, len(f.p.byName), f.p.left)
+			t.Fatal("nothing is pending, yet the plan holds something")
 		}
 		since := f.now
 		for range 100 {
 			f.do()
 		}
 		rests := 45 * f.p.limits.pollEvery
-		if expiry {
-			rests /= 3 // it looks at each tenant once a minute
+		if f.p.limits.expireEvery > 0 || f.p.limits.trimEvery > 0 {
+			rests /= 4 // it looks at each tenant once a minute, or once an hour
 		}
 		if idle := f.now.Sub(since); idle < rests {
 			t.Fatalf("100 steps of an idle planner let only %v pass", idle)
@@ -256,16 +283,17 @@ func TestL1PlannerConverges(t *testing.T) {
 func TestL2PlannerIsFair(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawStore(t)
+		f.p.limits.jobs, f.p.limits.share = maxJobs, maxShare
 		huge := rapid.IntRange(1, 5).Draw(t, "huge ones")
 		for n := range huge {
-			name := fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant of a huge one"))
+			name := drawTenant(t)
 			f.tenants[name] = append(f.tenants[name], &fakeRevocation{id: rev(1000 + n), left: 1 << 30, walks: rapid.Bool().Draw(t, "walks")})
 		}
 		for range rapid.IntRange(0, 300).Draw(t, "steps before") {
 			f.do()
 		}
 		small := &fakeRevocation{id: rev(2000), left: 1}
-		name := fmt.Sprint("tenant", rapid.IntRange(0, 6).Draw(t, "tenant of the small one"))
+		name := tenantName(rapid.IntRange(0, 6).Draw(t, "tenant of the small one"))
 		fails := 0
 		for _, all := range f.tenants {
 			for _, r := range all {
@@ -273,19 +301,85 @@ func TestL2PlannerIsFair(t *testing.T) {
 			}
 		}
 		bound := 2*(f.pending()+len(f.tenants)+fails) + 10
-		for range rapid.IntRange(0, 2).Draw(t, "huge expiries") {
-			f.expired[fmt.Sprint("tenant", rapid.IntRange(0, 5).Draw(t, "tenant"))] = 1 << 30
+		for range rapid.IntRange(0, 2).Draw(t, "tenants with huge upkeep") {
+			f.upkeep[rapid.SampledFrom(upkeeps[:]).Draw(t, "upkeep")][drawTenant(t)] = 1 << 30
 		}
-		removals := f.removals
+		upkept := f.upkept
 		f.tenants[name] = append(f.tenants[name], small)
-		f.p.add(name, small.id)
+		f.p.hinted(f.now, name, small.id)
 		for began := f.slices; small.left > 0; f.do() {
 			if f.slices-began > bound {
-				t.Fatalf("not done after %d slices, with %d pending", f.slices-began, f.pending())
+				t.Logf("not done after %d slices, with %d pending", f.slices-began, f.pending())
+				t.Fatal("not done in time")
 			}
-			if n := f.removals - removals; n > bound+10 {
-				t.Fatalf("not done after %d slices that went to expired tokens, with %d pending", n, f.pending())
+			if n := f.upkept - upkept; n > 2*bound+20 {
+				t.Logf("not done after %d slices that went to upkeep, with %d pending", n, f.pending())
+				t.Fatal("not done in time, for upkeep")
 			}
 		}
 	})
+}
+
+// TestL2PlannerSharesItsMemory: however many huge revocations are pending, and however little room there is, a small one has
+// had its slice after a number of slices that depends on how many tenants have something pending, and on what is pending in
+// its own tenant. How much is pending in others doesn't matter.
+func TestL2PlannerSharesItsMemory(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := drawStore(t)
+		f.p.limits.expireEvery, f.p.limits.trimEvery, f.faults, f.tenants = 0, 0, 0, map[string][]*fakeRevocation{}
+		id := 0
+		for n := range rapid.IntRange(1, 12).Draw(t, "tenants") {
+			for range rapid.SampledFrom([]int{1, 2, 5, 30}).Draw(t, "pending") {
+				id++
+				name := tenantName(n)
+				f.tenants[name] = append(f.tenants[name], &fakeRevocation{id: rev(id), left: 1 << 30, walks: rapid.IntRange(0, 9).Draw(t, "walks") == 0})
+			}
+		}
+		for range rapid.IntRange(0, 300).Draw(t, "steps before") {
+			f.do()
+		}
+		name := tenantName(rapid.IntRange(0, 12).Draw(t, "tenant of the small one"))
+		own := len(f.tenants[name])
+		small := &fakeRevocation{id: rev(2000), left: 1}
+		f.tenants[name] = append(f.tenants[name], small)
+		f.p.hinted(f.now, name, small.id)
+		bound := (3*len(f.tenants) + 10) * (own + 1)
+		if len(f.tenants) == 1 {
+			bound = own + f.p.limits.share + 5
+		}
+		for began := f.slices; small.left > 0; f.do() {
+			if f.slices-began > bound {
+				t.Logf("not done after %d slices, with %d pending in %d tenants, %d of them in its own", f.slices-began, f.pending(), len(f.tenants), own)
+				t.Fatal("not done in time")
+			}
+			if f.p.jobs > f.p.limits.jobs || len(f.p.left) > len(f.tenants) {
+				t.Fatal("more memory than there is")
+			}
+			for _, q := range f.p.ring {
+				if len(q.jobs) > f.p.limits.share {
+					t.Fatal("more than the share of a tenant")
+				}
+			}
+		}
+	})
+}
+
+// TestPlannerOfTenThousandTenants: what the plan holds doesn't grow with the tenants, and nor does how often it looks at each.
+func TestPlannerOfTenThousandTenants(t *testing.T) {
+	const tenants = 10_000
+	f := &fakeStore{t: t, p: newPlan(testPacing()), now: t0, tenants: map[string][]*fakeRevocation{}, perPage: pageSize}
+	for n := range tenants {
+		f.tenants[tenantName(n)] = []*fakeRevocation{{id: rev(1), left: 100}, {id: rev(2), left: 100}}
+	}
+	steps := 0
+	for ; steps%1000 > 0 || f.pending() > 0; steps++ {
+		f.do()
+		if p := f.p; p.jobs > maxJobs || len(p.ring) > maxJobs || len(p.ring) != len(p.byName) {
+			t.Fatalf("the plan holds %d jobs of %d tenants", p.jobs, len(p.ring))
+		}
+	}
+	// Each tenant takes up to five slices of 62 to 125, each slice a look and a rest, and each lap its lists.
+	if most := 5 * tenants; f.slices > most || steps > 3*most+tenants {
+		t.Errorf("%d slices in %d steps, want at most %d in three steps each", f.slices, steps, most)
+	}
 }

@@ -15,7 +15,7 @@ var t0 = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 func testPacing() pacing {
 	return pacing{
 		hold: 5 * time.Millisecond, maxSlice: 500, pollEvery: 5 * time.Second,
-		retryFrom: 100 * time.Millisecond, retryTo: time.Second, trimEvery: time.Hour,
+		retryFrom: 100 * time.Millisecond, retryTo: time.Second, jobs: maxJobs, share: maxShare,
 	}
 }
 
@@ -107,7 +107,6 @@ func TestOrderWithinTenant(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := sweepPlan()
-			p.trimmed["a"] = t0
 			addAll(p, "a", 1, 2, 3, 4)
 			p.swept(t0, wantSweep(t, p, t0, "a", 1, 2, 3, 4), c.got, 0)
 			if p.jobs != len(c.next) {
@@ -152,7 +151,6 @@ func TestKnownIsNotAddedAgain(t *testing.T) {
 
 func TestFailedBatchIsTriedOneByOne(t *testing.T) {
 	p := sweepPlan()
-	p.trimmed["a"] = t0
 	addAll(p, "a", 1, 2, 3)
 	p.failed(t0, wantSweep(t, p, t0, "a", 1, 2, 3), 0.5)
 	p.swept(t0, wantSweep(t, p, t0, "a", 1), touched(1), 0)   // it was not the cause, and goes behind
@@ -245,43 +243,4 @@ func TestForegroundHasItsShare(t *testing.T) {
 		}
 		wantSweep(t, p, t0.Add(c.rest), "a", 1)
 	}
-}
-
-func TestTrim(t *testing.T) {
-	p := sweepPlan()
-	sweepOne := func(now time.Time, status ...store.Status) {
-		t.Helper()
-		addAll(p, "a", 1)
-		p.swept(now, wantSweep(t, p, now, "a", 1), status, 0)
-	}
-	wantTrim := func(now time.Time) {
-		t.Helper()
-		if a := p.step(now); a.kind != trim || a.tenant != "a" {
-			t.Fatalf("step = %+v, want a trim", a)
-		}
-	}
-	sweepOne(t0, touched(1)...)
-	sweepOne(t0) // not pending any more: nothing was retired here, so there is nothing to trim
-	wantSleep(t, p, t0, p.lapAt)
-	sweepOne(t0, touched(-1)...)
-	wantTrim(t0)
-	wantSleep(t, p, t0, p.lapAt) // once
-	sweepOne(t0.Add(59*time.Minute), touched(-1)...)
-	wantSleep(t, p, t0.Add(59*time.Minute), p.lapAt) // not again within trimEvery
-	sweepOne(t0.Add(time.Hour), touched(-1)...)
-	wantTrim(t0.Add(time.Hour))
-	if p.jobs != 0 || len(p.ring) != 0 || len(p.byName) != 0 {
-		t.Errorf("the plan keeps an idle tenant: %d jobs, ring of %d", p.jobs, len(p.ring))
-	}
-}
-
-// TestTrimDoesNotWaitForIdleness: a tenant that always has something pending is trimmed too.
-func TestTrimDoesNotWaitForIdleness(t *testing.T) {
-	p := sweepPlan()
-	addAll(p, "a", 1, 2)
-	p.swept(t0, wantSweep(t, p, t0, "a", 1, 2), touched(-1, 2), 0)
-	if a := p.step(t0); a.kind != trim {
-		t.Fatalf("step = %+v, want a trim", a)
-	}
-	wantSweep(t, p, t0, "a", 2)
 }

@@ -55,12 +55,12 @@ func (m *machine) restWithEngine(t *rapid.T) {
 	work := 16
 	for _, w := range m.tenants {
 		for _, r := range w.model.revocations {
-			work += 2 * len(r.targets) * (len(w.model.lives) + 2)
+			work += 2*len(r.targets)*(len(w.model.lives)+2) + len(r.targets) + 1
 		}
 	}
 	before := m.clock.now()
-	for _, w := range m.tenants { // what is expired, in the worst case one by one, and two trims
-		work += len(w.model.lives) + 4
+	for _, w := range m.tenants { // what is expired, and what is forgotten, in the worst case one by one
+		work += 2*len(w.model.lives) + 4
 	}
 	// A slice and the rest after it take twice the delay. What nobody told the engine of is found by a look, which may be
 	// due only after a poll and a half.

@@ -1,0 +1,148 @@
+package revocation
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"example.com/tokenstore/store"
+)
+
+// The upkeep of all tenants: removing what has expired, and forgetting what is older than the options say. One walk through
+// the tenants, page by page, sees to all that is due, in slices in turn with those of the sweep.
+
+// upkeeps are the kinds of upkeep.
+var upkeeps = [...]actionKind{expire, trim}
+
+// maxUpkeep is how much upkeep may be due in the plan before the walk pauses.
+const maxUpkeep = pageSize
+
+// walk is one walk through all tenants.
+type walk struct {
+	after string         // the last tenant that it has taken in
+	sees  [trim + 1]bool // expire, trim: whether it sees to it
+	left  [trim + 1]bool // whether some of it was left undone, for want of room
+}
+
+func (p *plan) every(kind actionKind) time.Duration {
+	if kind == trim {
+		return p.limits.trimEvery
+	}
+	return p.limits.expireEvery
+}
+
+// walks says whether a walk is under way, or due and begins, and there is room for its next page.
+func (p *plan) walks(now time.Time) bool {
+	if p.walk == nil {
+		for _, kind := range upkeeps {
+			if p.every(kind) > 0 && !now.Before(p.upkeepAt[kind]) {
+				p.walk = cmp.Or(p.walk, &walk{})
+				p.walk.sees[kind] = true
+			}
+		}
+	}
+	return p.walk != nil && p.upkeep < maxUpkeep
+}
+
+// allListed takes in a page of all tenants.
+func (p *plan) allListed(now time.Time, names []string) {
+	if len(names) == 0 {
+		p.endWalk(now, p.every)
+		return
+	}
+	p.walk.after = names[len(names)-1]
+	for _, name := range names {
+		q := p.queue(name)
+		for _, kind := range upkeeps {
+			if p.walk.sees[kind] && !q.due[kind] {
+				q.due[kind] = true
+				p.upkeep++
+			}
+		}
+	}
+}
+
+// listAllFailed ends the walk, and puts off what it was to see to.
+func (p *plan) listAllFailed(now time.Time) {
+	p.endWalk(now, func(kind actionKind) time.Duration { return min(p.every(kind), p.limits.retryTo) })
+}
+
+// endWalk ends the walk. What it saw to is due again after a pause, or at once if it was left undone.
+func (p *plan) endWalk(now time.Time, pause func(actionKind) time.Duration) {
+	for _, kind := range upkeeps {
+		if p.walk.sees[kind] {
+			p.upkeepAt[kind] = now.Add(pause(kind))
+		}
+		if p.walk.left[kind] {
+			p.upkeepAt[kind] = now
+		}
+	}
+	p.walk = nil
+}
+
+// upkept takes in what a slice of upkeep did, and whether the tenant has more to do. If it has, it is due again in its next
+// turn; but it leaves while it keeps the walk from going on, and another walk finds it.
+func (p *plan) upkept(now time.Time, a action, more bool, took time.Duration) {
+	q := p.byName[a.tenant]
+	if more && p.walk != nil && p.upkeep >= maxUpkeep {
+		p.walk.left[a.kind] = true
+		more = false
+	}
+	if q != nil && !more {
+		q.due[a.kind] = false
+		p.upkeep--
+		p.dropIdle(q)
+	}
+	p.pace(now, took)
+}
+
+// expire removes a slice of a tenant's expired tokens. What fails is tried again by the next walk.
+func (e *Engine) expire(ctx context.Context, p *plan, a action) error {
+	began := time.Now()
+	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	done, err := e.expireSlice(ctx, a)
+	more := err == nil && !done.Next.IsZero() && !done.Next.After(a.bounds.Now)
+	p.upkept(time.Now(), a, more, time.Since(began))
+	if err != nil {
+		return e.warn(ctx, "removing expired tokens failed", a, err)
+	}
+	if f := e.opts.Events.Expired; f != nil && done.Removed > 0 {
+		f(a.tenant, done.Removed)
+	}
+	return nil
+}
+
+func (e *Engine) expireSlice(ctx context.Context, a action) (store.Expired, error) {
+	st, err := e.backend.Tenant(a.tenant)
+	if err != nil {
+		return store.Expired{}, err
+	}
+	return st.Expire(ctx, a.bounds)
+}
+
+// trim forgets a slice of what is older than the options say. What fails is tried again by the next walk.
+func (e *Engine) trim(ctx context.Context, p *plan, a action) error {
+	began := time.Now()
+	done, err := e.trimSlice(ctx, a)
+	p.upkept(time.Now(), a, err == nil && done != (store.Trimmed{}), time.Since(began))
+	if err != nil {
+		return e.warn(ctx, "trim failed", a, err)
+	}
+	return nil
+}
+
+func (e *Engine) trimSlice(ctx context.Context, a action) (store.Trimmed, error) {
+	st, err := e.backend.Tenant(a.tenant)
+	if err != nil {
+		return store.Trimmed{}, err
+	}
+	t := store.Trim{Limit: a.bounds.Remove}
+	now := e.opts.Now()
+	if e.opts.MemoryFor > 0 {
+		t.Guards = now.Add(-e.opts.MemoryFor)
+	}
+	if e.opts.HistoryFor > 0 {
+		t.History = now.Add(-e.opts.HistoryFor)
+	}
+	return st.Trim(ctx, t)
+}
