@@ -199,41 +199,6 @@ func TestRevokeChecksLimits(t *testing.T) {
 	}
 }
 
-func TestPreviewLimit(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	for range 10 {
-		r.issue(request("ann"))
-	}
-	out := r.issue(request("bob"))
-	ann, bob := tokenstore.Target{UserID: "ann"}, tokenstore.Target{TokenID: out.Token.ID}
-	for _, c := range []struct {
-		targets []tokenstore.Target
-		limit   int
-		want    tokenstore.Preview
-	}{
-		{[]tokenstore.Target{ann}, 4, tokenstore.Preview{Matched: 4, Examined: 4}},
-		{[]tokenstore.Target{ann}, 10, tokenstore.Preview{Matched: 10, Examined: 10, Complete: true}},
-		{[]tokenstore.Target{ann, bob}, 10, tokenstore.Preview{Matched: 10, Examined: 10}},
-		{[]tokenstore.Target{ann, bob}, 11, tokenstore.Preview{Matched: 11, Examined: 11, Complete: true}},
-		{[]tokenstore.Target{{ClientID: "no"}}, 20, tokenstore.Preview{Examined: 11, Complete: true}},
-		{[]tokenstore.Target{{TokenID: ulid.Make()}}, 1, tokenstore.Preview{Complete: true}},
-	} {
-		if got, err := r.Preview(t.Context(), c.targets, c.limit); err != nil || got != c.want {
-			t.Errorf("Preview(%+v, %d) = %+v, %v; want %+v", c.targets, c.limit, got, err, c.want)
-		}
-	}
-	_, err := r.Preview(t.Context(), []tokenstore.Target{ann}, 0)
-	wantField(t, err, "limit")
-	_, err = r.Preview(t.Context(), nil, 1)
-	wantField(t, err, "targets")
-	_ = r.spy.Close()
-	for _, target := range []tokenstore.Target{ann, bob} {
-		if got, err := r.Preview(t.Context(), []tokenstore.Target{target}, 10); !errors.Is(err, tokenstore.ErrClosed) {
-			t.Errorf("Preview = %+v, %v; want ErrClosed", got, err)
-		}
-	}
-}
-
 // TestLegacyTarget: the cut-off is frozen in the target, and is the tenant's own.
 func TestLegacyTarget(t *testing.T) {
 	for cutOff, rule := range map[int64]tokenstore.LegacyRule{1695254400: {}, 1708560000: tokenstore.US3()} {
