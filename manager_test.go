@@ -226,6 +226,24 @@ func (r *rig) run(receipts ...tokenstore.Receipt) []tokenstore.Status {
 	return statuses
 }
 
+// slice sweeps a revocation on by so many tokens at most, without an engine, and returns how far it has come.
+func (r *rig) slice(receipt tokenstore.Receipt, tokens int) tokenstore.Status {
+	r.Helper()
+	st, err := r.spy.Tenant(receipt.Tenant)
+	if err != nil {
+		r.Fatal(err)
+	}
+	bounds := store.Bounds{Visit: tokens, Remove: tokens, Now: r.clock()}
+	if _, err := st.Apply(r.Context(), []ulid.ULID{receipt.ID()}, bounds); err != nil {
+		r.Fatal(err)
+	}
+	status, err := r.Revocation(r.Context(), receipt.ID())
+	if err != nil {
+		r.Fatal(err)
+	}
+	return status
+}
+
 func (r *rig) state() tokenstore.State {
 	r.Helper()
 	s, err := r.State(r.Context())

@@ -9,7 +9,7 @@ import (
 const matrixIntro = `# What a revocation reaches
 
 Each kind of target, on each of a few tokens. The tables are what a test has seen to happen on every backend: it revokes, and asks
-by introspection, exchange and look-up what has become of each token. `+"`go test . -run TestMatrix -update`"+` writes this file anew.
+by introspection, exchange and look-up what has become of each token. ` + "`go test . -run TestMatrix -update`" + ` writes this file anew.
 
 A target is the conjunction of what it names; a revocation of several targets reaches what any of them names. What is revoked
 by any revocation is revoked, whatever others say.
@@ -24,7 +24,7 @@ Those with a creation time have been imported with it; the others are issued, in
 
 ## Issued or imported before the revocation
 
-- ✗: the token is refused from when `+"`Revoke`"+` has returned, and is gone after the sweep.
+- ✗: the token is refused from when ` + "`Revoke`" + ` has returned, and is gone after the sweep.
 - ·: it is untouched.
 
 `
