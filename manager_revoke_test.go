@@ -12,36 +12,37 @@ import (
 )
 
 func TestRevokeIsIdempotent(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	r.issue(request("ann"))
-	req := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: []tokenstore.Target{{UserID: "ann"}}, Reason: "first", Actor: "root"}
-	first, err := r.Revoke(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	later := r.issue(request("ann"))
-	req.Reason = "second"
-	again, err := r.Revoke(t.Context(), req)
-	if err != nil || again.Status.Tombstone.Watermark != first.Status.Tombstone.Watermark || again.Status.Tombstone.Reason != "first" {
-		t.Errorf("repeated: %+v, %v; want the first as it is", again.Status, err)
-	}
-	r.exchange(later.Secret)
-	r.run(first, again)
-	if retired, err := r.Revoke(t.Context(), req); err != nil || !retired.Status.Retired || retired.Status.Swept != 1 {
-		t.Errorf("repeated after the sweep: %+v, %v", retired.Status, err)
-	}
-	req.Targets = []tokenstore.Target{{UserID: "bob"}}
-	r.wantNoWrite(func() {
-		if _, err := r.Revoke(t.Context(), req); !errors.Is(err, tokenstore.ErrConflict) {
-			t.Errorf("other targets: %v, want ErrConflict", err)
+	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
+		r.issue(request("ann"))
+		req := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: []tokenstore.Target{{UserID: "ann"}}, Reason: "first", Actor: "root"}
+		first, err := r.Revoke(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := r.issue(request("ann"))
+		req.Reason = "second"
+		again, err := r.Revoke(t.Context(), req)
+		if err != nil || again.Status.Tombstone.Watermark != first.Status.Tombstone.Watermark || again.Status.Tombstone.Reason != "first" {
+			t.Errorf("repeated: %+v, %v; want the first as it is", again.Status, err)
+		}
+		r.exchange(later.Secret)
+		r.run(first, again)
+		if retired, err := r.Revoke(t.Context(), req); err != nil || !retired.Status.Retired || retired.Status.Swept != 1 {
+			t.Errorf("repeated after the sweep: %+v, %v", retired.Status, err)
+		}
+		req.Targets = []tokenstore.Target{{UserID: "bob"}}
+		r.wantNoWrite(func() {
+			if _, err := r.Revoke(t.Context(), req); !errors.Is(err, tokenstore.ErrConflict) {
+				t.Errorf("other targets: %v, want ErrConflict", err)
+			}
+		})
+		if status, err := r.Revocation(t.Context(), first.ID()); err != nil || !status.Retired || status.Tombstone.Actor != "root" {
+			t.Errorf("Revocation = %+v, %v", status, err)
+		}
+		if _, err := r.Revocation(t.Context(), ulid.Make()); !errors.Is(err, tokenstore.ErrNotFound) {
+			t.Errorf("Revocation = %v, want ErrNotFound", err)
 		}
 	})
-	if status, err := r.Revocation(t.Context(), first.ID()); err != nil || !status.Retired || status.Tombstone.Actor != "root" {
-		t.Errorf("Revocation = %+v, %v", status, err)
-	}
-	if _, err := r.Revocation(t.Context(), ulid.Make()); !errors.Is(err, tokenstore.ErrNotFound) {
-		t.Errorf("Revocation = %v, want ErrNotFound", err)
-	}
 }
 
 func TestRevokeOfUnknownOutcome(t *testing.T) {
@@ -74,15 +75,16 @@ func TestRevokeBusy(t *testing.T) {
 }
 
 func TestRevokeNothingThere(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	out := r.issue(request("ann"))
-	r.wantNoWrite(func() {
-		receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
-		if status, err := r.Wait(t.Context(), receipt); err != nil || !status.Retired {
-			t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
-		}
+	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
+		out := r.issue(request("ann"))
+		r.wantNoWrite(func() {
+			receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
+			if status, err := r.Wait(t.Context(), receipt); err != nil || !status.Retired {
+				t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
+			}
+		})
+		r.exchange(out.Secret)
 	})
-	r.exchange(out.Secret)
 }
 
 func TestRevokeChecksLimits(t *testing.T) {

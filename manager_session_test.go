@@ -110,7 +110,7 @@ func TestS4DeadSessionIssuesNothing(t *testing.T) {
 
 func testDeadSession(t *testing.T, backend store.Backend, memory, age time.Duration) {
 	m, err := tokenstore.New(backend, &tokenstore.Options{
-		Legacy: tokenstore.LegacyRule{CutOff: date("1999-01-01")}, // virtual time begins in 2000
+		Legacy: tokenstore.LegacyRule{CutOff: date("1999-01-01")},      // virtual time begins in 2000
 		Engine: revocation.Options{MemoryFor: memory, ExpireEvery: -1}, // so that it trims when something is retired, only
 	})
 	if err != nil {
