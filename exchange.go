@@ -53,7 +53,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	x := exchange{
 		rule: domain.Exchange{
 			Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
-			Device: r.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
+			Device: r.Device, DevicePolicy: m.opts.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
 			Rotation: policy.Rotation, IdleLifetime: policy.IdleLifetime, ExpiresBy: r.ExpiresBy,
 			Granularity: m.opts.LastUsedEvery,
 		},

@@ -112,6 +112,7 @@ func (m *Manager) prepare(token *RefreshToken, now time.Time) error {
 	if err := token.Validate(); err != nil {
 		return err
 	}
+	token.Device = m.opts.Device.Keep(token.Device)
 	if token.CreatedAt.After(now.Add(max(m.opts.Skew, 0))) {
 		return &FieldError{Field: "created_at", Limit: "not in the future"}
 	}

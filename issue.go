@@ -67,6 +67,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err := token.Validate(); err != nil {
 		return Issued{}, err
 	}
+	token.Device = m.opts.Device.Keep(token.Device)
 	if err := m.opts.Legacy.Check(now, token.SessionID); err != nil {
 		return Issued{}, err
 	}

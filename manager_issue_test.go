@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/store"
 )
 
 func TestIssueChecksLimits(t *testing.T) {
@@ -132,76 +131,6 @@ func TestLifetimes(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestS4LoginBeforeRevocation: a grant that stems from before a revocation is refused, pending or swept or forgotten.
-func TestS4LoginBeforeRevocation(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	r.issue(request("ann"))
-	before, beforeTime := r.state().Sequence, r.now
-	r.wait(time.Minute)
-	receipt := r.revoke(tokenstore.Target{UserID: "ann"})
-	r.wait(time.Minute)
-	after, afterTime := r.state().Sequence, r.now
-	points := []struct {
-		name string
-		asOf tokenstore.AsOf
-		ok   bool
-	}{
-		{"sequence before", tokenstore.AsOfSequence(before), false},
-		{"sequence after", tokenstore.AsOfSequence(after), true},
-		{"time before", tokenstore.AsOfTime(beforeTime, 0), false},
-		{"time after", tokenstore.AsOfTime(afterTime, 0), true},
-		{"time after, but within the skew", tokenstore.AsOfTime(afterTime, time.Minute), false},
-		{"now", tokenstore.AsOf{}, true},
-	}
-	check := func(stage string, cause tokenstore.Refusal) {
-		for _, p := range points {
-			req := request("ann")
-			req.AsOf = p.asOf
-			_, err := r.Issue(t.Context(), req)
-			if p.ok != (err == nil) {
-				t.Errorf("%s, %s: %v", stage, p.name, err)
-			}
-			if err != nil {
-				wantRefusal(t, err, cause)
-			}
-		}
-		other := request("bob")
-		other.AsOf = tokenstore.AsOfSequence(before)
-		if _, err := r.Issue(t.Context(), other); (err == nil) != (cause == tokenstore.ErrRevoked) {
-			t.Errorf("%s, another user: %v", stage, err) // who is refused only where nobody knows any more whom it concerned
-		}
-	}
-	check("pending", tokenstore.ErrRevoked)
-	r.run(receipt)
-	check("swept", tokenstore.ErrRevoked)
-	st, err := r.spy.Tenant("default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.Trim(t.Context(), store.Trim{Guards: r.now.Add(time.Hour), Limit: 100}); err != nil {
-		t.Fatal(err)
-	}
-	check("forgotten", tokenstore.ErrBeyondMemory)
-}
-
-func TestS4DeadSessionIssuesNothing(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	session := tokenstore.MustSessionID("session-ann")
-	receipt := r.revoke(tokenstore.Target{SessionID: session.String()}) // before it has any token
-	for _, stage := range []string{"pending", "swept"} {
-		r.wait(time.Hour)
-		req := request("ann")
-		req.AsOf = tokenstore.AsOfSequence(r.state().Sequence)
-		_, err := r.Issue(t.Context(), req)
-		wantRefusal(t, err, tokenstore.ErrRevoked)
-		req.SessionID = tokenstore.MustSessionID("another")
-		if _, err := r.Issue(t.Context(), req); err != nil {
-			t.Errorf("%s: another session: %v", stage, err)
-		}
-		r.run(receipt)
 	}
 }
 

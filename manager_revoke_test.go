@@ -11,128 +11,38 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// TestRevokeTargets: each kind of target on the same six tokens, told by their names, and what a preview says of it.
-func TestRevokeTargets(t *testing.T) {
-	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	cutOff := noon.Add(time.Hour) // of a tenant that got sessions late
-	tokens := []struct {
-		name, client, session, audience string
-		offline                         bool
-		at                              time.Duration
-	}{
-		{"ann", "app", "", "api", false, 0},
-		{"ann", "web", "s1", "api other", true, 2 * time.Hour},
-		{"ann", "app", "s1", "", false, 3 * time.Hour},
-		{"bob", "app", "s2", "other", true, 4 * time.Hour},
-		{"bob", "web", "", "", false, 30 * time.Minute},
-		{"eve", "app", "s1", "api", false, 5 * time.Hour},
-	}
-	for _, c := range []struct {
-		name    string
-		targets func(ids []ulid.ULID) []tokenstore.Target
-		want    string // the numbers of the tokens that go
-	}{
-		{"one token", one(func(ids []ulid.ULID) tokenstore.Target { return tokenstore.Target{TokenID: ids[1]} }), "1"},
-		{"one token, of another user", one(func(ids []ulid.ULID) tokenstore.Target { return tokenstore.Target{TokenID: ids[1], UserID: "bob"} }), ""},
-		{"user", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{UserID: "ann"} }), "0 1 2"},
-		{"client", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{ClientID: "web"} }), "1 4"},
-		{"session", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{SessionID: "s1"} }), "1 2 5"},
-		{"session, sparing offline access", one(func([]ulid.ULID) tokenstore.Target {
-			return tokenstore.Target{SessionID: "s1", Offline: tokenstore.OfflineNo}
-		}), "2 5"},
-		{"session, offline access only", one(func([]ulid.ULID) tokenstore.Target {
-			return tokenstore.Target{SessionID: "s1", Offline: tokenstore.OfflineYes}
-		}), "1"},
-		{"audience", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{Audience: "api"} }), "0 1 5"},
-		{"issued before", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{IssuedBefore: noon.Add(3 * time.Hour)} }), "0 1 4"},
-		{"legacy", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{LegacyBefore: cutOff} }), "0 4"},
-		{"user and client", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{UserID: "ann", ClientID: "app"} }), "0 2"},
-		{"user, client and audience", one(func([]ulid.ULID) tokenstore.Target {
-			return tokenstore.Target{UserID: "ann", ClientID: "app", Audience: "api"}
-		}), "0"},
-		{"everything", one(func([]ulid.ULID) tokenstore.Target { return tokenstore.Target{Everything: true} }), "0 1 2 3 4 5"},
-		{"several, overlapping", func(ids []ulid.ULID) []tokenstore.Target {
-			return []tokenstore.Target{{TokenID: ids[0]}, {TokenID: ids[3]}, {SessionID: "s1", UserID: "ann"}, {UserID: "ann"}}
-		}, "0 1 2 3"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, tokenstore.Options{Legacy: tokenstore.LegacyRule{CutOff: cutOff}})
-			var ids []ulid.ULID
-			var secrets []tokenstore.Secret
-			for _, spec := range tokens {
-				r.now = noon.Add(spec.at)
-				req := tokenstore.IssueRequest{UserID: spec.name, ClientID: spec.client, Offline: spec.offline}
-				if spec.session != "" {
-					req.SessionID = tokenstore.MustSessionID(spec.session)
-				}
-				for _, audience := range strings.Fields(spec.audience) {
-					req.ResourceServers = append(req.ResourceServers, tokenstore.ResourceServer{Audience: audience})
-				}
-				out := r.issue(req)
-				ids, secrets = append(ids, out.Token.ID), append(secrets, out.Secret)
-			}
-			targets := c.targets(ids)
-			want := len(strings.Fields(c.want))
-			preview, err := r.Preview(t.Context(), targets, 100)
-			if err != nil || preview.Matched != want || !preview.Complete {
-				t.Errorf("preview %+v, %v; want %d", preview, err, want)
-			}
-			receipt := r.revoke(targets...)
-			var gone []string
-			for i, secret := range secrets {
-				if _, err := r.Exchange(t.Context(), tokenstore.ExchangeRequest{Secret: secret, ClientID: tokens[i].client}); err != nil {
-					wantRefusal(t, err, tokenstore.ErrRevoked)
-					gone = append(gone, fmt.Sprint(i))
-				}
-			}
-			if got := strings.Join(gone, " "); got != c.want {
-				t.Errorf("refused %q, want %q", got, c.want)
-			}
-			if status := r.run(receipt)[0]; int(status.Swept) != want || r.state().Tokens != len(tokens)-want {
-				t.Errorf("swept %d, %d left; want %d swept", status.Swept, r.state().Tokens, want)
-			}
-			if preview, err := r.Preview(t.Context(), targets, 100); err != nil || preview.Matched != 0 {
-				t.Errorf("preview after the sweep: %+v, %v", preview, err)
+func TestRevokeIsIdempotent(t *testing.T) {
+	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
+		r.issue(request("ann"))
+		req := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: []tokenstore.Target{{UserID: "ann"}}, Reason: "first", Actor: "root"}
+		first, err := r.Revoke(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := r.issue(request("ann"))
+		req.Reason = "second"
+		again, err := r.Revoke(t.Context(), req)
+		if err != nil || again.Status.Tombstone.Watermark != first.Status.Tombstone.Watermark || again.Status.Tombstone.Reason != "first" {
+			t.Errorf("repeated: %+v, %v; want the first as it is", again.Status, err)
+		}
+		r.exchange(later.Secret)
+		r.run(first, again)
+		if retired, err := r.Revoke(t.Context(), req); err != nil || !retired.Status.Retired || retired.Status.Swept != 1 {
+			t.Errorf("repeated after the sweep: %+v, %v", retired.Status, err)
+		}
+		req.Targets = []tokenstore.Target{{UserID: "bob"}}
+		r.wantNoWrite(func() {
+			if _, err := r.Revoke(t.Context(), req); !errors.Is(err, tokenstore.ErrConflict) {
+				t.Errorf("other targets: %v, want ErrConflict", err)
 			}
 		})
-	}
-}
-
-func one(target func([]ulid.ULID) tokenstore.Target) func([]ulid.ULID) []tokenstore.Target {
-	return func(ids []ulid.ULID) []tokenstore.Target { return []tokenstore.Target{target(ids)} }
-}
-
-func TestRevokeIsIdempotent(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	r.issue(request("ann"))
-	req := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: []tokenstore.Target{{UserID: "ann"}}, Reason: "first", Actor: "root"}
-	first, err := r.Revoke(t.Context(), req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	later := r.issue(request("ann"))
-	req.Reason = "second"
-	again, err := r.Revoke(t.Context(), req)
-	if err != nil || again.Status.Tombstone.Watermark != first.Status.Tombstone.Watermark || again.Status.Tombstone.Reason != "first" {
-		t.Errorf("repeated: %+v, %v; want the first as it is", again.Status, err)
-	}
-	r.exchange(later.Secret)
-	r.run(first, again)
-	if retired, err := r.Revoke(t.Context(), req); err != nil || !retired.Status.Retired || retired.Status.Swept != 1 {
-		t.Errorf("repeated after the sweep: %+v, %v", retired.Status, err)
-	}
-	req.Targets = []tokenstore.Target{{UserID: "bob"}}
-	r.wantNoWrite(func() {
-		if _, err := r.Revoke(t.Context(), req); !errors.Is(err, tokenstore.ErrConflict) {
-			t.Errorf("other targets: %v, want ErrConflict", err)
+		if status, err := r.Revocation(t.Context(), first.ID()); err != nil || !status.Retired || status.Tombstone.Actor != "root" {
+			t.Errorf("Revocation = %+v, %v", status, err)
+		}
+		if _, err := r.Revocation(t.Context(), ulid.Make()); !errors.Is(err, tokenstore.ErrNotFound) {
+			t.Errorf("Revocation = %v, want ErrNotFound", err)
 		}
 	})
-	if status, err := r.Revocation(t.Context(), first.ID()); err != nil || !status.Retired || status.Tombstone.Actor != "root" {
-		t.Errorf("Revocation = %+v, %v", status, err)
-	}
-	if _, err := r.Revocation(t.Context(), ulid.Make()); !errors.Is(err, tokenstore.ErrNotFound) {
-		t.Errorf("Revocation = %v, want ErrNotFound", err)
-	}
 }
 
 func TestRevokeOfUnknownOutcome(t *testing.T) {
@@ -165,15 +75,16 @@ func TestRevokeBusy(t *testing.T) {
 }
 
 func TestRevokeNothingThere(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	out := r.issue(request("ann"))
-	r.wantNoWrite(func() {
-		receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
-		if status, err := r.Wait(t.Context(), receipt); err != nil || !status.Retired {
-			t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
-		}
+	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
+		out := r.issue(request("ann"))
+		r.wantNoWrite(func() {
+			receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
+			if status, err := r.Wait(t.Context(), receipt); err != nil || !status.Retired {
+				t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
+			}
+		})
+		r.exchange(out.Secret)
 	})
-	r.exchange(out.Secret)
 }
 
 func TestRevokeChecksLimits(t *testing.T) {
@@ -196,41 +107,6 @@ func TestRevokeChecksLimits(t *testing.T) {
 			_, err := r.Revoke(t.Context(), c.req)
 			wantField(t, err, c.field)
 		})
-	}
-}
-
-func TestPreviewLimit(t *testing.T) {
-	r := newRig(t, tokenstore.Options{})
-	for range 10 {
-		r.issue(request("ann"))
-	}
-	out := r.issue(request("bob"))
-	ann, bob := tokenstore.Target{UserID: "ann"}, tokenstore.Target{TokenID: out.Token.ID}
-	for _, c := range []struct {
-		targets []tokenstore.Target
-		limit   int
-		want    tokenstore.Preview
-	}{
-		{[]tokenstore.Target{ann}, 4, tokenstore.Preview{Matched: 4, Examined: 4}},
-		{[]tokenstore.Target{ann}, 10, tokenstore.Preview{Matched: 10, Examined: 10, Complete: true}},
-		{[]tokenstore.Target{ann, bob}, 10, tokenstore.Preview{Matched: 10, Examined: 10}},
-		{[]tokenstore.Target{ann, bob}, 11, tokenstore.Preview{Matched: 11, Examined: 11, Complete: true}},
-		{[]tokenstore.Target{{ClientID: "no"}}, 20, tokenstore.Preview{Examined: 11, Complete: true}},
-		{[]tokenstore.Target{{TokenID: ulid.Make()}}, 1, tokenstore.Preview{Complete: true}},
-	} {
-		if got, err := r.Preview(t.Context(), c.targets, c.limit); err != nil || got != c.want {
-			t.Errorf("Preview(%+v, %d) = %+v, %v; want %+v", c.targets, c.limit, got, err, c.want)
-		}
-	}
-	_, err := r.Preview(t.Context(), []tokenstore.Target{ann}, 0)
-	wantField(t, err, "limit")
-	_, err = r.Preview(t.Context(), nil, 1)
-	wantField(t, err, "targets")
-	_ = r.spy.Close()
-	for _, target := range []tokenstore.Target{ann, bob} {
-		if got, err := r.Preview(t.Context(), []tokenstore.Target{target}, 10); !errors.Is(err, tokenstore.ErrClosed) {
-			t.Errorf("Preview = %+v, %v; want ErrClosed", got, err)
-		}
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -108,7 +110,7 @@ func (s *spyStore) Revoke(ctx context.Context, r store.Revocation) (store.Status
 	return status, nil
 }
 
-// rig is a manager on a memory backend, with a clock that the test moves.
+// rig is a manager, on a memory backend if nothing else is said, with a clock that the test moves.
 type rig struct {
 	*testing.T
 	*tokenstore.Manager
@@ -118,9 +120,34 @@ type rig struct {
 	now time.Time
 }
 
+// backends are those of this module.
+var backends = map[string]func(*testing.T) store.Backend{
+	"memstore": func(*testing.T) store.Backend { return memstore.New() },
+	"boltstore": func(t *testing.T) store.Backend {
+		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
+		return b
+	},
+}
+
+// onBackends runs a test on every backend.
+func onBackends(t *testing.T, opts tokenstore.Options, test func(t *testing.T, r *rig)) {
+	for name, open := range backends {
+		t.Run(name, func(t *testing.T) { test(t, newRigOn(t, open(t), opts)) })
+	}
+}
+
 func newRig(t *testing.T, opts tokenstore.Options) *rig {
 	t.Helper()
-	r := &rig{T: t, spy: &spy{Backend: memstore.New()}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	return newRigOn(t, memstore.New(), opts)
+}
+
+func newRigOn(t *testing.T, backend store.Backend, opts tokenstore.Options) *rig {
+	t.Helper()
+	r := &rig{T: t, spy: &spy{Backend: backend}, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	opts.Now = r.clock
 	m, err := tokenstore.New(r.spy, &opts)
 	if err != nil {
@@ -197,6 +224,24 @@ func (r *rig) run(receipts ...tokenstore.Receipt) []tokenstore.Status {
 		r.Error(err)
 	}
 	return statuses
+}
+
+// slice sweeps a revocation on by so many tokens at most, without an engine, and returns how far it has come.
+func (r *rig) slice(receipt tokenstore.Receipt, tokens int) tokenstore.Status {
+	r.Helper()
+	st, err := r.spy.Tenant(receipt.Tenant)
+	if err != nil {
+		r.Fatal(err)
+	}
+	bounds := store.Bounds{Visit: tokens, Remove: tokens, Now: r.clock()}
+	if _, err := st.Apply(r.Context(), []ulid.ULID{receipt.ID()}, bounds); err != nil {
+		r.Fatal(err)
+	}
+	status, err := r.Revocation(r.Context(), receipt.ID())
+	if err != nil {
+		r.Fatal(err)
+	}
+	return status
 }
 
 func (r *rig) state() tokenstore.State {

@@ -3,6 +3,9 @@ package tokenstore
 import (
 	"context"
 	"errors"
+	"iter"
+	"math"
+	"slices"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -77,12 +80,12 @@ func (m *Manager) LegacyTarget() Target { return Target{LegacyBefore: m.opts.Leg
 // Preview is what a revocation would reach.
 type Preview struct {
 	Matched  int  // Matched is how many live tokens the targets name.
-	Examined int  // Examined is how many tokens were looked at for it.
+	Examined int  // Examined is how many tokens were looked at for it, those that are revoked but not yet swept among them.
 	Complete bool // Complete is false if the limit ended the count, which is then a lower bound.
 }
 
 // Preview counts, without writing, the tokens that a revocation of the targets would reach now. It looks at no more than
-// limit tokens.
+// limit tokens, at least 1; one that several targets name is counted once.
 func (m *Manager) Preview(ctx context.Context, targets []Target, limit int) (Preview, error) {
 	probe := store.Revocation{ID: ulid.ULID{15: 1}, Targets: targets}
 	if err := probe.Validate(); err != nil {
@@ -91,39 +94,67 @@ func (m *Manager) Preview(ctx context.Context, targets []Target, limit int) (Pre
 	if limit < 1 {
 		return Preview{}, &FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
-	c := counter{targets: targets, seen: map[ulid.ULID]bool{}, limit: limit}
-	for _, r := range lists(targets) {
-		for token, err := range m.All(ctx, r) {
-			if err != nil {
-				return Preview{}, err
-			}
-			if !c.look(&token) {
-				return Preview{Matched: len(c.seen), Examined: c.examined}, nil
-			}
+	now := domain.Tombstone{Targets: targets, Watermark: math.MaxUint64}
+	seen := map[ulid.ULID]bool{}
+	var p Preview
+	for token, err := range m.candidates(ctx, targets, min(limit, store.MaxPage)) {
+		if err != nil {
+			return Preview{}, err
 		}
-	}
-	for i := range targets {
-		if targets[i].TokenID.IsZero() {
+		if seen[token.ID] {
 			continue
 		}
-		token, err := m.Get(ctx, targets[i].TokenID, Fenced)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-		case err != nil:
+		if p.Examined == limit {
+			return p, nil
+		}
+		seen[token.ID] = true
+		p.Examined++
+		if !now.Covers(&token) {
+			continue
+		}
+		switch _, err := m.Get(ctx, token.ID, Fenced); {
+		case err == nil:
+			p.Matched++
+		case !errors.Is(err, store.ErrNotFound):
 			return Preview{}, err
-		case !c.look(&token):
-			return Preview{Matched: len(c.seen), Examined: c.examined}, nil
 		}
 	}
-	return Preview{Matched: len(c.seen), Examined: c.examined, Complete: true}, nil
+	p.Complete = true
+	return p, nil
+}
+
+// candidates walks all tokens that the targets name, and others; some of them more than once. They are not fenced: a fenced
+// list walks past what is revoked without a bound.
+func (m *Manager) candidates(ctx context.Context, targets []Target, page int) iter.Seq2[RefreshToken, error] {
+	return func(yield func(RefreshToken, error) bool) {
+		for _, r := range lists(targets) {
+			r.Limit = page
+			for token, err := range m.All(ctx, r) {
+				if !yield(token, err) {
+					return
+				}
+			}
+		}
+		for i := range targets {
+			if targets[i].TokenID.IsZero() {
+				continue
+			}
+			token, err := m.Get(ctx, targets[i].TokenID, Eventual)
+			if errors.Is(err, store.ErrNotFound) {
+				continue
+			}
+			if !yield(token, err) {
+				return
+			}
+		}
+	}
 }
 
 // lists are the lists that hold all tokens which the targets name, but for those named by id.
 func lists(targets []Target) []ListRequest {
-	distinct := map[ListRequest]bool{}
 	var all []ListRequest
 	for i := range targets {
-		r := ListRequest{Limit: store.MaxPage, Consistency: Fenced}
+		var r ListRequest
 		switch anchor := targets[i].Anchor(); anchor.Kind {
 		case domain.AnchorToken:
 			continue
@@ -134,32 +165,9 @@ func lists(targets []Target) []ListRequest {
 		default:
 			return []ListRequest{r}
 		}
-		if !distinct[r] {
-			distinct[r] = true
+		if !slices.Contains(all, r) {
 			all = append(all, r)
 		}
 	}
 	return all
-}
-
-type counter struct {
-	targets  []Target
-	seen     map[ulid.ULID]bool
-	examined int
-	limit    int
-}
-
-// look counts a token, and reports whether there is room for more.
-func (c *counter) look(token *RefreshToken) bool {
-	if c.examined == c.limit {
-		return false
-	}
-	c.examined++
-	for i := range c.targets {
-		if c.targets[i].Matches(token) {
-			c.seen[token.ID] = true
-			break
-		}
-	}
-	return true
 }

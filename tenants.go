@@ -11,23 +11,35 @@ type TenantOptions struct {
 	Legacy *LegacyRule
 	// Client gives the policy of the tenant's clients, as [Options] has it. Defaults to that of the manager asked.
 	Client func(clientID string) ClientPolicy
+	// Device is how much of the addresses of devices is kept. Defaults to nil, the policy of the manager asked.
+	Device *DevicePolicy
 }
 
 // Tenant returns the manager of another tenant on the same backend. It shares the engine and all other options with m, and
-// starts nothing. The name is 1..100 characters; a tenant comes to be with the first thing that is written to it.
+// starts nothing. The name is 1..100 characters; a tenant comes to be with the first thing that is written to it. An
+// option out of range is a [FieldError].
 func (m *Manager) Tenant(name string, opts *TenantOptions) (*Manager, error) {
 	st, err := m.backend.Tenant(name)
 	if err != nil {
 		return nil, err
 	}
+	if opts == nil {
+		opts = &TenantOptions{}
+	}
 	other := *m
 	other.store = st
 	other.opts.Tenant = name
-	if opts != nil && opts.Legacy != nil {
+	if opts.Legacy != nil {
 		other.opts.Legacy = *opts.Legacy
 	}
-	if opts != nil && opts.Client != nil {
+	if opts.Client != nil {
 		other.opts.Client = opts.Client
+	}
+	if opts.Device != nil {
+		other.opts.Device = *opts.Device
+	}
+	if err := other.opts.Device.Validate(); err != nil {
+		return nil, err
 	}
 	return &other, nil
 }

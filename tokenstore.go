@@ -35,6 +35,9 @@ type Options struct {
 	Client func(clientID string) ClientPolicy
 	// Replay is what is revoked when an outdated secret is presented. Defaults to [ReplayToken].
 	Replay ReplayReach
+	// Device is how much of the addresses of devices is kept, of tokens that are issued, exchanged or imported from now on.
+	// Defaults to [DeviceAsGiven].
+	Device DevicePolicy
 	// Evicted is called after a token had to go for another one, because of a cap; not where the outcome of the issue was
 	// unknown at first. Defaults to none.
 	Evicted func(tenant string, token RefreshToken)

@@ -18,6 +18,8 @@ type (
 	SessionID = domain.SessionID
 	// Device is where a token was issued to, and where it was last seen.
 	Device = domain.Device
+	// DevicePolicy says how much of a device's addresses is kept.
+	DevicePolicy = domain.DevicePolicy
 	// ResourceServer is an API that a token was granted for.
 	ResourceServer = domain.ResourceServer
 	// Confirmation binds a token to its sender's key.
@@ -68,6 +70,13 @@ const (
 	RotationAsIssued = domain.RotationAsIssued
 	RotationOn       = domain.RotationOn
 	RotationOff      = domain.RotationOff
+)
+
+// The policies on the addresses of devices.
+const (
+	DeviceAsGiven   = domain.DeviceAsGiven
+	DeviceTruncated = domain.DeviceTruncated
+	DeviceLeftOut   = domain.DeviceLeftOut
 )
 
 // ReasonRotation is the reason of a revocation that came with switching rotation on.

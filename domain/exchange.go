@@ -12,6 +12,7 @@ type Exchange struct {
 	ClientID     string       // ClientID is the client that authenticated.
 	Confirmation Confirmation // Confirmation is the key that the sender proved to hold; zero for none.
 	Device       Device       // Device carries, in its Last fields, where the exchange comes from; empty ones keep the old.
+	DevicePolicy DevicePolicy // DevicePolicy is applied to what the record then holds, old and new.
 	Now          time.Time
 	Salt         Salt          // Salt is drawn once, before the first attempt.
 	Leeway       time.Duration // Leeway is how long the direct parent is taken as a retry; not positive for none.
@@ -119,7 +120,7 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	if token.IdleLifetime != 0 {
 		token.IdleExpiresAt = token.IdleLifetime.Deadline(e.Now)
 	}
-	token.Device = token.Device.seen(e.Device)
+	token.Device = e.DevicePolicy.Keep(token.Device.seen(e.Device))
 	if !token.Rotating {
 		token.Salt = Salt{} // a parent, from when it rotated, is no retry any more, though the clock may stand still
 		return Exchanged{Next: &token, Secret: e.Credential.Secret()}
@@ -192,17 +193,4 @@ func (c Credential) recognise(token *RefreshToken) (age, Refusal) {
 		return 0, ErrAhead
 	}
 	return outdated, ""
-}
-
-func (d Device) seen(last Device) Device {
-	if last.LastIP != "" {
-		d.LastIP = last.LastIP
-	}
-	if last.LastASN != "" {
-		d.LastASN = last.LastASN
-	}
-	if last.LastUserAgent != "" {
-		d.LastUserAgent = last.LastUserAgent
-	}
-	return d
 }

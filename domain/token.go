@@ -41,28 +41,6 @@ type RefreshToken struct {
 	PepperKeyID   string    // PepperKeyID names the key under which the digests were made; empty for none.
 }
 
-// Device is where a token was issued to, and where it was last exchanged from. All fields may be empty.
-type Device struct {
-	InitialIP        string `json:"initial_ip,omitempty"`
-	InitialASN       string `json:"initial_asn,omitempty"`
-	InitialUserAgent string `json:"initial_user_agent,omitempty"`
-	LastIP           string `json:"last_ip,omitempty"`
-	LastASN          string `json:"last_asn,omitempty"`
-	LastUserAgent    string `json:"last_user_agent,omitempty"`
-}
-
-// Validate checks the limits of every field, and returns a [FieldError] for the first that is broken.
-func (d Device) Validate() error {
-	return checkAll(
-		checkText("initial_ip", d.InitialIP, 0, MaxIP),
-		checkText("initial_asn", d.InitialASN, 0, MaxASN),
-		checkText("initial_user_agent", d.InitialUserAgent, 0, MaxUserAgent),
-		checkText("last_ip", d.LastIP, 0, MaxIP),
-		checkText("last_asn", d.LastASN, 0, MaxASN),
-		checkText("last_user_agent", d.LastUserAgent, 0, MaxUserAgent),
-	)
-}
-
 // The kinds of confirmation.
 const (
 	ConfirmationJKT  = "jkt"      // ConfirmationJKT is the thumbprint of a DPoP key (RFC 9449 §6).
