@@ -68,5 +68,5 @@ func New(managers func(tenant string) (*tokenstore.Manager, error), auth Authori
 	if err != nil {
 		return nil, err
 	}
-	return &handler{managers: managers, auth: auth, opts: o, limits: newLimits(o.RateLimit), page: page}, nil
+	return &handler{managers: managers, auth: auth, opts: o, limits: newLimits(o.RateLimit), places: places(routes()), page: page}, nil
 }
