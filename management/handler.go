@@ -19,7 +19,6 @@ type handler struct {
 	opts     Options
 	limits   *limits
 	places   []place
-	document []byte // the OpenAPI document
 	page     docPage
 }
 
