@@ -35,6 +35,7 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
+	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
 	{pkg: "management", may: []string{".", "store", "domain", ulids, xrate}},
 	{pkg: "cmd/...", any: true},
