@@ -134,8 +134,12 @@ func (r *rig) issue(m *tokenstore.Manager, user, client string, audiences ...str
 	for _, a := range audiences {
 		servers = append(servers, tokenstore.ResourceServer{Audience: a, Scopes: "read write"})
 	}
+	session := "session-" + user
+	if len(session) > 50 {
+		session = "session"
+	}
 	issued, err := m.Issue(r.Context(), tokenstore.IssueRequest{
-		UserID: user, ClientID: client, SessionID: tokenstore.MustSessionID("session-" + user), ResourceServers: servers,
+		UserID: user, ClientID: client, SessionID: tokenstore.MustSessionID(session), ResourceServers: servers,
 		Device: tokenstore.Device{InitialUserAgent: "browser of " + user},
 	})
 	r.must(err)
