@@ -23,7 +23,7 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 		}
 		return manager, nil
 	}
-	api, err := management.New(managers, a.management, &management.Options{Logger: logger})
+	api, err := management.New(managers, a.management, &management.Options{Logger: logger, RateLimit: f.rate})
 	if err != nil {
 		return nil, err
 	}

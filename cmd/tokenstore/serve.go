@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/management"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -30,6 +31,7 @@ type serveFlags struct {
 	idleTimeout     time.Duration
 	drainTimeout    time.Duration
 	maxHeader       int
+	rate            management.RateLimit
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
@@ -47,6 +49,8 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.idleTimeout, "idle-timeout", 2*time.Minute, "how long a connection may wait for its next request")
 	flags.DurationVar(&f.drainTimeout, "drain-timeout", 30*time.Second, "how long requests may go on after SIGTERM")
 	flags.IntVar(&f.maxHeader, "max-header", 32<<10, "the largest header of a request, in `BYTES`")
+	flags.Float64Var(&f.rate.PerSecond, "rate-limit", 0, "how many requests a second each caller of the management API may make, in the long run; 0 for any number")
+	flags.IntVar(&f.rate.Burst, "rate-burst", 0, "how many of them it may make at once (default the rate, rounded up)")
 }
 
 func (f *serveFlags) check() error {
@@ -69,6 +73,9 @@ func (f *serveFlags) check() error {
 	}
 	if f.maxHeader < 1<<10 || f.maxHeader > 1<<20 {
 		return usage("--max-header must be 1024..1048576")
+	}
+	if f.rate.PerSecond < 0 || f.rate.Burst < 0 || f.rate.Burst > 0 && f.rate.PerSecond == 0 {
+		return usage("--rate-limit and --rate-burst must be positive, and the second needs the first")
 	}
 	return nil
 }
