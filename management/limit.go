@@ -25,7 +25,7 @@ func (l RateLimit) validate() error {
 }
 
 // maxCallers is how many callers are told apart in each of the two generations of limits.
-const maxCallers = 10_000
+const maxCallers = 2_000
 
 // limits keeps a limiter for each caller that asked lately. It forgets the older half when it is full, so that its memory
 // is bounded; who is forgotten may have a full burst again.
