@@ -8,6 +8,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/spf13/pflag"
@@ -50,6 +51,9 @@ func (f *tenantFlags) check() error {
 	if f.db == "" {
 		return usage("--db FILE is required")
 	}
+	if err := domain.CheckTenant(f.tenant); err != nil {
+		return usage("--tenant: %w", err)
+	}
 	_, err := f.legacy()
 	return err
 }
@@ -75,7 +79,7 @@ func (f *tenantFlags) open(logger *slog.Logger, events revocation.Events, watch 
 		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: revocation.Options{Events: events},
 	})
 	if err != nil {
-		return nil, nil, errors.Join(usage("%w", err), file.Close())
+		return nil, nil, errors.Join(err, file.Close())
 	}
 	return file, manager, nil
 }
