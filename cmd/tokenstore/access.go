@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/management"
+	"example.com/tokenstore/management/jwtbearer"
 	"example.com/tokenstore/oauth"
 	"github.com/spf13/pflag"
 )
@@ -15,6 +19,7 @@ import (
 type accessFlags struct {
 	static, clients credentials
 	resourceServers []string
+	tokens          jwtbearer.Options
 }
 
 func (f *accessFlags) register(flags *pflag.FlagSet) {
@@ -22,6 +27,9 @@ func (f *accessFlags) register(flags *pflag.FlagSet) {
 	f.static.register(flags, "TOKEN=SCOPE,SCOPE", "let in who bears the token, with these scopes")
 	f.clients = credentials{name: "oauth-client", env: "TOKENSTORE_OAUTH_CLIENTS"}
 	f.clients.register(flags, "ID=SECRET", "serve /oauth/revoke and /oauth/introspect, to this client")
+	flags.StringVar(&f.tokens.Issuer, "issuer", "", "let in who bears a JSON Web Token of the issuer `URL`, by its scopes")
+	flags.StringVar(&f.tokens.Audience, "audience", "", "the `AUDIENCE` that such a token must have")
+	flags.StringVar(&f.tokens.KeySetURL, "key-set-url", "", "where the issuer's keys are (default: what its discovery document says)")
 	flags.StringArrayVar(&f.resourceServers, "oauth-resource-server", nil, "let the client `ID` introspect the tokens of all clients; may be repeated")
 }
 
@@ -32,17 +40,18 @@ type access struct {
 	others     func(clientID string) bool
 }
 
-func (f *accessFlags) read(tenant string) (access, error) {
-	callers, err := f.callers(tenant)
-	if err != nil {
-		return access{}, err
+func (f *accessFlags) check() error {
+	if (f.tokens.Issuer == "") != (f.tokens.Audience == "") || f.tokens.KeySetURL != "" && f.tokens.Issuer == "" {
+		return usage("--issuer and --audience belong together, and --key-set-url to them")
 	}
-	if len(callers) == 0 {
-		return access{}, usage("nobody is let in: give --static-token TOKEN=SCOPE,SCOPE, or --static-token-file")
-	}
+	return nil
+}
+
+func (f *accessFlags) read(ctx context.Context, tenant string) (access, error) {
 	var a access
-	if a.management, err = management.NewStaticTokens(callers); err != nil {
-		return access{}, usage("--static-token: %w", err)
+	var err error
+	if a.management, err = f.authorizer(ctx, tenant); err != nil {
+		return access{}, err
 	}
 	secrets, err := f.secrets()
 	if err != nil {
@@ -61,6 +70,38 @@ func (f *accessFlags) read(tenant string) (access, error) {
 		return access{}, usage("--oauth-client: %w", err)
 	}
 	return a, nil
+}
+
+// authorizer lets in who bears a static token, and else who bears one of the issuer.
+func (f *accessFlags) authorizer(ctx context.Context, tenant string) (management.Authorizer, error) {
+	callers, err := f.callers(tenant)
+	if err != nil {
+		return nil, err
+	}
+	if len(callers) == 0 && f.tokens.Issuer == "" {
+		return nil, usage("nobody is let in: give --static-token TOKEN=SCOPE,SCOPE, or --static-token-file, or --issuer and --audience")
+	}
+	static, err := management.NewStaticTokens(callers)
+	if err != nil {
+		return nil, usage("--static-token: %w", err)
+	}
+	if f.tokens.Issuer == "" {
+		return static, nil
+	}
+	f.tokens.Tenant = tenant
+	issued, err := jwtbearer.New(context.WithoutCancel(ctx), f.tokens) // keys are fetched until the last request is answered
+	switch {
+	case errors.Is(err, tokenstore.ErrInvalid):
+		return nil, usage("--issuer: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("--issuer: %w", err)
+	}
+	return management.AuthorizerFunc(func(r *http.Request) (management.Caller, error) {
+		if caller, err := static.Authorize(r); err == nil {
+			return caller, nil
+		}
+		return issued.Authorize(r)
+	}), nil
 }
 
 // callers reads TOKEN=SCOPE,SCOPE. A token may end in "=" (RFC 6750 §2.1), so the last one separates.

@@ -50,6 +50,8 @@ func TestBadFlags(t *testing.T) {
 		{2, "--header-timeout must be positive", []string{"serve", "--db", db, good, "--header-timeout", "0s"}},
 		{2, "--max-pending-age", []string{"serve", "--db", db, good, "--max-pending-age", "5"}},
 		{2, "--max-header must be 1024..1048576", []string{"serve", "--db", db, good, "--max-header", "1"}},
+		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, "--issuer", "https://issuer.example"}},
+		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, good, "--key-set-url", "https://issuer.example/keys"}},
 		{2, "--rate-limit and --rate-burst must be positive", []string{"serve", "--db", db, good, "--rate-burst", "1"}},
 		{2, "--log-format: json or text", []string{"serve", "--db", db, good, "--log-format", "xml"}},
 		{2, "--log-level", []string{"serve", "--db", db, good, "--log-level", "loud"}},

@@ -57,6 +57,9 @@ func (f *serveFlags) check() error {
 	if err := f.tenantFlags.check(); err != nil {
 		return err
 	}
+	if err := f.access.check(); err != nil {
+		return err
+	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
 		return usage("--tls-cert and --tls-key belong together")
 	}
@@ -103,7 +106,7 @@ func newServeCommand() *cobra.Command {
 // serve runs until ctx ends. It calls listening once requests are served.
 func (f *serveFlags) serve(ctx context.Context, listening func(address string)) (err error) {
 	logger := newLogger(f.logFormat, f.logLevel)
-	access, err := f.access.read(f.tenant)
+	access, err := f.access.read(ctx, f.tenant)
 	if err != nil {
 		return err
 	}
