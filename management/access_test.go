@@ -3,6 +3,7 @@ package management_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -81,7 +82,8 @@ func TestNew(t *testing.T) {
 	}
 	for _, opts := range []management.Options{
 		{MaxBody: -1}, {RateLimit: management.RateLimit{PerSecond: -1}}, {RateLimit: management.RateLimit{Burst: 1}},
-		{RateLimit: management.RateLimit{PerSecond: 1, Burst: -1}},
+		{RateLimit: management.RateLimit{PerSecond: 1, Burst: -1}}, {RateLimit: management.RateLimit{PerSecond: 1e-9}},
+		{RateLimit: management.RateLimit{PerSecond: 1e9}}, {RateLimit: management.RateLimit{PerSecond: math.NaN()}},
 	} {
 		if _, err := management.New(managers, auth, &opts); !errors.Is(err, tokenstore.ErrInvalid) {
 			t.Errorf("%+v: %v, want a FieldError", opts, err)

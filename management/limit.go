@@ -11,17 +11,23 @@ import (
 	"golang.org/x/time/rate"
 )
 
+// The limits of a RateLimit, in requests a second.
+const (
+	minRate = 1e-6
+	maxRate = 1e6
+)
+
 // RateLimit is how often each caller, by tenant and actor, may ask. The zero value is no limit.
 type RateLimit struct {
-	PerSecond float64 // PerSecond is how many requests a caller may make a second, in the long run.
+	PerSecond float64 // PerSecond is how many requests a caller may make a second, in the long run: 0.000001..1000000.
 	Burst     int     // Burst is how many it may make at once. Defaults to PerSecond, rounded up.
 }
 
 func (l RateLimit) validate() error {
-	if l.PerSecond < 0 || l.PerSecond > math.MaxInt32 || math.IsNaN(l.PerSecond) || l.Burst < 0 || l.Burst > 0 && l.PerSecond == 0 {
-		return &tokenstore.FieldError{Field: "rate_limit", Limit: "a positive number of requests a second", Size: l.Burst}
+	if l == (RateLimit{}) || l.PerSecond >= minRate && l.PerSecond <= maxRate && l.Burst >= 0 {
+		return nil
 	}
-	return nil
+	return &tokenstore.FieldError{Field: "rate_limit", Limit: "0.000001..1000000 requests a second, and a burst of at least 0", Size: l.Burst}
 }
 
 // maxCallers is how many callers are told apart in each of the two generations of limits.
