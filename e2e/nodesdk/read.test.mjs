@@ -31,6 +31,7 @@ test("page by page", async () => {
     sizes.push(page.data.length);
   }
   assert.deepEqual(sizes, [50, 50, 23]);
+  assert.ok(!("next" in page.response), "the last page names a next one");
 });
 
 test("list by client", async () => {

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +36,9 @@ type Options struct {
 	// Args are more arguments of tokenstore serve.
 	Args []string
 }
+
+// Limited returns the arguments of a server of which a caller may make five requests at once, and then one in two seconds.
+func Limited() []string { return []string{"--rate-limit", "0.5", "--rate-burst", "5"} }
 
 // Server is a running server that has imported the seeds of its region.
 type Server struct {
@@ -139,9 +141,3 @@ func (s *Server) Stop() error {
 	}
 	return nil
 }
-
-// Burst is how many requests a caller may make at once of a server with the arguments of Limited, and one more a second.
-const Burst = 5
-
-// Limited are the arguments of a server with a limit on requests.
-var Limited = []string{"--rate-limit", "1", "--rate-burst", strconv.Itoa(Burst)}

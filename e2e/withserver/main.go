@@ -30,7 +30,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, command []string) (err error) {
+func run(ctx context.Context, command []string) (failed error) {
 	if len(command) == 0 {
 		return errors.New("no command")
 	}
@@ -55,7 +55,7 @@ func run(ctx context.Context, command []string) (err error) {
 	}{
 		{"E2E_MAIN", server.Options{}},
 		{"E2E_US3", server.Options{Region: server.US3}},
-		{"E2E_LIMITED", server.Options{Args: server.Limited}},
+		{"E2E_LIMITED", server.Options{Args: server.Limited()}},
 	} {
 		own := filepath.Join(dir, one.name)
 		if err := os.Mkdir(own, 0o700); err != nil {
@@ -66,7 +66,7 @@ func run(ctx context.Context, command []string) (err error) {
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.Stop()) }()
+		defer func() { failed = errors.Join(failed, s.Stop()) }()
 		env = append(env, one.name+"="+s.Addr, one.name+"_SEEDS="+s.Seeds)
 	}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
