@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test race lint bench fuzz ci
+.PHONY: help quickstart test race e2e lint bench fuzz ci
 
 help: ## show what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: ## see the library at work
 	go run ./examples/quickstart
@@ -12,6 +12,10 @@ test: ## run all tests
 
 race: ## run all tests under the race detector
 	go test -race ./...
+
+e2e: ## run the official SDKs against a real server
+	cd e2e && GOWORK=off go test -count=1 ./...
+	bash .ci/run node
 
 lint: ## check the format, vet, staticcheck
 	bash .ci/run gofmt vet staticcheck

@@ -21,6 +21,7 @@ const (
 	ulids  = "github.com/oklog/ulid/v2"
 	rapids = "pgregory.net/rapid"
 	bbolt  = "go.etcd.io/bbolt"
+	xrate  = "golang.org/x/time/rate"
 )
 
 // arrows say who may import whom, beside the standard library. A name without a dot in its first element is a package
@@ -34,7 +35,9 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
+	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
+	{pkg: "management", may: []string{".", "store", "domain", ulids, xrate}},
 	{pkg: "cmd/...", any: true},
 	{pkg: "examples/...", any: true},
 }

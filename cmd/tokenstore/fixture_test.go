@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"example.com/tokenstore"
+	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/domain"
+	"github.com/oklog/ulid/v2"
+)
+
+// inFile opens a file with the library, as long as no other process holds it.
+func inFile(t testing.TB, db string, do func(ctx context.Context, m *tokenstore.Manager)) {
+	t.Helper()
+	file, err := boltstore.Open(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := tokenstore.New(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t.Context(), m)
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fileWith makes a file with so many tokens of auth0|ann and the client web.
+func fileWith(t testing.TB, n int) (db string, issued []tokenstore.Issued) {
+	t.Helper()
+	db = filepath.Join(t.TempDir(), "tokens.db")
+	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
+		for i := range n {
+			out, err := m.Issue(ctx, tokenstore.IssueRequest{
+				UserID: "auth0|ann", ClientID: "web", SessionID: tokenstore.MustSessionID(fmt.Sprintf("session-%d", i)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			issued = append(issued, out)
+		}
+	})
+	return db, issued
+}
+
+// fileOf makes a file with so many imported tokens, which takes fewer commits.
+func fileOf(t testing.TB, n int) (db string, ids []ulid.ULID) {
+	t.Helper()
+	db = filepath.Join(t.TempDir(), "tokens.db")
+	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
+		var tokens []tokenstore.RefreshToken
+		created := tokenstore.US3().At()
+		for i := range n {
+			id, err := domain.ForeignTokenID("default", fmt.Sprint(i), created)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, id)
+			tokens = append(tokens, tokenstore.RefreshToken{
+				ID: id, UserID: "auth0|ann", ClientID: "web", CreatedAt: created, SessionID: tokenstore.MustSessionID("session-1"),
+			})
+		}
+		if _, err := m.Import(ctx, tokens); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return db, ids
+}
+
+// stillThere counts the tokens that are in a file and not revoked.
+func stillThere(t testing.TB, db string, ids []ulid.ULID) (n int) {
+	t.Helper()
+	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
+		for _, id := range ids {
+			_, err := m.Get(ctx, id, tokenstore.Fenced)
+			switch {
+			case err == nil:
+				n++
+			case !errors.Is(err, tokenstore.ErrNotFound):
+				t.Fatal(err)
+			}
+		}
+	})
+	return n
+}

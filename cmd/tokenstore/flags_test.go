@@ -1,0 +1,117 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is wrong with a command line is said clearly, before a file is made, and without what may be secret.
+func TestBadFlags(t *testing.T) {
+	const secret = "the-very-secret-of-the-test"
+	good := "--static-token=" + secret + "=read:refresh_tokens"
+	dir := t.TempDir()
+	db := filepath.Join(dir, "tokens.db")
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("# comment\n"+secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		code int
+		says string
+		args []string
+	}{
+		{2, "is no command", []string{"sevre"}},
+		{2, "is no command and no flag", []string{"serve", "--db", db, good, "more"}},
+		{2, "--tenant: tokenstore: tenant: must be 1..100 characters", []string{"serve", "--db", db, good, "--tenant", strings.Repeat("x", 101)}},
+		{2, "unknown flag: --bd", []string{"serve", "--bd", db}},
+		{2, "--db FILE is required", []string{"serve", good}},
+		{2, "--db FILE is required", []string{"import", text}},
+		{2, "nobody is let in: give --static-token TOKEN=SCOPE,SCOPE", []string{"serve", "--db", db}},
+		{2, "--static-token (number 2): it must be TOKEN=SCOPE,SCOPE", []string{"serve", "--db", db, good, "--static-token", secret}},
+		{2, "--static-token (number 1): a token needs at least one scope", []string{"serve", "--db", db, "--static-token", secret + "="}},
+		{2, "--static-token (number 2): the token is there already", []string{"serve", "--db", db, good, "--static-token", secret + "=b"}},
+		{2, "--static-token: tokenstore: static_token: must be 16..16384 bytes", []string{"serve", "--db", db, "--static-token", secret[:15] + "=a"}},
+		{2, "text, line 2: it must be TOKEN=SCOPE,SCOPE", []string{"serve", "--db", db, "--static-token-file", text}},
+		{2, "--static-token-file: open", []string{"serve", "--db", db, "--static-token-file", text + "s"}},
+		{2, "--oauth-client (number 1): it must be ID=SECRET", []string{"serve", "--db", db, good, "--oauth-client", secret}},
+		{2, "--oauth-client (number 2): the client is there already", []string{"serve", "--db", db, good, "--oauth-client", "web=a", "--oauth-client", "web=b"}},
+		{2, "--oauth-client: tokenstore: client_id: must be 1..64 characters", []string{"serve", "--db", db, good, "--oauth-client", strings.Repeat("i", 65) + "=" + secret}},
+		{2, "--oauth-resource-server: \"api\" is no --oauth-client", []string{"serve", "--db", db, good, "--oauth-client", "web=a", "--oauth-resource-server", "api"}},
+		{2, "--legacy-cutoff: \"21.9.2023\" is no date such as 2023-09-21", []string{"serve", "--db", db, good, "--legacy-cutoff", "21.9.2023"}},
+		{2, "--legacy-cutoff: \"2023-02-30\" is no date", []string{"import", "--db", db, "--legacy-cutoff", "2023-02-30", text}},
+		{2, "--region: us-3 is the only one", []string{"serve", "--db", db, good, "--region", "eu"}},
+		{2, "exclude each other", []string{"serve", "--db", db, good, "--region", "us-3", "--legacy-cutoff", "2023-09-21"}},
+		{2, "--tls-cert and --tls-key belong together", []string{"serve", "--db", db, good, "--tls-cert", text}},
+		{2, "--tls-cert and --tls-key: ", []string{"serve", "--db", db, good, "--tls-cert", text, "--tls-key", text}},
+		{2, "--header-timeout must be positive", []string{"serve", "--db", db, good, "--header-timeout", "0s"}},
+		{2, "--max-pending-age", []string{"serve", "--db", db, good, "--max-pending-age", "5"}},
+		{2, "--max-header must be 1024..1048576", []string{"serve", "--db", db, good, "--max-header", "1"}},
+		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, "--issuer", "https://issuer.example"}},
+		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, good, "--key-set-url", "https://issuer.example/keys"}},
+		{2, "--rate-limit and --rate-burst must be positive", []string{"serve", "--db", db, good, "--rate-burst", "1"}},
+		{2, "--log-format: json or text", []string{"serve", "--db", db, good, "--log-format", "xml"}},
+		{2, "--log-level", []string{"serve", "--db", db, good, "--log-level", "loud"}},
+		{2, "import takes one file of tokens, or - for stdin", []string{"import", "--db", db}},
+		{2, "no such file or directory", []string{"import", "--db", db, text + "s"}},
+	} {
+		t.Run(strings.Join(c.args[:1], "")+" "+c.says, func(t *testing.T) {
+			code, stdout, stderr := toEnd(t, c.args...)
+			if code != c.code || stdout != "" || !strings.Contains(stderr, c.says) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %d and %q", code, stdout, stderr, c.code, c.says)
+			}
+			if strings.Contains(stderr, secret) {
+				t.Error("stderr has a secret")
+			}
+			if _, err := os.Stat(db); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the file was made (%v)", err)
+			}
+		})
+	}
+}
+
+// A file or an address that can't be used is named, with the reason.
+func TestUnusable(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("no database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token := "--static-token=" + token + "=a"
+	for name, c := range map[string]struct {
+		code int
+		says []string
+		args []string
+	}{
+		"no folder":   {1, []string{filepath.Join(dir, "no", "tokens.db"), "no such file or directory"}, []string{"serve", "--db", filepath.Join(dir, "no", "tokens.db"), token}},
+		"a folder":    {1, []string{dir, "can't be opened"}, []string{"serve", "--db", dir, token}},
+		"a text":      {1, []string{text, "not a tokenstore file"}, []string{"serve", "--db", text, token}},
+		"import":      {1, []string{text, "not a tokenstore file"}, []string{"import", "--db", text, text}},
+		"bad address": {1, []string{"--listen: "}, []string{"serve", "--db", filepath.Join(dir, "other.db"), token, "--listen", "127.0.0.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := toEnd(t, c.args...)
+			if code != c.code || stdout != "" {
+				t.Errorf("exit code %d, stdout %q, want %d", code, stdout, c.code)
+			}
+			for _, says := range c.says {
+				if !strings.Contains(stderr, says) {
+					t.Errorf("stderr %q does not say %q", stderr, says)
+				}
+			}
+		})
+	}
+	if got, err := os.ReadFile(text); err != nil || string(got) != "no database" {
+		t.Errorf("the file that is no database has changed: %q, %v", got, err)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	code, stdout, stderr := toEnd(t, "version")
+	if code != 0 || !strings.HasPrefix(stdout, "tokenstore ") || stderr != "" {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}

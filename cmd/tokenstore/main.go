@@ -1,0 +1,88 @@
+// Command tokenstore serves the refresh tokens of one tenant, kept in a bbolt file, over HTTP, and imports tokens into such
+// a file. docs/serve.md describes it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes.
+const (
+	exitFailed  = 1 // exitFailed: what was asked for could not be done.
+	exitUsage   = 2 // exitUsage: the command line can't be right.
+	exitRefused = 3 // exitRefused: an import went through, but some lines were refused.
+)
+
+// exitError is an error that ends the program with a code of its own.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
+// usage is an error of the command line.
+func usage(format string, args ...any) error {
+	return exitError{exitUsage, fmt.Errorf(format, args...)}
+}
+
+func main() {
+	// The first signal asks the program to end; a second one ends it.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	err := newCommand().ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "tokenstore:", err)
+	if e, ok := errors.AsType[exitError](err); ok {
+		os.Exit(e.code)
+	}
+	os.Exit(exitFailed)
+}
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tokenstore",
+		Short:         "Keep OAuth 2.0 refresh tokens, and revoke them",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
+	root.AddCommand(newServeCommand(), newImportCommand(), newVersionCommand())
+	return root
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%q is no command and no flag; see tokenstore --help", args[0])
+	}
+	return nil
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Say which version this is",
+		Args:  noArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			version := "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+				version = info.Main.Version
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "tokenstore", version, runtime.Version())
+		},
+	}
+}

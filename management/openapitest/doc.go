@@ -1,0 +1,2 @@
+// Package openapitest holds the test that the management API answers as its OpenAPI document says.
+package openapitest
