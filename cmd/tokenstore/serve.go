@@ -148,16 +148,17 @@ func run(ctx context.Context, server *http.Server, listener net.Listener, manage
 	sweeping, stopSweep := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSweep()
 	swept, served := make(chan error, 1), make(chan error, 1)
+	secure := server.TLSConfig != nil // Serve sets it
 	go func() { swept <- manager.Run(sweeping) }()
 	go func() {
-		if server.TLSConfig != nil {
+		if secure {
 			served <- server.ServeTLS(listener, "", "")
 		} else {
 			served <- server.Serve(listener)
 		}
 	}()
 	address := listener.Addr().String()
-	logger.Info("listening", "address", address, "tls", server.TLSConfig != nil)
+	logger.Info("listening", "address", address, "tls", secure)
 	listening(address)
 
 	var failed error

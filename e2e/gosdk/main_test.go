@@ -2,7 +2,6 @@ package gosdk
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -14,7 +13,6 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	code, err := build(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
