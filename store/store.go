@@ -88,6 +88,7 @@ type Insertion struct {
 	Token domain.RefreshToken
 	AsOf  domain.AsOf
 	Cap   Cap
+	Emit  Kinds // Emit says which of [KindIssued] and [KindEvicted] to write events of, as of the creation time (R36).
 }
 
 // Validate checks the limits of the row.
@@ -123,12 +124,34 @@ type View struct {
 // Revoked reports whether a tombstone covers the token.
 func (v View) Revoked() bool { return !v.RevokedBy.IsZero() }
 
-// Decision is what an Update does. A Decision without Next and Revoke writes nothing. If the store refuses Next or Revoke,
+// Decision is what an Update does. A Decision without Next, Revoke and Emit writes nothing. If the store refuses one of them,
 // nothing is written, and its error comes before Err.
 type Decision struct {
 	Next   *domain.RefreshToken // Next replaces the record, if set.
 	Revoke *Revocation          // Revoke is recorded, if set, in the same commit.
+	Emit   Kinds                // Emit is [KindExchanged] or [KindRetried], to have an event written of it, or zero (R36).
+	Time   time.Time            // Time is that of the event.
 	Err    error                // Err is returned by Update, after the commit.
+}
+
+// Writes reports whether the decision has anything written.
+func (d *Decision) Writes() bool { return d.Next != nil || d.Revoke != nil || d.Emit != 0 }
+
+// Check returns why a store has to refuse the decision on a record, or nil. It leaves Revoke aside.
+func (d *Decision) Check(v *View) error {
+	switch {
+	case d.Next == nil && d.Emit == 0:
+		return nil
+	case v.Revoked():
+		return ErrCovered
+	case d.Emit != 0 && d.Emit != KindExchanged && d.Emit != KindRetried:
+		return &domain.FieldError{Field: "emit", Limit: "exchanged or retried", Size: int(d.Emit)}
+	case d.Next == nil:
+		return nil
+	case !v.Token.SameIdentity(d.Next):
+		return ErrImmutable
+	}
+	return d.Next.Validate()
 }
 
 // Query is what a list shows: the tokens of a session, else of a user, else of the whole tenant. ClientID narrows the
@@ -183,6 +206,9 @@ type Revocation struct {
 	Erase bool
 	// Key becomes the tenant's erasure key, if it erases and the tenant has none. An erasure needs one.
 	Key domain.ErasureKey
+	// Emit is [KindRevoked] or [KindReused], to have an event written of it, or zero (R36). One of the latter is about the
+	// token of the Update that records it.
+	Emit Kinds
 }
 
 // Validate checks the limits of the revocation.
@@ -206,6 +232,9 @@ func (r *Revocation) Validate() error {
 			return &domain.FieldError{Field: "erasure_key", Limit: "set for an erasure"}
 		}
 	}
+	if r.Emit != 0 && r.Emit != KindRevoked && r.Emit != KindReused {
+		return &domain.FieldError{Field: "emit", Limit: "revoked or reused", Size: int(r.Emit)}
+	}
 	if err := domain.CheckReason(r.Reason); err != nil {
 		return err
 	}
@@ -223,11 +252,12 @@ type Status struct {
 	SupersededBy ulid.ULID
 }
 
-// Bounds limit an Apply.
+// Bounds limit an Apply or an Expire.
 type Bounds struct {
 	Visit  int       // Visit is how many rows may be looked at: at least 1.
 	Remove int       // Remove is how many tokens may be removed: at least 1.
 	Now    time.Time // Now becomes the RetiredAt of what is retired, and says what is expired.
+	Emit   Kinds     // Emit says which of [KindSwept], [KindErased] and [KindExpired] to write events of (R36).
 }
 
 // Validate checks that there is room for progress.
@@ -266,11 +296,12 @@ type RevocationPage struct {
 	Next        ulid.ULID
 }
 
-// Trim says what may be forgotten: guards of revocations asked for before Guards, and retired tombstones retired before
-// History, at most Limit of each.
+// Trim says what may be forgotten: guards of revocations asked for before Guards, retired tombstones retired before
+// History, and events from before Events, at most Limit of each.
 type Trim struct {
 	Guards  time.Time
 	History time.Time
+	Events  time.Time
 	Limit   int // Limit is at least 1.
 }
 
@@ -278,6 +309,7 @@ type Trim struct {
 type Trimmed struct {
 	Guards  int
 	History int
+	Events  int
 }
 
 // State is what a store holds.
@@ -290,4 +322,6 @@ type State struct {
 	OldestPending time.Time      // OldestPending is when the oldest of them was asked for; zero if there is none.
 	Guards        int            // Guards is the number of guards.
 	History       int            // History is the number of retired tombstones.
+	Events        int            // Events is the number of events in the outbox.
+	LastEvent     uint64         // LastEvent is the number of the latest event: the cursor of a reader that wants what comes.
 }
