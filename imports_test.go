@@ -34,6 +34,7 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
+	{pkg: "caep", may: []string{"store", "domain", ulids}},
 	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
 	{pkg: "cmd/...", any: true},
 	{pkg: "examples/...", any: true},

@@ -45,13 +45,14 @@ func (p *plan) expired(now time.Time, tenant string, more bool, took time.Durati
 // expire removes a slice of a tenant's expired tokens. What fails is tried again by the next look.
 func (e *Engine) expire(ctx context.Context, p *plan, a action) error {
 	began := time.Now()
-	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	a.bounds.Now, a.bounds.Emit = e.opts.Now().UTC().Round(0), e.opts.Outbox
 	done, err := e.expireSlice(ctx, a)
 	more := err == nil && !done.Next.IsZero() && !done.Next.After(a.bounds.Now)
 	p.expired(time.Now(), a.tenant, more, time.Since(began))
 	if err != nil {
 		return e.warn(ctx, "removing expired tokens failed", a, err)
 	}
+	e.news.ring(a.tenant)
 	if f := e.opts.Events.Expired; f != nil && done.Removed > 0 {
 		f(a.tenant, done.Removed)
 	}

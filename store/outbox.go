@@ -52,7 +52,7 @@ const (
 	KindReused                      // KindReused: one has been recorded because an outdated secret was presented.
 	KindErased                      // KindErased: an erasure has been completed; without targets, it stands in place of what named the user.
 	KindIssued                      // KindIssued: a token has been issued.
-	KindExchanged                   // KindExchanged: a token has been exchanged.
+	KindExchanged                   // KindExchanged: a token has been exchanged, and the use noted.
 	KindRetried                     // KindRetried: an exchange has been answered once more, with the same secret.
 	KindSwept                       // KindSwept: a slice of the sweep has removed Count tokens of a revocation, or ended it.
 	KindExpired                     // KindExpired: Count tokens whose life was over have been removed.
