@@ -117,6 +117,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	if _, err := m.Get(ctx, imported, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
 		t.Error("L1: the imported token was revoked, and is still stored")
 	}
+	h.told(4)
 	if token, err := m.Get(ctx, bob[1], tokenstore.Eventual); err != nil || token.Metadata.Len() != 1 {
 		t.Error("an acknowledged update of metadata is lost")
 	}
@@ -217,6 +218,19 @@ func (h *past) left(ids ...ulid.ULID) {
 	}
 }
 
+// told checks that the feed has one event for each of so many revocations.
+func (h *past) told(revocations int) {
+	page, err := h.m.Feed(h.ctx, tokenstore.FeedRequest{})
+	told := map[ulid.ULID]bool{}
+	for _, e := range page.Events {
+		told[e.Revocation] = true
+	}
+	if err != nil || len(page.Events) != revocations || len(told) != revocations {
+		h.t.Logf("%+v, %v", page, err)
+		h.t.Error("F1: the feed does not have one event for each revocation")
+	}
+}
+
 // failing is a backend some call of which fails.
 type failing struct {
 	store.Backend
@@ -249,6 +263,10 @@ func through[T any](f *failure, call func() (T, error)) (value T, err error) {
 		value = made
 	}
 	return value, err
+}
+
+func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
 }
 
 func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {

@@ -28,6 +28,7 @@ func operations() []operation {
 		{"reopen", 1, (*machine).reopen},
 		policyOperation,
 		expireOperation,
+		readOperation,
 	}
 }
 
@@ -77,6 +78,7 @@ func (m *machine) issueOne(t *rapid.T, w *tenant) {
 		return
 	}
 	l.id, l.secrets = issued.Token.ID, []string{issued.Secret.Reveal()}
+	m.expectEvent(w, tokenstore.KindIssued, l.id)
 	if w.model.find(l.id) != nil {
 		fail(t, "a new token must have a new id", "%s", l.id)
 	}
