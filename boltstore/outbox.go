@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -14,16 +15,22 @@ var _ store.Outbox = (*tenant)(nil)
 // eventKey is the key of an event, in the order of numbers.
 func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
-// emit writes an event, if its kind is asked for, and reports whether it did. The caller saves.
-func (r *records) emit(asked store.Kinds, e store.Event) bool {
+// emit writes an event, if its kind is asked for. The caller saves.
+func (r *records) emit(asked store.Kinds, e store.Event) {
 	if e.Kind == 0 || !asked.Has(e.Kind) {
-		return false
+		return
 	}
 	r.meta.lastEvent++
 	r.meta.events++
 	e.Number = r.meta.lastEvent
 	r.putEvent(&e)
-	return true
+}
+
+// emitToken writes the event of something that has happened to a token. The caller saves.
+func (r *records) emitToken(asked, kind store.Kinds, at time.Time, token *domain.RefreshToken) {
+	if asked.Has(kind) {
+		r.emit(asked, store.TokenEvent(kind, at, token))
+	}
 }
 
 func (r *records) putEvent(e *store.Event) {

@@ -80,7 +80,9 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 		r.put(bucketWalkers, tombstone.ID[:], nil)
 	}
 	r.putUp(&p)
-	r.emit(req.Emit, req.Event(tombstone, r.token, presented))
+	if req.Emit != 0 {
+		r.emit(req.Emit, req.Event(tombstone, r.token, presented))
+	}
 	r.save()
 	return p.status, nil
 }

@@ -70,7 +70,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	}
 	evicted := r.evict(surplus, token.CreatedAt)
 	for i := range evicted {
-		r.emit(row.Emit, store.TokenEvent(store.KindEvicted, token.CreatedAt, &evicted[i]))
+		r.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &evicted[i])
 	}
 	token.Sequence = r.meta.next()
 	if token.CreatedAt.After(r.meta.latest) {
@@ -86,7 +86,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	} else {
 		r.meta.sessionless++
 	}
-	r.emit(row.Emit, store.TokenEvent(store.KindIssued, token.CreatedAt, &token))
+	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Token: token, Evicted: evicted}
 }
 
@@ -260,7 +260,8 @@ func (r *records) effect(v store.View, d store.Decision) error {
 		r.putRecord(&next)
 		v.Token = *d.Next
 	}
-	if r.emit(d.Emit, store.TokenEvent(d.Emit, d.Time, &v.Token)) {
+	if d.Emit != 0 {
+		r.emitToken(d.Emit, d.Emit, d.Time, &v.Token)
 		r.save()
 	}
 	return nil

@@ -3,6 +3,7 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -36,6 +37,13 @@ func (o *outbox) emit(asked store.Kinds, e store.Event) {
 	e.Number = o.lastEvent
 	o.events[number(e.Number)] = e
 	o.inOrder.add(number(e.Number))
+}
+
+// emitToken writes the event of something that has happened to a token.
+func (o *outbox) emitToken(asked, kind store.Kinds, at time.Time, token *domain.RefreshToken) {
+	if asked.Has(kind) {
+		o.emit(asked, store.TokenEvent(kind, at, token))
+	}
 }
 
 // dropFirst drops the oldest event.

@@ -81,7 +81,9 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 		t.walkers.add(r.ID)
 	}
 	t.putUp(p)
-	t.emit(r.Emit, r.Event(&p.status.Tombstone, t.token, presented))
+	if r.Emit != 0 {
+		t.emit(r.Emit, r.Event(&p.status.Tombstone, t.token, presented))
+	}
 	status, _ = t.status(r.ID)
 	return status, nil
 }

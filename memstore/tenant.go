@@ -138,7 +138,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	}
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
-		t.emit(row.Emit, store.TokenEvent(store.KindEvicted, token.CreatedAt, &surplus[i]))
+		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
 	}
 	token.Sequence = t.next()
 	if token.CreatedAt.After(t.latest) {
@@ -154,7 +154,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	} else {
 		t.sessionless++
 	}
-	t.emit(row.Emit, store.TokenEvent(store.KindIssued, token.CreatedAt, &token))
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Token: token, Evicted: surplus}
 }
 
@@ -321,7 +321,9 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 			t.schedule(next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 	}
-	t.emit(decision.Emit, store.TokenEvent(decision.Emit, decision.Time, &t.tokens[id].token))
+	if decision.Emit != 0 {
+		t.emitToken(decision.Emit, decision.Emit, decision.Time, &t.tokens[id].token)
+	}
 	return decision.Err
 }
 

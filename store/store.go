@@ -41,7 +41,7 @@ type Backend interface {
 // Store holds the tokens and revocations of one tenant. The package comment states its promises; each verb names those
 // it is about. It is safe for concurrent use.
 type Store interface {
-	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31). The result has one entry a row, in order; the error
+	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31, R36). The result has one entry a row, in order; the error
 	// is for the batch as a whole, of which then nothing was written.
 	Insert(ctx context.Context, rows []Insertion) ([]Inserted, error)
 
@@ -52,21 +52,21 @@ type Store interface {
 	List(ctx context.Context, q Query) (Page, error)
 
 	// Update is the one way to change a token: it reads the record and what covers it, calls decide, and commits the
-	// decision, all in one atomic step (R6..R10). decide must be pure, and must not call the store. Update returns
+	// decision, all in one atomic step (R6..R10, R36). decide must be pure, and must not call the store. Update returns
 	// [ErrNotFound] without calling decide if there is no such token.
 	Update(ctx context.Context, id ulid.ULID, decide func(View) Decision) error
 
-	// Revoke records a revocation (R11..R15). When it returns without error, what the revocation covers is refused by
+	// Revoke records a revocation (R11..R15, R36). When it returns without error, what the revocation covers is refused by
 	// every later Update, on any process that shares the database.
 	Revoke(ctx context.Context, r Revocation) (Status, error)
 
 	// Apply sweeps a slice of what the given 1..[MaxSlice] tombstones cover, in their order, until the bounds are reached, and
-	// retires those that are done (R16..R19). It returns the status of each tombstone that it got to, in order. Ids
+	// retires those that are done (R16..R19, R36). It returns the status of each tombstone that it got to, in order. Ids
 	// that are not pending are passed over. A backend may let one walk over all tokens serve every pending tombstone that
 	// has no narrow index, given or not.
 	Apply(ctx context.Context, ids []ulid.ULID, bounds Bounds) ([]Status, error)
 
-	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30). Call it again at once while Next is not
+	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30, R36). Call it again at once while Next is not
 	// after that instant. An Update that puts a token's deadline off need not tell it so.
 	Expire(ctx context.Context, bounds Bounds) (Expired, error)
 
@@ -76,7 +76,7 @@ type Store interface {
 	// Revocations returns a page of revocations by ascending id.
 	Revocations(ctx context.Context, q RevocationQuery) (RevocationPage, error)
 
-	// Trim forgets guards and retired tombstones (R22). It returns how much it forgot; call it again while that is anything.
+	// Trim forgets guards, retired tombstones and events (R22, R39). It returns how much it forgot; call it again while that is anything.
 	Trim(ctx context.Context, t Trim) (Trimmed, error)
 
 	// State returns what there is (R26).
