@@ -1,6 +1,7 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -58,6 +59,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 			Granularity: m.opts.LastUsedEvery,
 		},
 		replay: m.opts.Replay,
+		outbox: m.opts.Outbox,
 		revoke: store.Revocation{Time: now},
 	}
 	// Drawn here, not in decide, which may run again: by its salt an exchange knows its own commit.
@@ -81,6 +83,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	}
 	switch {
 	case err == nil:
+		m.emitted(KindExchanged | KindRetried)
 		return x.out, nil
 	case errors.Is(err, store.ErrNotFound):
 		return Exchanged{}, domain.ErrUnknownToken
@@ -102,6 +105,7 @@ func (m *Manager) recorded(ctx context.Context, r store.Revocation) domain.Tombs
 type exchange struct {
 	rule     domain.Exchange
 	replay   ReplayReach
+	outbox   Kinds            // what there are events of
 	siblings []Target         // what switching rotation on revokes beside
 	revoke   store.Revocation // what the exchange revokes, if it does
 	revoked  bool
@@ -116,7 +120,7 @@ func (x *exchange) decide(v store.View) store.Decision {
 		x.out = Exchanged{Token: v.Token, Secret: outcome.Secret}
 		return store.Decision{}
 	}
-	d := store.Decision{Next: outcome.Next}
+	d := store.Decision{Next: outcome.Next, Time: x.rule.Now}
 	x.revoked, x.counted = false, x.rule.Counted
 	switch {
 	case v.RevokedBy == x.revoke.ID: // an earlier attempt of this call
@@ -124,14 +128,22 @@ func (x *exchange) decide(v store.View) store.Decision {
 		return store.Decision{Err: domain.ErrReused}
 	case outcome.Refusal == domain.ErrReused:
 		x.revoke.Targets, x.revoke.Reason = x.replay.targets(&v.Token), ReasonReuse
+		x.revoke.Emit = cmp.Or(x.outbox&KindReused, x.outbox&KindRevoked) // it is a revocation anyhow
 		x.revoked = true
 		return store.Decision{Revoke: &x.revoke, Err: outcome.Refusal}
 	case outcome.Refusal != "":
 		return store.Decision{Err: outcome.Refusal}
 	case outcome.Began && len(x.siblings) > 0:
 		x.revoke.Targets, x.revoke.Reason = x.siblings, ReasonRotation
+		x.revoke.Emit = x.outbox & KindRevoked
 		x.revoked = true
 		d.Revoke = &x.revoke
+	}
+	switch {
+	case outcome.Retried:
+		d.Emit = x.outbox & KindRetried
+	case outcome.Next != nil: // a use that is not noted writes nothing at all
+		d.Emit = x.outbox & KindExchanged
 	}
 	x.out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
 	if outcome.Next != nil {

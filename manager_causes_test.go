@@ -139,6 +139,7 @@ func TestForClient(t *testing.T) {
 		"ErrExists":         {tokenstore.ErrExists, later},
 		"ErrConflict":       {tokenstore.ErrConflict, later},
 		"ErrBusy":           {tokenstore.ErrBusy, later},
+		"ErrCursorGone":     {tokenstore.ErrCursorGone, later},
 		"ErrClosed":         {tokenstore.ErrClosed, later},
 		"ErrNotCommitted":   {tokenstore.ErrNotCommitted, later},
 		"ErrUnknownOutcome": {tokenstore.ErrUnknownOutcome, later},

@@ -54,7 +54,10 @@ type Options struct {
 	Rand io.Reader
 	// Logger takes what goes wrong in the background. Defaults to none. No secret is ever logged.
 	Logger *slog.Logger
-	// Engine are the options of the sweep. Its Now and Logger default to those above.
+	// Outbox are the kinds of events that are written to the feed, each in the commit that it reports, and each for the price of
+	// one more row in it. Defaults to [DefaultOutbox]: revoked, reused and erased; [NoOutbox] for none.
+	Outbox Kinds
+	// Engine are the options of the sweep. Its Now, Logger and Outbox default to those above.
 	Engine revocation.Options
 }
 
@@ -90,6 +93,12 @@ func (o *Options) withDefaults() Options {
 	if d.Engine.Logger == nil {
 		d.Engine.Logger = d.Logger
 	}
+	if d.Outbox == 0 {
+		d.Outbox = DefaultOutbox
+	}
+	if d.Engine.Outbox == 0 {
+		d.Engine.Outbox = d.Outbox
+	}
 	return d
 }
 
@@ -112,6 +121,9 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 	}
 	if o.Replay > ReplayUser {
 		return nil, &FieldError{Field: "replay", Limit: "the token, its session or its user", Size: int(o.Replay)}
+	}
+	if o.Outbox != NoOutbox && !Kinds(AllKinds).Has(o.Outbox) {
+		return nil, &FieldError{Field: "outbox", Limit: "kinds of events, or NoOutbox", Size: int(o.Outbox)}
 	}
 	engine, err := revocation.New(backend, &o.Engine)
 	if err != nil {

@@ -50,6 +50,32 @@ type (
 	Receipt = revocation.Receipt
 	// Health is how the sweep stands.
 	Health = revocation.Health
+	// Event is one change, as the feed reports it.
+	Event = store.Event
+	// EventToken names a token that an event is about.
+	EventToken = store.EventToken
+	// Kinds is a set of kinds of events.
+	Kinds = store.Kinds
+	// FeedPage is a page of events.
+	FeedPage = store.FeedPage
+	// CursorGoneError says from where a feed goes on whose events have been dropped.
+	CursorGoneError = store.CursorGoneError
+)
+
+// The kinds of events, the default of [Options], and what stands for none.
+const (
+	KindRevoked   = store.KindRevoked
+	KindReused    = store.KindReused
+	KindErased    = store.KindErased
+	KindIssued    = store.KindIssued
+	KindExchanged = store.KindExchanged
+	KindRetried   = store.KindRetried
+	KindSwept     = store.KindSwept
+	KindExpired   = store.KindExpired
+	KindEvicted   = store.KindEvicted
+	AllKinds      = store.AllKinds
+	DefaultOutbox = revocation.DefaultOutbox
+	NoOutbox      = revocation.NoOutbox
 )
 
 // Never is the lifetime of what does not expire.
@@ -107,6 +133,7 @@ var (
 	ErrConflict       = store.ErrConflict
 	ErrBusy           = store.ErrBusy
 	ErrCap            = store.ErrCap
+	ErrCursorGone     = store.ErrCursorGone
 	ErrClosed         = store.ErrClosed
 	ErrNotCommitted   = store.ErrNotCommitted
 	ErrUnknownOutcome = store.ErrUnknownOutcome

@@ -53,7 +53,7 @@ func (t *txn) findings() iter.Seq[string] {
 			r := t.records(string(name))
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
 			c := checker{records: r, yield: func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }}
-			if !c.tokens() || !c.index(bucketUsers, c.found.tokens) || !c.index(bucketSessions, c.inside) || !c.index(bucketDue, c.due) || !c.revocations() || !c.counts(marked) {
+			if !c.tokens() || !c.index(bucketUsers, c.found.tokens) || !c.index(bucketSessions, c.inside) || !c.index(bucketDue, c.due) || !c.revocations() || !c.events() || !c.counts(marked) {
 				return
 			}
 		}

@@ -28,6 +28,7 @@ var (
 	bucketGuards   = []byte("guards")   // anchor, target → guard
 	bucketAges     = []byte("ages")     // time, anchor, target of a guard → nothing
 	bucketHistory  = []byte("history")  // time of retirement, id of a retired tombstone → nothing
+	bucketOutbox   = []byte("outbox")   // number → event
 )
 
 // appendText appends a text after its length, so that no text's key is the beginning of another's.

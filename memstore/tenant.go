@@ -43,6 +43,7 @@ type tenant struct {
 	walk    ulid.ULID // how far the walk over all tokens has come in its present lap
 
 	memory
+	outbox
 }
 
 var _ store.Store = (*tenant)(nil)
@@ -136,6 +137,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	}
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
+		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
 	}
 	token.Sequence = t.next()
 	if token.CreatedAt.After(t.latest) {
@@ -151,6 +153,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	} else {
 		t.sessionless++
 	}
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Token: token, Evicted: surplus}
 }
 
@@ -302,19 +305,11 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	}
 	view := t.view(&token.token)
 	decision := decide(view)
-	if decision.Next != nil {
-		if view.Revoked() {
-			return store.ErrCovered
-		}
-		if !token.token.SameIdentity(decision.Next) {
-			return store.ErrImmutable
-		}
-		if err := decision.Next.Validate(); err != nil {
-			return err
-		}
+	if err := decision.Check(&view); err != nil {
+		return err
 	}
 	if decision.Revoke != nil { // it may be refused, so it comes first
-		if _, err := t.revoke(*decision.Revoke); err != nil {
+		if _, err := t.revoke(*decision.Revoke, &view.Token); err != nil {
 			return err
 		}
 	}
@@ -324,6 +319,9 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		if due := dueSecond(&next.token); due != 0 && (next.due == 0 || due < next.due) {
 			t.schedule(next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
+	}
+	if decision.Emit != 0 {
+		t.emitToken(decision.Emit, decision.Emit, decision.Time, &t.tokens[id].token)
 	}
 	return decision.Err
 }
@@ -337,7 +335,7 @@ func (t *tenant) State(ctx context.Context) (store.State, error) {
 	}
 	s := store.State{
 		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens), Sessionless: t.sessionless,
-		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired),
+		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired), Events: len(t.events), LastEvent: t.lastEvent,
 	}
 	for _, p := range t.pending {
 		if at := p.status.Tombstone.Time; s.OldestPending.IsZero() || at.Before(s.OldestPending) {

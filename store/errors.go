@@ -18,6 +18,9 @@ var (
 	ErrBusy = errors.New("tokenstore: too many pending revocations without an anchor")
 	// ErrCap: the user has as many live tokens of the client as an insertion allows, and it does not evict.
 	ErrCap = errors.New("tokenstore: too many live tokens of this user and client")
+	// ErrCursorGone: events after a cursor have been dropped. The error is a [CursorGoneError], which says from where the feed
+	// goes on.
+	ErrCursorGone = errors.New("tokenstore: events after this cursor have been dropped")
 	// ErrClosed: the backend has been closed.
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.

@@ -14,6 +14,7 @@ import (
 // check compares all that can be seen of a tenant with its model. It runs after every step.
 func (m *machine) check(t *rapid.T, w *tenant) {
 	m.checkHorizon(t, w)
+	m.noteEvents(t, w)
 	stored := m.all(t, w, tokenstore.Eventual)
 	fenced := m.all(t, w, tokenstore.Fenced)
 	known := map[ulid.ULID]*life{}

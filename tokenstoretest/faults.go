@@ -123,6 +123,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	if _, err := m.Get(ctx, imported, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
 		t.Error("L1: the imported token was revoked, and is still stored")
 	}
+	h.told(3, 3) // of what names the erased user, and of the erasure its beginning and its end, that is all
 	if token, err := m.Get(ctx, bob[1], tokenstore.Eventual); err != nil || token.Metadata.Len() != 1 {
 		t.Error("an acknowledged update of metadata is lost")
 	}
@@ -249,6 +250,24 @@ func (h *past) left(ids ...ulid.ULID) {
 	}
 }
 
+// told checks that the feed has one event for each of so many revocations, and so many of which an erasure is left.
+func (h *past) told(revocations, erased int) {
+	page, err := h.m.Feed(h.ctx, tokenstore.FeedRequest{})
+	told := map[ulid.ULID]bool{}
+	for _, e := range page.Events {
+		if e.Kind == tokenstore.KindErased {
+			erased--
+		} else {
+			told[e.Revocation] = true
+			revocations--
+		}
+	}
+	if err != nil || revocations != 0 || erased != 0 || len(told) != 3 {
+		h.t.Logf("%+v, %v", page, err)
+		h.t.Error("F1: the feed does not have one event for each revocation")
+	}
+}
+
 // failing is a backend some call of which fails.
 type failing struct {
 	store.Backend
@@ -281,6 +300,10 @@ func through[T any](f *failure, call func() (T, error)) (value T, err error) {
 		value = made
 	}
 	return value, err
+}
+
+func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
 }
 
 func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {

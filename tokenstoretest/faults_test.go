@@ -42,6 +42,10 @@ type faultyStore struct {
 	lost    map[ulid.ULID][]domain.RefreshToken // by tombstone, the rows that its sweep misses
 }
 
+func (s *faultyStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+}
+
 // pending returns what is pending, as the store that is wrapped says.
 func (s *faultyStore) pending(ctx context.Context) []domain.Tombstone {
 	page, err := s.Store.Revocations(ctx, store.RevocationQuery{Limit: store.MaxPage})

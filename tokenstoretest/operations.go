@@ -30,6 +30,7 @@ func operations() []operation {
 		policyOperation,
 		switchOperation,
 		expireOperation,
+		readOperation,
 	}
 }
 
@@ -81,6 +82,7 @@ func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 		return
 	}
 	l.id, l.secrets = issued.Token.ID, []string{issued.Secret.Reveal()}
+	m.expectEvent(w, tokenstore.KindIssued, l.id)
 	if w.model.find(l.id) != nil {
 		fail(t, "a new token must have a new id", "%s", l.id)
 	}

@@ -24,6 +24,7 @@ type verbs struct {
 	revocation func(ctx context.Context, id ulid.ULID) (store.Status, error)
 	trim       func(ctx context.Context, t store.Trim) (store.Trimmed, error)
 	state      func(ctx context.Context) (store.State, error)
+	feed       func(ctx context.Context, after uint64, limit int) (store.FeedPage, error)
 }
 
 func (v *verbs) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
@@ -94,6 +95,13 @@ func (v *verbs) State(ctx context.Context) (store.State, error) {
 		return v.state(ctx)
 	}
 	return v.Store.State(ctx)
+}
+
+func (v *verbs) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	if v.feed != nil {
+		return v.feed(ctx, after, limit)
+	}
+	return feedOf(ctx, v.Store, after, limit)
 }
 
 func dropsField(_ store.Backend, _ string, s store.Store) store.Store {

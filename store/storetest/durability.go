@@ -93,6 +93,10 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Trim", err)
 	_, err = w.State(w.ctx)
 	verb("State", err)
+	if outbox, ok := w.Store.(store.Outbox); ok {
+		_, err = outbox.Feed(w.ctx, 0, 1)
+		verb("Feed", err)
+	}
 	_, err = e.backend.Pending(w.ctx, "", 1)
 	verb("Pending", err)
 	_, err = e.backend.Tenant("another")

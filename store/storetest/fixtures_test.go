@@ -148,6 +148,15 @@ func (s doored) State(ctx context.Context) (store.State, error) {
 	return through(s.door, func() (store.State, error) { return s.store.State(ctx) })
 }
 
+func (s doored) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return through(s.door, func() (store.FeedPage, error) { return feedOf(ctx, s.store, after, limit) })
+}
+
+// feedOf reads the feed of a store that is an outbox.
+func feedOf(ctx context.Context, s store.Store, after uint64, limit int) (store.FeedPage, error) {
+	return s.(store.Outbox).Feed(ctx, after, limit)
+}
+
 // odd does all that the contract allows and nobody expects: it wraps every error, cuts pages short, runs decide more
 // than once and believes the last run, and sweeps one row at a time.
 type odd struct{ inner store.Store }
@@ -226,4 +235,12 @@ func (s odd) Trim(ctx context.Context, t store.Trim) (store.Trimmed, error) {
 func (s odd) State(ctx context.Context) (store.State, error) {
 	state, err := s.inner.State(ctx)
 	return state, oddly(err)
+}
+
+func (s odd) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	if limit <= store.MaxPage {
+		limit = min(limit, 2)
+	}
+	page, err := feedOf(ctx, s.inner, after, limit)
+	return page, oddly(err)
 }
