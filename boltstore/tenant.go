@@ -64,6 +64,9 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	if err := r.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	if r.get(bucketForeign, token.ForeignDigest[:]) != nil {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
 	surplus := r.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
 		return store.Inserted{Token: token, Err: store.ErrCap}
@@ -78,6 +81,9 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.schedule(&fresh)
 	r.putRecord(&fresh)
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
+	if token.ForeignDigest != (domain.Digest{}) {
+		r.put(bucketForeign, token.ForeignDigest[:], token.ID[:])
+	}
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
 	} else {
@@ -135,6 +141,19 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error
 		return nil
 	})
 	return v, err
+}
+
+// Find returns the id of the token that has the foreign digest.
+func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (id ulid.ULID, err error) {
+	err = t.view(ctx, func(r *records) error {
+		found := r.get(bucketForeign, foreign[:])
+		if found == nil {
+			return store.ErrNotFound
+		}
+		copy(id[:], found)
+		return nil
+	})
+	return id, err
 }
 
 // List reads one page.

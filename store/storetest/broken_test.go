@@ -67,6 +67,14 @@ var broken = []brokenStore{
 	{name: "counts before the commit", rules: []string{"R31"}, wrap: countsFirst},
 	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
 
+	// Foreign digests (broken_find_test.go).
+	{name: "finds nothing", rules: []string{"R35"}, wrap: findsNothing},
+	{name: "finds what was removed", rules: []string{"R35"}, wrap: findsRemoved},
+	{name: "loses what was exchanged", rules: []string{"R35"}, wrap: findsUnrotated},
+	{name: "does not find what is covered", rules: []string{"R35"}, wrap: findsUncovered},
+	{name: "finds tokens of other tenants", rules: []string{"R35"}, wrap: findsEverywhere()},
+	{name: "takes a digest twice", rules: []string{"R35"}, wrap: sharesDigest},
+
 	// The backend.
 	{name: "names only tenants with work", rules: []string{"R32", "R34"}, config: func(c *Config) {
 		inner := *c
@@ -80,7 +88,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

@@ -82,6 +82,7 @@ var rules = []rule{
 	{32, "names", "a tenant that is not named never has its expired tokens removed", checkNames},
 	{33, "erase user", "a name that is left behind, or a guard that went with it, breaks the law or the fence", checkEraseUser},
 	{34, "erase tenant", "a customer who leaves takes everything along, and nothing of it may come back", checkEraseTenant},
+	{35, "find", "a client that still has a secret from elsewhere is known by nothing else, and its replay neither", checkFind},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }
