@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"slices"
 
@@ -149,6 +150,9 @@ func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (id ulid.ULID,
 		found := r.get(bucketForeign, foreign[:])
 		if found == nil {
 			return store.ErrNotFound
+		}
+		if len(found) != len(id) {
+			return fmt.Errorf("%w: an entry of the index of foreign digests is no id", ErrCorrupt)
 		}
 		copy(id[:], found)
 		return nil

@@ -28,6 +28,7 @@ func operations() []operation {
 		{"reopen", 1, (*machine).reopen},
 		policyOperation,
 		expireOperation,
+		pepperOperation,
 	}
 }
 
@@ -45,6 +46,7 @@ func (m *machine) issueOne(t *rapid.T, w *tenant) {
 	l.created, l.rotating = now, !chance(t, "static", 4)
 	l.metadata = pick(t, "metadata", labels...)
 	l.key = pick(t, "key", keys...)
+	l.pepper = m.options.Pepper.Current()
 	request := tokenstore.IssueRequest{
 		Confirmation: l.key,
 		UserID:       l.user, ClientID: l.client, SessionID: sessionID(l.session), ResourceServers: resourceServers(l.audiences),
@@ -154,11 +156,16 @@ func (m *machine) stepClock(t *rapid.T) {
 
 // reopen closes the database and opens it again. Nothing that was acknowledged may be lost.
 func (m *machine) reopen(t *rapid.T) {
+	m.restart(t, func() { m.backend = m.config.Reopen(m.tb, m.backend) })
+}
+
+// restart makes the managers anew, after something else has changed.
+func (m *machine) restart(t *rapid.T, change func()) {
 	running := m.stop != nil
 	if running {
 		m.stop()
 	}
-	m.backend = m.config.Reopen(m.tb, m.backend)
+	change()
 	m.open(t)
 	if running {
 		m.start(t)

@@ -38,6 +38,7 @@ var faults = []struct {
 	}, false},
 	{"expires too much", func(s *faultyStore) store.Store { return expiresTooMuch{s} }, false},
 	{"no cap", func(s *faultyStore) store.Store { return noCap{s} }, false},
+	{"forgets foreign secrets", func(s *faultyStore) store.Store { return forgetsForeign{s} }, false},
 	{"no sweep", func(s *faultyStore) store.Store { return noSweep{s} }, false},
 }
 
