@@ -41,14 +41,14 @@ type Exchanged struct {
 // field of the device is too long, which the host should cut. Other errors are not the client's fault. An exchange that
 // ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
 func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
-	credential, err := m.credential(ctx, r.Secret)
-	if err != nil {
-		return Exchanged{}, err
-	}
-	if err := r.Device.Validate(); err != nil {
+	if err := r.Device.Validate(); err != nil { // before any look-up, or a bad request would tell a good guess
 		return Exchanged{}, err
 	}
 	policy, err := m.policy(r.ClientID)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	credential, err := m.credential(ctx, r.Secret)
 	if err != nil {
 		return Exchanged{}, err
 	}

@@ -236,6 +236,21 @@ func TestForeignSecretRefused(t *testing.T) {
 	wantRefusal(t, err, tokenstore.ErrRevoked)
 }
 
+// TestForeignSecretIsNoOracle: a request that is bad for another reason is refused for that, whether its secret is a good
+// guess or not, so that nobody can try secrets without using them up.
+func TestForeignSecretIsNoOracle(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	r.brought(withSecret("f-1", "ann", opaque, r.now))
+	for _, text := range []string{opaque, opaque + "x", r.issue(request("ann")).Secret.Reveal(), "rts_"} {
+		r.wantNoWrite(func() {
+			x := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(text), ClientID: "app"}
+			x.Device.LastUserAgent = strings.Repeat("x", domain.MaxUserAgent+1)
+			_, err := r.Exchange(t.Context(), x)
+			wantField(t, err, "last_user_agent")
+		})
+	}
+}
+
 func TestImportForeignDigests(t *testing.T) {
 	r := newRig(t, tokenstore.Options{})
 	token := withSecret("f-1", "ann", opaque, r.now.Add(-time.Hour))

@@ -19,7 +19,7 @@ type PepperUse struct {
 // and has no token may be taken out of the ring, once no process has it as its current one any more.
 //
 // It walks all tokens, page by page. A token moves to the current key only, at its next exchange, so one that is exchanged
-// meanwhile may still be counted for its old key, and a key for which none is counted is left for good.
+// meanwhile may still be counted for its old key, but none is missed.
 func (m *Manager) PepperUse(ctx context.Context) ([]PepperUse, error) {
 	tokens := map[string]int{"": 0}
 	for _, id := range m.opts.Pepper.IDs() {

@@ -211,25 +211,6 @@ func tokenFields(c *coder, t *domain.RefreshToken) {
 	foreignFields(c, t)
 }
 
-// foreignFields are 0 for no foreign secret, else 1, or 2 for a weak one, and its digest.
-func foreignFields(c *coder, t *domain.RefreshToken) {
-	var kind uint64
-	switch {
-	case t.ForeignWeak:
-		kind = 2
-	case t.ForeignDigest != domain.Digest{}:
-		kind = 1
-	}
-	c.uint(&kind)
-	if kind > 2 {
-		c.fail("has a foreign secret that is neither weak nor not")
-	}
-	t.ForeignWeak = kind == 2
-	if kind > 0 {
-		c.fixed(t.ForeignDigest[:])
-	}
-}
-
 func sessionField(c *coder, s *domain.SessionID) {
 	text, _ := s.Get()
 	c.text(&text)

@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"slices"
 
@@ -82,9 +81,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.schedule(&fresh)
 	r.putRecord(&fresh)
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
-	if token.ForeignDigest != (domain.Digest{}) {
-		r.put(bucketForeign, token.ForeignDigest[:], token.ID[:])
-	}
+	r.putForeign(&token)
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
 	} else {
@@ -142,22 +139,6 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error
 		return nil
 	})
 	return v, err
-}
-
-// Find returns the id of the token that has the foreign digest.
-func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (id ulid.ULID, err error) {
-	err = t.view(ctx, func(r *records) error {
-		found := r.get(bucketForeign, foreign[:])
-		if found == nil {
-			return store.ErrNotFound
-		}
-		if len(found) != len(id) {
-			return fmt.Errorf("%w: an entry of the index of foreign digests is no id", ErrCorrupt)
-		}
-		copy(id[:], found)
-		return nil
-	})
-	return id, err
 }
 
 // List reads one page.

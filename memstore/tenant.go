@@ -150,9 +150,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	r := &record{token: token}
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
-	if token.ForeignDigest != (domain.Digest{}) {
-		t.byForeign[token.ForeignDigest] = token.ID
-	}
+	t.putForeign(&token)
 	t.schedule(r)
 	indexUnder(t.byUser, token.UserID).add(token.ID)
 	if session, ok := token.SessionID.Get(); ok {
@@ -265,20 +263,6 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 		return store.View{}, store.ErrNotFound
 	}
 	return t.view(&token.token), nil
-}
-
-// Find returns the id of the token that has the foreign digest.
-func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if err := t.usable(ctx); err != nil {
-		return ulid.ULID{}, err
-	}
-	id, ok := t.byForeign[foreign]
-	if !ok {
-		return ulid.ULID{}, store.ErrNotFound
-	}
-	return id, nil
 }
 
 // List reads one page.
