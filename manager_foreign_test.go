@@ -12,6 +12,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -357,4 +358,32 @@ type lookedStore struct {
 func (s *lookedStore) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
 	s.looked.n++
 	return s.Store.Find(ctx, foreign)
+}
+
+// FuzzForeignSecret: whatever text is presented, only the secret itself is active, and all else is refused alike.
+func FuzzForeignSecret(f *testing.F) {
+	for _, text := range []string{opaque, opaque + "\x00", "", "rts_", strings.Repeat("x", 3000), "\xff"} {
+		f.Add(text)
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	m, err := tokenstore.New(memstore.New(), &tokenstore.Options{Now: func() time.Time { return now }})
+	if err != nil {
+		f.Fatal(err)
+	}
+	token := withSecret("f-1", "ann", opaque, now)
+	token.Rotating = false
+	if results, err := m.Import(f.Context(), []tokenstore.RefreshToken{token}); err != nil || results[0].Err != nil {
+		f.Fatal(results, err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		out, err := m.Exchange(t.Context(), tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(text), ClientID: "app"})
+		in, fault := m.Introspect(t.Context(), tokenstore.NewSecret(text))
+		good := text == opaque
+		if (err == nil) != good || good && out.Secret.Reveal() != text || fault != nil || in.Active != good || !good && !errors.Is(err, in.Cause) {
+			t.Errorf("%q: exchange %v, introspection %+v, %v", text, err, in, fault)
+		}
+		if !good && tokenstore.ForClient(err) != tokenstore.ForClient(tokenstore.ErrUnknownToken) {
+			t.Errorf("%q: a client is told %+v", text, tokenstore.ForClient(err))
+		}
+	})
 }
