@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -35,18 +34,22 @@ type Exchanged struct {
 // as long as that one has not been used, the previous secret yields the same one again. Any other outdated secret is
 // replay: the token is revoked, with [ReasonReuse].
 //
+// A secret that an imported token had elsewhere is looked up by its digest ([Options.ForeignDigest]). For a token that
+// rotates it is the first of its secrets: the exchange replaces it by one of our own, and after that it is a parent like any
+// other, but that a weak one ([RefreshToken.ForeignWeak]) has no leeway. A token that does not rotate keeps it.
+//
 // A refusal is a [Refusal], and matches [ErrInvalidGrant]; tell the client no more than that. A [FieldError] says that a
 // field of the device is too long, which the host should cut. Other errors are not the client's fault. An exchange that
 // ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
 func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
-	credential, err := domain.ParseSecret(r.Secret)
-	if err != nil {
-		return Exchanged{}, err
-	}
-	if err := r.Device.Validate(); err != nil {
+	if err := r.Device.Validate(); err != nil { // before any look-up, or a bad request would tell a good guess
 		return Exchanged{}, err
 	}
 	policy, err := m.policy(r.ClientID)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	credential, err := m.credential(ctx, r.Secret)
 	if err != nil {
 		return Exchanged{}, err
 	}
@@ -56,14 +59,13 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 			Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
 			Device: r.Device, DevicePolicy: m.opts.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
 			Rotation: policy.Rotation, IdleLifetime: policy.IdleLifetime, ExpiresBy: r.ExpiresBy,
-			Granularity: m.opts.LastUsedEvery,
+			Granularity: m.opts.LastUsedEvery, Pepper: m.opts.Pepper,
 		},
 		replay: m.opts.Replay,
 		outbox: m.opts.Outbox,
 		revoke: store.Revocation{Time: now},
 	}
-	// Drawn here, not in decide, which may run again: by its salt an exchange knows its own commit.
-	if _, err := io.ReadFull(m.opts.Rand, x.rule.Salt[:]); err != nil {
+	if err := m.draw(&x.rule); err != nil {
 		return Exchanged{}, err
 	}
 	if x.revoke.ID, err = m.newID(now); err != nil {
@@ -163,9 +165,12 @@ type Introspection struct {
 // Introspect says whether a secret could be exchanged now. It writes nothing: an outdated secret is just not active. A
 // revocation that was acknowledged before is always seen. The error is for faults of the store only.
 func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, error) {
-	credential, err := domain.ParseSecret(s)
+	credential, err := m.credential(ctx, s)
+	if cause, refused := errors.AsType[Refusal](err); refused {
+		return Introspection{Cause: cause}, nil
+	}
 	if err != nil {
-		return Introspection{Cause: domain.ErrMalformed}, nil
+		return Introspection{}, err
 	}
 	v, err := m.store.Get(ctx, credential.ID)
 	switch {
@@ -174,7 +179,7 @@ func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, erro
 	case err != nil:
 		return Introspection{}, err
 	}
-	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now()); cause != "" {
+	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper); cause != "" {
 		return Introspection{Cause: cause}, nil
 	}
 	return Introspection{Active: true, Token: v.Token}, nil

@@ -63,7 +63,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	token.FamilyDigest, token.SecretDigest = credential.FamilyDigest(), credential.SecretDigest()
+	m.opts.Pepper.Seal(&token, credential)
 	if err := token.Validate(); err != nil {
 		return Issued{}, err
 	}

@@ -137,6 +137,7 @@ func TestForClient(t *testing.T) {
 		"ErrInvalid":        {tokenstore.ErrInvalid, malformed},
 		"ErrNotFound":       {tokenstore.ErrNotFound, later},
 		"ErrExists":         {tokenstore.ErrExists, later},
+		"ErrDigestTaken":    {tokenstore.ErrDigestTaken, later},
 		"ErrConflict":       {tokenstore.ErrConflict, later},
 		"ErrBusy":           {tokenstore.ErrBusy, later},
 		"ErrCursorGone":     {tokenstore.ErrCursorGone, later},

@@ -22,6 +22,10 @@ type (
 	DevicePolicy = domain.DevicePolicy
 	// ResourceServer is an API that a token was granted for.
 	ResourceServer = domain.ResourceServer
+	// Digest is a digest of a secret, or of its parts.
+	Digest = domain.Digest
+	// PepperRing holds the keys under which digests are made.
+	PepperRing = domain.PepperRing
 	// Confirmation binds a token to its sender's key.
 	Confirmation = domain.Confirmation
 	// LegacyRule says which tokens carry a null session id.
@@ -132,6 +136,7 @@ var (
 	ErrExists         = store.ErrExists
 	ErrConflict       = store.ErrConflict
 	ErrBusy           = store.ErrBusy
+	ErrDigestTaken    = store.ErrDigestTaken
 	ErrCap            = store.ErrCap
 	ErrCursorGone     = store.ErrCursorGone
 	ErrClosed         = store.ErrClosed
@@ -142,6 +147,19 @@ var (
 
 // NewSecret wraps a text that a client presented.
 func NewSecret(text string) Secret { return domain.NewSecret(text) }
+
+// NewPepperRing copies 1..16 keys of 16..256 bytes, by ids of 1..32 characters. current is the id of the one for what is written
+// from now on, or empty, to write digests without a key.
+func NewPepperRing(current string, keys map[string][]byte) (*PepperRing, error) {
+	return domain.NewPepperRing(current, keys)
+}
+
+// DigestForeign is the SHA-256 of a foreign secret, by which it is known unless [Options] say otherwise.
+func DigestForeign(secret string) Digest { return domain.DigestForeign(secret) }
+
+// ParseForeignDigest reads a digest of 32 bytes in hexadecimal or base 64. It returns a [FieldError] for any other text, and
+// for a salted digest, which can't be looked up.
+func ParseForeignDigest(text string) (Digest, error) { return domain.ParseForeignDigest(text) }
 
 // NewSessionID returns the session id with the given text: 1..50 characters.
 func NewSessionID(id string) (SessionID, error) { return domain.NewSessionID(id) }

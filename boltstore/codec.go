@@ -208,11 +208,7 @@ func tokenFields(c *coder, t *domain.RefreshToken) {
 	c.fixed(t.Salt[:])
 	c.fixed(t.FamilyDigest[:])
 	c.fixed(t.SecretDigest[:])
-	foreign := t.ForeignDigest != domain.Digest{}
-	c.bool(&foreign)
-	if foreign {
-		c.fixed(t.ForeignDigest[:])
-	}
+	foreignFields(c, t)
 }
 
 func sessionField(c *coder, s *domain.SessionID) {

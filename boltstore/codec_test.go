@@ -52,6 +52,7 @@ func drawToken(t *rapid.T) domain.RefreshToken {
 	copy(token.FamilyDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "family"))
 	copy(token.SecretDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "secret"))
 	if rapid.Bool().Draw(t, "has a foreign digest") {
+		token.ForeignWeak = rapid.Bool().Draw(t, "weak")
 		copy(token.ForeignDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "foreign"))
 	}
 	var servers []domain.ResourceServer

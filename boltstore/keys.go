@@ -20,6 +20,7 @@ var (
 	bucketTokens   = []byte("tokens")   // id → token
 	bucketUsers    = []byte("users")    // user, id → nothing
 	bucketSessions = []byte("sessions") // session, id → nothing
+	bucketForeign  = []byte("foreign")  // digest of a foreign secret → id of the token
 	bucketDue      = []byte("due")      // second, id → nothing
 	bucketLive     = []byte("live")     // id → pending tombstone
 	bucketWalkers  = []byte("walkers")  // id of a pending tombstone that is swept by the walk → nothing

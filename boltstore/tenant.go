@@ -64,6 +64,9 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	if err := r.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	if r.get(bucketForeign, token.ForeignDigest[:]) != nil {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
 	surplus := r.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
 		return store.Inserted{Token: token, Err: store.ErrCap}
@@ -81,6 +84,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.schedule(&fresh)
 	r.putRecord(&fresh)
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
+	r.putForeign(&token)
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
 	} else {

@@ -28,6 +28,7 @@ type tenant struct {
 	byDue     sortedSet[dueKey]
 	byUser    map[string]*idSet
 	bySession map[string]*idSet
+	byForeign map[domain.Digest]ulid.ULID
 
 	sequence    uint64
 	latest      time.Time // the latest creation time of any token inserted so far
@@ -53,6 +54,7 @@ func newTenant() *tenant {
 		tokens:    map[ulid.ULID]*record{},
 		byUser:    map[string]*idSet{},
 		bySession: map[string]*idSet{},
+		byForeign: map[domain.Digest]ulid.ULID{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
 		retired:   map[ulid.ULID]*store.Status{},
 		order:     map[bool]*idSet{false: {}, true: {}},
@@ -131,6 +133,9 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	if err := t.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	if _, taken := t.byForeign[token.ForeignDigest]; taken {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
 	surplus := t.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
 		return store.Inserted{Token: token, Err: store.ErrCap}
@@ -146,6 +151,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	r := &record{token: token}
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
+	t.putForeign(&token)
 	t.schedule(r)
 	indexUnder(t.byUser, token.UserID).add(token.ID)
 	if session, ok := token.SessionID.Get(); ok {
@@ -203,6 +209,7 @@ func (t *tenant) remove(token *domain.RefreshToken) {
 	}
 	delete(t.tokens, token.ID)
 	t.byID.remove(token.ID)
+	delete(t.byForeign, token.ForeignDigest)
 	unindex(t.byUser, token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		unindex(t.bySession, session, token.ID)

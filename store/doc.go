@@ -72,6 +72,9 @@
 //     before. What was recorded later stays as it is.
 //   - R34 erase tenant: when a revocation that erases everything is retired, nothing is left of what was recorded before it,
 //     itself included, but for the sequence and a horizon that bars all of it.
+//   - R35 find: Find returns the id of the token that has the foreign digest, from the commit that inserts the token to the
+//     one that removes it, whatever happens in between. A token without one is not found. An insertion whose digest is
+//     that of a token that is there, under another id, is [ErrDigestTaken]; within one batch, the first row wins.
 //   - R36 outbox: an event that a verb was asked to emit is in the feed if and only if what it reports is committed, from that
 //     moment on; also where a refusal commits a revocation. Whether anybody reads makes no difference to a writer.
 //   - R37 feed: numbers rise in the order of the commits. Feed returns each event after its cursor exactly once over all

@@ -41,12 +41,15 @@ type Backend interface {
 // Store holds the tokens and revocations of one tenant. The package comment states its promises; each verb names those
 // it is about. It is safe for concurrent use.
 type Store interface {
-	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31, R36). The result has one entry a row, in order; the error
+	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31, R35, R36). The result has one entry a row, in order; the error
 	// is for the batch as a whole, of which then nothing was written.
 	Insert(ctx context.Context, rows []Insertion) ([]Inserted, error)
 
 	// Get reads one token (R4).
 	Get(ctx context.Context, id ulid.ULID) (View, error)
+
+	// Find returns the id of the token that has the foreign digest, covered or not, or [ErrNotFound] (R35).
+	Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error)
 
 	// List reads one page (R5).
 	List(ctx context.Context, q Query) (Page, error)
@@ -106,8 +109,8 @@ type Cap struct {
 	Refuse bool // Refuse refuses the insertion with [ErrCap], instead of evicting the oldest by creation time and id.
 }
 
-// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory] or
-// [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
+// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory],
+// [ErrDigestTaken] or [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
 // go for it, oldest first; a guard remembers the id of each, so that none can be inserted again.
 type Inserted struct {
 	Token   domain.RefreshToken

@@ -81,9 +81,10 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 		bob = append(bob, h.issue("bob", "bob's session"))
 	}
 	lone := h.issue("bob", "another session")
-	imported := h.imported("bob")
+	imported := h.imported("bob", "")
+	foreign := h.imported("cid", "opaque")
 	old := h.secrets[bob[0]]
-	for _, id := range append(append([]ulid.ULID{lone}, ann...), bob...) {
+	for _, id := range append(append([]ulid.ULID{lone, foreign}, ann...), bob...) {
 		h.exchange(id)
 	}
 	h.retry(old, h.secrets[bob[0]])
@@ -114,7 +115,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	f.at = 0
 	f.mu.Unlock()
 	h.refused(bob[0])
-	h.left(bob[1], bob[2])
+	h.left(foreign, bob[1], bob[2])
 	if state, err := m.State(ctx); err != nil || state.Pending != 0 {
 		t.Logf("state %+v, error %v", state, err)
 		t.Error("L1: not converged after twenty seconds")
@@ -182,10 +183,15 @@ func (h *past) issue(user, session string) (id ulid.ULID) {
 	return id
 }
 
-func (h *past) imported(user string) ulid.ULID {
+// imported brings in a token, with a foreign secret if that is not empty.
+func (h *past) imported(user, secret string) ulid.ULID {
 	token := tokenstore.RefreshToken{
-		ID: ulid.ULID{15: 9}, UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID("bob's session"),
+		ID: ulid.ULID{14: byte(len(secret)), 15: 9}, UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID("bob's session"),
 		CreatedAt: afterCutOff().Add(-2 * time.Hour),
+	}
+	if secret != "" {
+		token.Rotating, token.ForeignDigest = true, tokenstore.DigestForeign(secret)
+		h.secrets[token.ID] = tokenstore.NewSecret(secret)
 	}
 	h.try("import", func() error {
 		results, err := h.m.Import(h.ctx, []tokenstore.RefreshToken{token})
@@ -308,6 +314,10 @@ func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.
 
 func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 	return through(s.faults, func() ([]store.Inserted, error) { return s.Store.Insert(ctx, rows) })
+}
+
+func (s failingStore) Find(ctx context.Context, foreign tokenstore.Digest) (ulid.ULID, error) {
+	return through(s.faults, func() (ulid.ULID, error) { return s.Store.Find(ctx, foreign) })
 }
 
 func (s failingStore) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {

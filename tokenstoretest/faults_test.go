@@ -353,3 +353,14 @@ func (s noCap) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inse
 	}
 	return s.Store.Insert(ctx, rows)
 }
+
+// forgetsForeign finds a token by its foreign secret only until that has been replaced.
+type forgetsForeign struct{ *faultyStore }
+
+func (s forgetsForeign) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	id, err := s.Store.Find(ctx, foreign)
+	if v, got := s.Store.Get(ctx, id); err == nil && got == nil && v.Token.Generation > 0 {
+		return ulid.ULID{}, store.ErrNotFound
+	}
+	return id, err
+}

@@ -232,7 +232,7 @@ func (m *machine) unnoted(l *life, on terms) bool {
 		every = min(every, l.idle/10)
 	}
 	since := m.clock.now().Sub(l.exchanged)
-	return !on.rotating && on == l.terms() && !l.exchanged.IsZero() && since >= 0 && since < every
+	return !on.rotating && !m.reseals(l) && on == l.terms() && !l.exchanged.IsZero() && since >= 0 && since < every
 }
 
 // siblings are the stored tokens that go when a token begins to rotate.

@@ -31,6 +31,7 @@ func operations() []operation {
 		switchOperation,
 		expireOperation,
 		readOperation,
+		pepperOperation,
 	}
 }
 
@@ -50,6 +51,7 @@ func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 	l.created = now
 	l.metadata = pick(t, "metadata", labels...)
 	l.key = pick(t, "key", keys...)
+	l.pepper = m.options.Pepper.Current()
 	request := tokenstore.IssueRequest{
 		Confirmation: l.key,
 		UserID:       l.user, ClientID: l.client, SessionID: sessionID(l.session), ResourceServers: resourceServers(l.audiences),
@@ -160,11 +162,16 @@ func (m *machine) stepClock(t *rapid.T) {
 
 // reopen closes the database and opens it again. Nothing that was acknowledged may be lost.
 func (m *machine) reopen(t *rapid.T) {
+	m.restart(t, func() { m.backend = m.config.Reopen(m.tb, m.backend) })
+}
+
+// restart makes the managers anew, after something else has changed.
+func (m *machine) restart(t *rapid.T, change func()) {
 	running := m.stop != nil
 	if running {
 		m.stop()
 	}
-	m.backend = m.config.Reopen(m.tb, m.backend)
+	change()
 	m.open(t)
 	if running {
 		m.start(t)

@@ -245,7 +245,7 @@ func (m *machine) trim(t *rapid.T) {
 		Limit:  rapid.IntRange(1, 3).Draw(t, "limit"),
 	}
 	w.reader.dropped = w.reader.dropped || !cut.Events.IsZero()
-	m.noteEvents(t, w) // an operation that was broken off may have written some
+	m.noteEvents(t, w)                                        // an operation that was broken off may have written some
 	most := 1 + len(w.model.evictions) + int(w.reader.latest) // calls, with one for the end
 	for _, r := range w.model.revocations {
 		most += len(r.targets)

@@ -45,6 +45,7 @@ var faults = []struct {
 	{"names left in events", func(s *faultyStore) store.Store {
 		return namesLeft{s, map[uint64]store.Event{}}
 	}, false},
+	{"forgets foreign secrets", func(s *faultyStore) store.Store { return forgetsForeign{s} }, false},
 	{"no sweep", func(s *faultyStore) store.Store { return noSweep{s} }, false},
 }
 

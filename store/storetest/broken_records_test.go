@@ -16,6 +16,7 @@ type verbs struct {
 	store.Store
 	insert     func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error)
 	get        func(ctx context.Context, id ulid.ULID) (store.View, error)
+	find       func(ctx context.Context, foreign domain.Digest) (ulid.ULID, error)
 	list       func(ctx context.Context, q store.Query) (store.Page, error)
 	update     func(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error
 	revoke     func(ctx context.Context, r store.Revocation) (store.Status, error)
@@ -39,6 +40,13 @@ func (v *verbs) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 		return v.get(ctx, id)
 	}
 	return v.Store.Get(ctx, id)
+}
+
+func (v *verbs) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	if v.find != nil {
+		return v.find(ctx, foreign)
+	}
+	return v.Store.Find(ctx, foreign)
 }
 
 func (v *verbs) List(ctx context.Context, q store.Query) (store.Page, error) {

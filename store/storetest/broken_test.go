@@ -81,6 +81,14 @@ var broken = []brokenStore{
 	{name: "drops events of any age", rules: []string{"R39"}, wrap: dropsYoung},
 	{name: "leaves names in the feed", rules: []string{"R40"}, wrap: leavesNames},
 
+	// Foreign digests (broken_find_test.go).
+	{name: "finds nothing", rules: []string{"R35"}, wrap: findsNothing},
+	{name: "finds what was removed", rules: []string{"R35"}, wrap: findsRemoved},
+	{name: "loses what was exchanged", rules: []string{"R35"}, wrap: findsUnrotated},
+	{name: "does not find what is covered", rules: []string{"R35"}, wrap: findsUncovered},
+	{name: "finds tokens of other tenants", rules: []string{"R35"}, wrap: findsEverywhere()},
+	{name: "takes a digest twice", rules: []string{"R35"}, wrap: sharesDigest},
+
 	// The backend.
 	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
 		keys := 0
@@ -98,7 +106,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R37", "R39", "R40"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

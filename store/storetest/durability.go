@@ -78,6 +78,8 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Insert", err)
 	_, err = w.Get(w.ctx, token.ID)
 	verb("Get", err)
+	_, err = w.Find(w.ctx, domain.Digest{1})
+	verb("Find", err)
 	_, err = w.List(w.ctx, store.Query{Limit: 1})
 	verb("List", err)
 	verb("Update", w.Update(w.ctx, token.ID, write("late")))

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -111,6 +112,10 @@ func (s doored) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 	return through(s.door, func() (store.View, error) { return s.store.Get(ctx, id) })
 }
 
+func (s doored) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	return through(s.door, func() (ulid.ULID, error) { return s.store.Find(ctx, foreign) })
+}
+
 func (s doored) List(ctx context.Context, q store.Query) (store.Page, error) {
 	return through(s.door, func() (store.Page, error) { return s.store.List(ctx, q) })
 }
@@ -179,6 +184,11 @@ func (s odd) Insert(ctx context.Context, rows []store.Insertion) ([]store.Insert
 func (s odd) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 	view, err := s.inner.Get(ctx, id)
 	return view, oddly(err)
+}
+
+func (s odd) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	id, err := s.inner.Find(ctx, foreign)
+	return id, oddly(err)
 }
 
 func (s odd) List(ctx context.Context, q store.Query) (store.Page, error) {
