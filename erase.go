@@ -26,12 +26,13 @@ type EraseRequest struct {
 //
 // Of a user, the tokens are removed. In what is remembered of earlier revocations, pending, in the history, and as guards,
 // a pseudonym takes the place of the name, as a target and as the actor, and the reasons of those that named the user are
-// gone. The guards go on refusing what they refused: the pseudonym is a keyed digest, which admission compares. Session and
+// gone. An erasure of the same user that is still under way is taken over. The guards go on refusing what they refused: the pseudonym is a keyed digest, which admission compares. Session and
 // token ids stay; they lead to nobody any more. Events of the feed that are about the user become such of [KindErased]. What
 // the user does later, under the same name, is none of it.
 //
-// Of a tenant, nothing is left but its sequence and its horizon, so that nothing from before can come back; the receipt is
-// all that tells of it, and its status can't be looked up afterwards. The tenant may be used again.
+// Of a tenant, nothing is left but its sequence, a horizon that refuses what claims to stem from before, and for a while the
+// erasure itself in the history, without reason and actor; the tenant is listed for as long. The ids of its earlier revocations are
+// forgotten with all else, and so is which sessions were revoked. It may be used again.
 //
 // Errors are those of [Manager.Revoke].
 func (m *Manager) Erase(ctx context.Context, r EraseRequest) (Receipt, error) {

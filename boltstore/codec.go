@@ -298,6 +298,8 @@ type revocation struct {
 	// Where the erasure stands, once the sweep is over: in a stage, after this key.
 	stage uint32
 	key   string
+
+	supersedes ulid.ULID // the tombstone that it superseded, or zero
 }
 
 func (r *revocation) id() ulid.ULID { return r.status.Tombstone.ID }
@@ -325,6 +327,7 @@ func revocationFields(c *coder, r *revocation) {
 	c.bool(&t.Erases)
 	c.small(&r.stage)
 	c.text(&r.key)
+	c.fixed(r.supersedes[:])
 }
 
 func guardFields(c *coder, g *domain.Guard) {
@@ -357,7 +360,10 @@ type meta struct {
 }
 
 // written reports whether the tenant is named among the others.
-func (m *meta) written() bool { return m.created || m.sequence > 0 && !m.erased }
+func (m *meta) written() bool {
+	held := m.tokens + m.pending + m.history + m.guards
+	return m.created || m.sequence > 0 && (!m.erased || held > 0)
+}
 
 // next is the number of what is being written.
 func (m *meta) next() uint64 {

@@ -3,34 +3,55 @@ package boltstore
 import (
 	"bytes"
 	"context"
-	"slices"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
-// retire ends a tombstone's work: it becomes history, its guards are remembered. One that erased the tenant goes like all
-// else. The caller saves.
+// retire ends a tombstone's work: it becomes history, its guards are remembered. That of an erasure which has come through
+// is not only swept but done. The caller saves.
 func (r *records) retire(p *revocation, by store.Bounds) {
 	tombstone := &p.status.Tombstone
 	r.unfence(p)
 	p.status.Retired, p.status.RetiredAt = true, by.Now
-	if tombstone.ErasesTenant() {
-		r.forgetGuards(tombstone)
-		r.meta.created = false
-		r.meta.erased = tombstone.Watermark == r.meta.sequence
-		return
-	}
-	if tombstone.Erases {
+	erased := p.stage == scrubbed
+	if erased {
 		tombstone.Scrub(tombstone, r.meta.erasureKey)
-		r.emit(by.Emit, store.ErasedEvent(tombstone, by.Now))
 	}
-	for _, guard := range tombstone.Guards() {
-		r.remember(guard)
+	switch {
+	case erased && tombstone.ErasesTenant():
+		r.eraseTenant(tombstone)
+	case erased:
+		r.emit(by.Emit, store.ErasedEvent(tombstone, by.Now))
+		fallthrough
+	default:
+		for _, guard := range tombstone.Guards() {
+			r.remember(guard)
+		}
 	}
 	r.putRetired(p)
-	r.put(bucketHistory, ageKey(by.Now, tombstone.ID[:]), nil)
 	r.meta.history++
+	if p.status.SupersededBy.IsZero() {
+		r.age(p)
+	}
+}
+
+// eraseTenant ends the erasure of the tenant: a horizon takes the place of all that it remembered.
+func (r *records) eraseTenant(by *domain.Tombstone) {
+	r.forgetGuards(by)
+	m := &r.meta
+	m.created = false
+	if m.erased = by.Watermark == m.sequence; m.erased {
+		m.latest, m.walk, m.erasureKey = time.Time{}, ulid.ULID{}, domain.ErasureKey{}
+	}
+}
+
+// age has a retired tombstone forgotten when it is old enough. One that was superseded may be only after what superseded it.
+func (r *records) age(p *revocation) {
+	id := p.id()
+	r.put(bucketHistory, ageKey(p.status.RetiredAt, id[:]), nil)
 }
 
 // unfence takes a tombstone from among the pending ones.
@@ -88,46 +109,32 @@ func (r *records) forgetGuards(t *domain.Tombstone) {
 	}
 }
 
-// forget removes a retired tombstone.
+// forget removes a retired tombstone. What it superseded may be forgotten then.
 func (r *records) forget(p *revocation) {
 	id := p.id()
 	r.delete(bucketRetired, id[:])
 	r.delete(bucketHistory, ageKey(p.status.RetiredAt, id[:]))
 	r.meta.history--
-}
-
-// leadsOn reports whether a retired tombstone was superseded by what is pending still, at whatever remove: then it has the
-// same targets.
-func (r *records) leadsOn(p *revocation) bool {
-	if p.status.SupersededBy.IsZero() {
-		return false
+	if earlier, ok := r.revocation(bucketRetired, p.supersedes); ok {
+		r.age(&earlier)
 	}
-	targets := p.status.Tombstone.Targets
-	return r.sameTargets(targets[0].Anchor(), targets) != nil
 }
 
-// trimLooks is how many retired tombstones a Trim looks at for each that it may forget: some have to stay.
-const trimLooks = 10
-
-// Trim forgets, oldest first. While nothing is old enough it writes nothing.
+// Trim forgets, oldest first. While nothing is old enough it waits for no writer.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed, err error) {
 	if trim.Limit < 1 {
 		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
 	}
+	due := false
+	err = t.view(ctx, func(r *records) error {
+		due = r.older(bucketAges, trim.Guards) != nil || r.older(bucketHistory, trim.History) != nil || len(r.droppable(trim)) > 0
+		return nil
+	})
+	if err != nil || !due {
+		return store.Trimmed{}, err
+	}
 	err = t.update(ctx, func(r *records) error {
-		guards, history := r.forgettable(trim)
-		events := r.droppable(trim)
-		done = store.Trimmed{Guards: len(guards), History: len(history), Events: len(events)}
-		for i := range guards {
-			r.meta.horizon = r.meta.horizon.Forget(guards[i])
-			r.drop(&guards[i])
-		}
-		for i := range history {
-			r.forget(&history[i])
-		}
-		for _, key := range events {
-			r.dropFirst(key)
-		}
+		done = r.trim(trim)
 		if done != (store.Trimmed{}) {
 			r.save()
 		}
@@ -136,29 +143,38 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed,
 	return done, err
 }
 
-// forgettable returns what a trim may forget.
-func (r *records) forgettable(trim store.Trim) (guards []domain.Guard, history []revocation) {
-	before := ageKey(trim.Guards, nil)
-	r.after(bucketAges, nil, nil, func(k, _ []byte) bool {
-		if len(guards) == trim.Limit || bytes.Compare(k[:ageSize], before) >= 0 {
-			return false
+func (r *records) trim(trim store.Trim) (done store.Trimmed) {
+	for ; done.Guards < trim.Limit; done.Guards++ {
+		key := r.older(bucketAges, trim.Guards)
+		if key == nil {
+			break
 		}
-		guards = append(guards, r.guard(k))
-		return true
+		guard := r.guard(key)
+		r.meta.horizon = r.meta.horizon.Forget(guard)
+		r.drop(&guard)
+	}
+	for ; done.History < trim.Limit; done.History++ {
+		key := r.older(bucketHistory, trim.History)
+		if key == nil {
+			break
+		}
+		p, _ := r.revocation(bucketRetired, idAtEnd(key))
+		r.forget(&p)
+	}
+	for _, key := range r.droppable(trim) {
+		r.dropFirst(key)
+		done.Events++
+	}
+	return done
+}
+
+// older returns the first key of an order of age, if that is older than the cut; else nil.
+func (r *records) older(bucket []byte, cut time.Time) (key []byte) {
+	r.after(bucket, nil, nil, func(k, _ []byte) bool {
+		if bytes.Compare(k[:ageSize], ageKey(cut, nil)) < 0 {
+			key = bytes.Clone(k)
+		}
+		return false
 	})
-	before = ageKey(trim.History, nil)
-	looks := trimLooks * trim.Limit
-	r.after(bucketHistory, nil, nil, func(k, _ []byte) bool {
-		if looks == 0 || len(history) == trim.Limit || bytes.Compare(k[:ageSize], before) >= 0 {
-			return false
-		}
-		looks--
-		id := idAtEnd(k)
-		p := must(decode(r.get(bucketRetired, slices.Clone(id[:])), revocationFields))
-		if !r.leadsOn(&p) {
-			history = append(history, p)
-		}
-		return true
-	})
-	return guards, history
+	return key
 }

@@ -49,10 +49,7 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 		tombstone.Through = r.meta.latest
 	}
 	anchors := tombstone.Anchors()
-	var earlier *revocation
-	if !req.Erase {
-		earlier = r.sameTargets(anchors[0], req.Targets)
-	}
+	earlier := r.sameTargets(anchors[0], req.Targets, req.Erase)
 	if earlier == nil && !tombstone.Anchored() && r.meta.open >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
@@ -65,6 +62,7 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 	}
 	if earlier != nil {
 		earlier.status.SupersededBy = req.ID
+		p.supersedes = earlier.id()
 		r.retire(earlier, store.Bounds{Now: req.Time})
 	}
 	if r.meta.pending == 0 {
@@ -100,10 +98,10 @@ func (r *records) namesNothing(targets []domain.Target) bool {
 	return true
 }
 
-// sameTargets returns the pending tombstone with the same targets that does not erase, if there is one.
-func (r *records) sameTargets(anchor domain.Anchor, targets []domain.Target) (same *revocation) {
+// sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one.
+func (r *records) sameTargets(anchor domain.Anchor, targets []domain.Target, erases bool) (same *revocation) {
 	r.after(bucketFence, anchorKey(anchor), nil, func(k, _ []byte) bool {
-		if p, ok := r.live(idAtEnd(k)); ok && !p.status.Tombstone.Erases && p.status.Tombstone.SameTargets(targets) {
+		if p, ok := r.live(idAtEnd(k)); ok && p.status.Tombstone.Erases == erases && p.status.Tombstone.SameTargets(targets) {
 			same = &p
 		}
 		return same == nil

@@ -72,6 +72,7 @@ func (s *slice) plan(ids []ulid.ULID) {
 			return
 		case p.stage > 0:
 			s.add(p)
+			return // what is left of the bounds is its own
 		case p.walks:
 			s.planWalk(id)
 		default:

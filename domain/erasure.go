@@ -66,15 +66,18 @@ func CheckErasure(targets []Target) error {
 // ErasesTenant reports whether the revocation erases all that the tenant held when it was recorded.
 func (t *Tombstone) ErasesTenant() bool { return t.Erases && t.Targets[0].Everything }
 
-// Scrub makes of another revocation what the erasing one leaves of it: nothing where the tenant is erased; else the erased
-// user's name is replaced among the targets and as the actor, and the reason of a revocation that named the user is gone.
-// What was recorded later is none of the erasure's, and another erasure's target is for that to replace, at its own end.
+// Scrub makes of a revocation, itself perhaps, what the erasing one leaves of it. Where a user is erased, the name is replaced
+// among the targets and as the actor, and the reason of a revocation that named the user is gone. Where the tenant is, nothing is
+// left but its erasures, without reason and actor. What was recorded later is none of the erasure's.
 func (t *Tombstone) Scrub(other *Tombstone, key ErasureKey) Remains {
 	switch {
 	case other.Watermark > t.Watermark:
 		return RemainsAsIs
-	case t.ErasesTenant():
+	case t.ErasesTenant() && !other.ErasesTenant():
 		return RemainsNothing
+	case t.ErasesTenant():
+		other.Reason, other.Actor = "", ""
+		return RemainsPseudonymous
 	}
 	user := t.Targets[0].UserID
 	remains := RemainsAsIs
@@ -82,8 +85,7 @@ func (t *Tombstone) Scrub(other *Tombstone, key ErasureKey) Remains {
 		other.Actor = key.Pseudonym(user)
 		remains = RemainsPseudonymous
 	}
-	own := !other.Erases || other.ID == t.ID
-	if own && slices.ContainsFunc(other.Targets, func(target Target) bool { return target.UserID == user }) {
+	if slices.ContainsFunc(other.Targets, func(target Target) bool { return target.UserID == user }) {
 		other.Targets = slices.Clone(other.Targets)
 		for i, target := range other.Targets {
 			other.Targets[i] = key.scrub(target, user)

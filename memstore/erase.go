@@ -99,12 +99,12 @@ func (s *slice) scrubPending(by *domain.Tombstone, p *pendingTombstone) {
 }
 
 func (t *tenant) scrubRetired(by *domain.Tombstone, id ulid.ULID) {
-	status := *t.retired[id]
-	switch by.Scrub(&status.Tombstone, t.erasureKey) {
+	r := *t.retired[id]
+	switch by.Scrub(&r.status.Tombstone, t.erasureKey) {
 	case domain.RemainsPseudonymous:
-		t.retired[id] = &status
+		t.retired[id] = &r
 	case domain.RemainsNothing:
-		t.forget(age{status.RetiredAt, id})
+		t.forget(id)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 type memory struct {
 	guards     map[domain.Anchor]map[string]domain.Guard
 	ages       sortedSet[guardAge] // the same, oldest first
-	history    sortedSet[age]      // the retired tombstones, oldest first
+	history    sortedSet[age]      // the retired tombstones that may be forgotten, oldest first
 	horizon    domain.Horizon
 	erasureKey domain.ErasureKey
 }
@@ -73,11 +73,14 @@ func (m *memory) drop(a guardAge) {
 	m.ages.remove(a)
 }
 
-// trimLooks is how many retired tombstones a Trim looks at for each that it may forget: some have to stay.
-const trimLooks = 10
+// retiredTombstone is a tombstone that is history. One that was superseded may be forgotten only after what superseded it.
+type retiredTombstone struct {
+	status     store.Status
+	supersedes ulid.ULID
+}
 
 // Trim forgets, oldest first.
-func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
+func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed, err error) {
 	if trim.Limit < 1 {
 		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
 	}
@@ -86,75 +89,73 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, erro
 	if err := t.usable(ctx); err != nil {
 		return store.Trimmed{}, err
 	}
-	var guards []guardAge
-	for a := range t.ages.all() {
-		if len(guards) == trim.Limit || !a.time.Before(trim.Guards) {
+	for ; done.Guards < trim.Limit; done.Guards++ {
+		oldest, ok := t.ages.first()
+		if !ok || !oldest.time.Before(trim.Guards) {
 			break
 		}
-		guards = append(guards, a)
+		t.horizon = t.horizon.Forget(t.guard(oldest))
+		t.drop(oldest)
 	}
-	for _, a := range guards {
-		t.horizon = t.horizon.Forget(t.guard(a))
-		t.drop(a)
-	}
-	var history []age
-	looks := trimLooks * trim.Limit
-	for a := range t.history.all() {
-		if looks == 0 || len(history) == trim.Limit || !a.time.Before(trim.History) {
+	for ; done.History < trim.Limit; done.History++ {
+		oldest, ok := t.history.first()
+		if !ok || !oldest.time.Before(trim.History) {
 			break
 		}
-		looks--
-		if !t.leadsOn(t.retired[a.id]) {
-			history = append(history, a)
-		}
+		t.forget(oldest.id)
 	}
-	for _, a := range history {
-		t.forget(a)
-	}
-	return store.Trimmed{Guards: len(guards), History: len(history), Events: t.trimEvents(trim)}, nil
+	done.Events = t.trimEvents(trim)
+	return done, nil
 }
 
-// leadsOn reports whether a retired tombstone was superseded by what is pending still, at whatever remove: then it has the
-// same targets.
-func (t *tenant) leadsOn(status *store.Status) bool {
-	if status.SupersededBy.IsZero() {
-		return false
+// forget removes a retired tombstone. What it superseded may be forgotten then.
+func (t *tenant) forget(id ulid.ULID) {
+	r := t.retired[id]
+	delete(t.retired, id)
+	t.order[true].remove(id)
+	t.history.remove(age{r.status.RetiredAt, id})
+	if earlier := t.retired[r.supersedes]; earlier != nil {
+		t.history.add(age{earlier.status.RetiredAt, r.supersedes})
 	}
-	targets := status.Tombstone.Targets
-	return t.sameTargets(targets[0].Anchor(), targets) != nil
 }
 
-// forget removes a retired tombstone.
-func (t *tenant) forget(a age) {
-	delete(t.retired, a.id)
-	t.order[true].remove(a.id)
-	t.history.remove(a)
-}
-
-// retire ends a tombstone's work: it becomes history, its guards are remembered. One that erased the tenant goes like all
-// else.
+// retire ends a tombstone's work: it becomes history, its guards are remembered. That of an erasure which has come through
+// is not only swept but done.
 func (t *tenant) retire(p *pendingTombstone, by store.Bounds) {
 	tombstone := &p.status.Tombstone
 	t.unfence(p)
 	p.status.Retired, p.status.RetiredAt = true, by.Now
-	if tombstone.ErasesTenant() {
-		for _, guard := range tombstone.Guards() {
-			t.horizon = t.horizon.Forget(guard)
-		}
-		t.created = false
-		t.erased = tombstone.Watermark == t.sequence
-		return
-	}
-	if tombstone.Erases {
+	erased := p.scrub.stage == scrubbed
+	if erased {
 		tombstone.Scrub(tombstone, t.erasureKey)
+	}
+	switch {
+	case erased && tombstone.ErasesTenant():
+		t.erase(tombstone)
+	case erased:
 		t.emit(by.Emit, store.ErasedEvent(tombstone, by.Now))
+		fallthrough
+	default:
+		for _, guard := range tombstone.Guards() {
+			t.remember(guard)
+		}
 	}
-	for _, guard := range tombstone.Guards() {
-		t.remember(guard)
-	}
-	t.retired[tombstone.ID] = &p.status
+	t.retired[tombstone.ID] = &retiredTombstone{p.status, p.supersedes}
 	t.order[true].add(tombstone.ID)
-	t.history.add(age{by.Now, tombstone.ID})
+	if p.status.SupersededBy.IsZero() {
+		t.history.add(age{by.Now, tombstone.ID})
+	}
+}
+
+// erase ends the erasure of the tenant: a horizon takes the place of all that it remembered.
+func (t *tenant) erase(by *domain.Tombstone) {
+	for _, guard := range by.Guards() {
+		t.horizon = t.horizon.Forget(guard)
+	}
+	t.created = false
+	if t.erased = by.Watermark == t.sequence; t.erased {
+		t.latest, t.walk, t.erasureKey = time.Time{}, ulid.ULID{}, domain.ErasureKey{}
+	}
 }
 
 // unfence takes a tombstone from among the pending ones.

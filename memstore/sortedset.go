@@ -89,6 +89,14 @@ func (s *sortedSet[K]) len() int {
 	return n
 }
 
+// first returns the lowest key, and whether there is one.
+func (s *sortedSet[K]) first() (key K, ok bool) {
+	if len(s.chunks) == 0 {
+		return key, false
+	}
+	return s.chunks[0][0], true
+}
+
 // all walks all keys, ascending. The set may be changed only after the walk has ended.
 func (s *sortedSet[K]) all() iter.Seq[K] {
 	return func(yield func(K) bool) {

@@ -11,8 +11,9 @@ import (
 
 // pendingTombstone is a tombstone under sweep.
 type pendingTombstone struct {
-	status store.Status
-	walks  bool // some target has no index: it is swept by the walk over all tokens
+	status     store.Status
+	walks      bool      // some target has no index: it is swept by the walk over all tokens
+	supersedes ulid.ULID // the tombstone that it superseded, or zero
 
 	// Where the sweep by index stands: at the target-th target, after this id.
 	target int
@@ -60,10 +61,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 	}
 	p := &pendingTombstone{status: status, walks: !swept(status.Tombstone.Anchors())}
 	anchors := status.Tombstone.Anchors()
-	var earlier *pendingTombstone
-	if !r.Erase {
-		earlier = t.sameTargets(anchors[0], r.Targets)
-	}
+	earlier := t.sameTargets(anchors[0], r.Targets, r.Erase)
 	if earlier == nil && !status.Tombstone.Anchored() && len(t.fence.under(domain.Anchor{Kind: domain.AnchorNone})) >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
@@ -73,6 +71,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 	}
 	if earlier != nil {
 		earlier.status.SupersededBy = r.ID
+		p.supersedes = earlier.status.Tombstone.ID
 		t.retire(earlier, store.Bounds{Now: r.Time})
 	}
 	t.pending[r.ID] = p
@@ -108,10 +107,10 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 	return true
 }
 
-// sameTargets returns the pending tombstone with the same targets that does not erase, if there is one.
-func (t *tenant) sameTargets(anchor domain.Anchor, targets []domain.Target) *pendingTombstone {
+// sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one.
+func (t *tenant) sameTargets(anchor domain.Anchor, targets []domain.Target, erases bool) *pendingTombstone {
 	for _, p := range t.fence.under(anchor) {
-		if !p.status.Tombstone.Erases && p.status.Tombstone.SameTargets(targets) {
+		if p.status.Tombstone.Erases == erases && p.status.Tombstone.SameTargets(targets) {
 			return p
 		}
 	}

@@ -37,7 +37,7 @@ type tenant struct {
 	erased      bool      // it was erased, and nothing has been written since
 
 	pending map[ulid.ULID]*pendingTombstone
-	retired map[ulid.ULID]*store.Status
+	retired map[ulid.ULID]*retiredTombstone
 	order   map[bool]*idSet // the ids of pending (false) and retired (true) tombstones
 	walkers idSet           // the ids of pending tombstones that are swept by the walk
 	fence   fence
@@ -56,7 +56,7 @@ func newTenant() *tenant {
 		bySession: map[string]*idSet{},
 		byForeign: map[domain.Digest]ulid.ULID{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
-		retired:   map[ulid.ULID]*store.Status{},
+		retired:   map[ulid.ULID]*retiredTombstone{},
 		order:     map[bool]*idSet{false: {}, true: {}},
 		memory:    memory{guards: map[domain.Anchor]map[string]domain.Guard{}},
 	}
@@ -80,7 +80,11 @@ func (t *tenant) named() bool {
 	return t.written()
 }
 
-func (t *tenant) written() bool { return t.created || t.sequence > 0 && !t.erased }
+// written reports whether the tenant is named among the others.
+func (t *tenant) written() bool {
+	held := len(t.tokens) + len(t.pending) + len(t.retired) + t.ages.len()
+	return t.created || t.sequence > 0 && (!t.erased || held > 0)
+}
 
 func (t *tenant) create(ctx context.Context) error {
 	t.mu.Lock()
@@ -393,7 +397,7 @@ func (t *tenant) status(id ulid.ULID) (store.Status, bool) {
 		return copied(p.status), true
 	}
 	if r := t.retired[id]; r != nil {
-		return copied(*r), true
+		return copied(r.status), true
 	}
 	return store.Status{}, false
 }

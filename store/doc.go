@@ -39,7 +39,7 @@
 //   - R13 nothing to do: a Revoke whose targets all name an id, none of them a token that is there and that the target
 //     matches, writes nothing and succeeds, as retired.
 //   - R14 supersede: a later tombstone with the same targets retires the earlier, and says so in its status. Those
-//     that erase do neither.
+//     that erase do so among themselves.
 //   - R15 unanchored: at most [MaxUnanchored] pending tombstones have a target without an anchor; one more is [ErrBusy], unless
 //     it supersedes one of them.
 //   - R16 exact: Apply removes only tokens that a given tombstone covers, or one that shares its walk.
@@ -52,7 +52,7 @@
 //     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
 //   - R21 guards: guards of the same target are joined by their maximum.
 //   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
-//     commit. It never drops what is pending, nor what leads to a pending revocation that superseded it.
+//     commit. It never drops what is pending, nor what leads to a revocation that superseded it and is still there.
 //   - R23 memory: nothing that is handed in or out is shared. A caller may change what it gave or got.
 //   - R24 tenants: no verb of one tenant's store sees or touches another's.
 //   - R25 pending: Backend.Pending names the tenants which have pending tombstones, and no others.
@@ -71,7 +71,8 @@
 //     any more: targets and guards bear the pseudonym, an actor too, and reasons are gone. They refuse what they refused
 //     before. What was recorded later stays as it is.
 //   - R34 erase tenant: when a revocation that erases everything is retired, nothing is left of what was recorded before it,
-//     itself included, but for the sequence and a horizon that bars all of it.
+//     but for the sequence, a horizon that bars what stems from then, and its own entry in the history, without reason and
+//     actor.
 //   - R35 find: Find returns the id of the token that has the foreign digest, from the commit that inserts the token to the
 //     one that removes it, whatever happens in between. A token without one is not found. An insertion whose digest is
 //     that of a token that is there, under another id, is [ErrDigestTaken]; within one batch, the first row wins.

@@ -195,13 +195,16 @@ func (e *Event) Erase(by *domain.Tombstone) {
 // its time and the erasure's id. Of one that is about others too, so much stays as concerns them: a reader that lags must
 // not miss the revocation of one user because another was erased.
 func (e *Event) Scrub(by *domain.Tombstone, key domain.ErasureKey) domain.Remains {
+	switch {
+	case e.Sequence > by.Watermark:
+		return domain.RemainsAsIs
+	case by.ErasesTenant():
+		return domain.RemainsNothing
+	}
 	t := domain.Tombstone{
 		ID: e.Revocation, Targets: e.Targets, Watermark: e.Sequence, Reason: e.Reason, Actor: e.Actor, Erases: e.Erases,
 	}
 	remains := by.Scrub(&t, key)
-	if remains == domain.RemainsNothing || e.Sequence > by.Watermark {
-		return remains
-	}
 	user := by.Targets[0].UserID
 	var others []EventToken
 	for _, token := range e.Tokens {

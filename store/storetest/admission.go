@@ -260,20 +260,25 @@ func checkTrim(t testing.TB, e *env) {
 	err := w.admit(t, w.token("user-0", "client", ""), asOf)
 	wantErr(t, "what may have been barred by a forgotten guard must be refused", err, domain.ErrBeyondMemory)
 
-	// What was superseded leads to what goes on with its work, at whatever remove, for as long as that is pending.
+	// What was superseded leads to what goes on with its work, at whatever remove, for as long as that is there, and holds up
+	// nothing else.
 	var chain []ulid.ULID
 	for range 3 {
 		chain = append(chain, w.revoke(t, domain.Target{UserID: "user-6"}).Tombstone.ID)
 	}
+	beside := w.revoke(t, domain.Target{UserID: "user-7"}).Tombstone.ID
+	w.sweep(t, beside)
 	w.forget(t, ages, ages)
 	for _, id := range chain {
 		w.status(t, id)
 	}
+	_, err = w.Revocation(w.ctx, beside)
+	wantErr(t, "Trim must forget what comes after something that has to stay", err, store.ErrNotFound)
 	w.sweep(t, chain[2])
 	w.forget(t, ages, ages)
 	for _, id := range chain {
 		_, err := w.Revocation(w.ctx, id)
-		wantErr(t, "Trim must forget what was superseded when nothing is pending that it leads to", err, store.ErrNotFound)
+		wantErr(t, "Trim must forget what was superseded when nothing is there that it leads to", err, store.ErrNotFound)
 	}
 
 	// Whatever its age, the pending one stays and goes on covering.

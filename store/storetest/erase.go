@@ -195,11 +195,16 @@ func (w *tenant) eraseRemembers(t testing.TB, e *env, p past, r store.Revocation
 	// The same user again, and nothing else: who can be named can be erased twice.
 	again := w.erasure(domain.Target{UserID: "ann"})
 	again.Key = domain.ErasureKey{9} // the tenant has its own
+	again.Reason = "once more"
 	w.record(t, again)
-	w.record(t, w.erasure(domain.Target{UserID: "ann"}))
-	w.finish(t, e, 1000, again.ID)
+	last := w.erasure(domain.Target{UserID: "ann"})
+	w.record(t, last)
+	if got := w.status(t, again.ID); got.SupersededBy != last.ID {
+		t.Errorf("an erasure must take over from an earlier one: %+v", got)
+	}
+	w.finish(t, e, 1000, last.ID)
 	for _, status := range w.everyRevocation(t) {
-		if namesUser(status, "ann") && !status.Tombstone.Erases {
+		if namesUser(status, "ann") || status.Tombstone.ID == again.ID && status.Tombstone.Reason != "" {
 			t.Errorf("a second erasure must take out what has come since the first: %+v", status.Tombstone)
 		}
 	}
@@ -224,14 +229,14 @@ func checkEraseTenant(t testing.TB, e *env) {
 	w.finish(t, e, 1, r.ID)
 	state := w.state(t)
 	horizon := state.Horizon
-	if state.Tokens+state.Sessionless+state.Pending+state.Guards+state.History > 0 || state.Sequence != sequence {
-		t.Errorf("an erased tenant must hold nothing but its sequence and its horizon: %+v", state)
+	if state.Tokens+state.Sessionless+state.Pending+state.Guards > 0 || state.History != 1 || state.Sequence != sequence {
+		t.Errorf("an erased tenant must hold nothing but its sequence, its horizon and its erasure: %+v", state)
 	}
 	if horizon.Sequence < sequence || horizon.Time.Before(r.Time) {
 		t.Errorf("the horizon of an erased tenant must reach to its erasure: %+v", horizon)
 	}
-	if len(w.everyRevocation(t)) > 0 {
-		t.Errorf("an erased tenant must show no revocations")
+	if got := w.status(t, r.ID); !got.Retired || got.Tombstone.Reason != "" || got.Tombstone.Actor != "" {
+		t.Errorf("the erasure of a tenant must stay in the history, without reason and actor: %+v", got)
 	}
 	names := func() []string {
 		names, err := e.backend.Tenants(e.ctx, "", 10)
@@ -239,6 +244,18 @@ func checkEraseTenant(t testing.TB, e *env) {
 			t.Fatalf("Tenants must succeed: got %v", err)
 		}
 		return names
+	}
+	fresh := w.add(t, "carl", "client", "")
+	if got, err := w.Revoke(w.ctx, r); err != nil || !got.Retired || !w.live(t, fresh.ID) {
+		t.Errorf("the repeated erasure of a tenant must be the first: %+v, %v", got, err)
+	}
+	w.sweep(t, w.revoke(t, domain.Target{UserID: "carl"}).Tombstone.ID)
+	r = w.erasure(domain.Target{Everything: true})
+	w.record(t, r)
+	w.finish(t, e, 1000, r.ID)
+	w.forget(t, ages, ages)
+	if state := w.state(t); state.History != 0 {
+		t.Errorf("the erasure of a tenant must be forgotten like any other: %+v", state)
 	}
 	if slices.Contains(names(), w.name) || !slices.Contains(names(), bystander.name) {
 		t.Errorf("Tenants must not name a tenant that was erased: got %q", names())
@@ -265,7 +282,7 @@ func checkEraseTenant(t testing.TB, e *env) {
 	since := w.add(t, "ann", "client", "session")
 	later := w.revoke(t, domain.Target{UserID: "bob"})
 	w.finish(t, e, 1000, r.ID)
-	if state := w.state(t); !w.live(t, since.ID) || state.Tokens != 1 || state.Pending != 1 || state.History != 0 || state.Guards != 0 || w.status(t, later.Tombstone.ID).Retired {
+	if state := w.state(t); !w.live(t, since.ID) || state.Tokens != 1 || state.Pending != 1 || state.History != 1 || state.Guards != 0 || w.status(t, later.Tombstone.ID).Retired {
 		t.Errorf("the erasure of a tenant must leave what has come since: %+v", state)
 	}
 	if !slices.Contains(names(), w.name) {
