@@ -1,7 +1,10 @@
 package management_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -53,6 +56,28 @@ func TestUserIDsInPaths(t *testing.T) {
 		}
 		if _, text := send("GET", path+"?consistency=fenced"); text != `{"tokens":[]}` {
 			t.Errorf("%q: after it was deleted the fenced list is %s", id, text)
+		}
+	}
+}
+
+// TestPathsAsTheyWereSent: a client may leave out escapes that it need not leave out; the others count all the same.
+func TestPathsAsTheyWereSent(t *testing.T) {
+	r := newRig(t, nil, management.Options{})
+	server := httptest.NewServer(r)
+	defer server.Close()
+	for path, id := range map[string]string{"auth0|a%2Fb": "auth0|a/b", "ž%2fb": "ž/b", `"%2F..%2f%25`: `"/../%`, "a|b": "a|b"} {
+		r.issue(r.manager, id, "app")
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		r.must(err)
+		_, err = fmt.Fprintf(conn, "GET /api/v2/users/%s/refresh-tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", path, adminToken)
+		r.must(err)
+		got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		r.must(err)
+		text, err := io.ReadAll(got.Body)
+		r.must(err)
+		conn.Close()
+		if got.StatusCode != http.StatusOK || len((answer{text: string(text)}).list(t, "tokens")) != 1 {
+			t.Errorf("%s: status %d: %s", path, got.StatusCode, text)
 		}
 	}
 }
