@@ -42,7 +42,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return d, d.RateLimit.validate()
+	return d, d.RateLimit.Validate()
 }
 
 // New returns the handler. managers gives the manager of a tenant, at every request; it must be quick and safe for
