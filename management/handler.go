@@ -50,6 +50,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, "", problem{status: http.StatusNotFound, message: "There is no such route."})
 		return
 	}
+	r.Pattern = at.path
 	method := r.Method
 	if method == http.MethodHead { // net/http sends no body then
 		method = http.MethodGet

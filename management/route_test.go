@@ -111,6 +111,22 @@ func TestNoSuchRoute(t *testing.T) {
 	}
 }
 
+// TestPattern: what is around the handler is told the route, and of no route nothing.
+func TestPattern(t *testing.T) {
+	r := newRig(t, nil, management.Options{})
+	for target, want := range map[string]string{
+		"/api/v2/users/a%2Fb/refresh-tokens": "/api/v2/users/{user_id}/refresh-tokens", "/docs": "/docs", "/api/v2/users/a": "",
+	} {
+		for _, method := range []string{"GET", "PUT"} {
+			req := httptest.NewRequest(method, target, nil)
+			r.ServeHTTP(httptest.NewRecorder(), req)
+			if req.Pattern != want {
+				t.Errorf("%s %s: the pattern is %q, want %q", method, target, req.Pattern, want)
+			}
+		}
+	}
+}
+
 func TestMethodNotAllowed(t *testing.T) {
 	r := newRig(t, nil, management.Options{})
 	for path, allow := range map[string]string{

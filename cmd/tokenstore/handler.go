@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"example.com/tokenstore"
@@ -43,41 +41,13 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 	}
 	root := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, ok := own[r.URL.Path]; ok {
+			r.Pattern = r.URL.Path
 			h.ServeHTTP(w, r)
 			return
 		}
 		api.ServeHTTP(w, r)
 	})
-	routes := func(r *http.Request) string {
-		if _, ok := own[r.URL.Path]; ok {
-			return r.URL.Path
-		}
-		return apiRoute(r.URL.EscapedPath())
-	}
-	return identify(observe(root, routes, m, logger)), nil
-}
-
-// apiRoutes are the paths of the management API, without the names of their parameters.
-var apiRoutes = []string{
-	"/api/v2/refresh-tokens", "/api/v2/refresh-tokens/{id}", "/api/v2/refresh-tokens/revoke",
-	"/api/v2/users/{id}/refresh-tokens", "/api/v2/sessions/{id}/revoke",
-	"/api/v2/device-credentials", "/api/v2/device-credentials/{id}",
-	"/api/v2/revocations", "/api/v2/revocations/{id}",
-	"/openapi.json", "/docs",
-}
-
-// apiRoute is the route of a path, for logs and metrics: what is not known is "other", so that there are few.
-func apiRoute(path string) string {
-	if slices.Contains(apiRoutes, path) {
-		return path
-	}
-	if segments := strings.Split(path, "/"); len(segments) > 4 {
-		segments[4] = "{id}"
-		if path = strings.Join(segments, "/"); slices.Contains(apiRoutes, path) {
-			return path
-		}
-	}
-	return "other"
+	return identify(observe(root, m, logger)), nil
 }
 
 // look serves a page that only GET and HEAD may ask for.
