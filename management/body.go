@@ -9,12 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 )
 
 // members reads the members of the request's JSON object. Where form says so, it also takes a form, whose values become strings,
@@ -29,43 +28,13 @@ func (c *call) members(form bool, lists ...string) (map[string]json.RawMessage, 
 		return nil, problem{status: http.StatusRequestEntityTooLarge, message: "The body is too large."}
 	}
 	isJSON := mediaType == "application/json"
-	if err != nil || !utf8.Valid(text) || isJSON && halfPair(text) { // encoding/json would replace it, and two ids could become one
+	if err != nil || !utf8.Valid(text) || isJSON && !domain.ValidUnicode(text) {
 		return nil, badBody("The body must be complete and valid UTF-8.")
 	}
 	if isJSON {
 		return objectMembers(text)
 	}
 	return formMembers(string(text), lists)
-}
-
-// halfPair reports whether JSON has an escaped half of a surrogate pair without the other one (RFC 8259 §8.2).
-func halfPair(text []byte) bool {
-	for len(text) > 0 {
-		switch first := escaped(text); {
-		case utf16.IsSurrogate(first):
-			if utf16.DecodeRune(first, escaped(text[6:])) == utf8.RuneError {
-				return true
-			}
-			text = text[12:]
-		case text[0] == '\\' && len(text) > 1:
-			text = text[2:]
-		default:
-			text = text[1:]
-		}
-	}
-	return false
-}
-
-// escaped is the code unit of a text that begins with \uXXXX, and 0 for any other.
-func escaped(text []byte) rune {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return 0
-	}
-	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	if err != nil {
-		return 0
-	}
-	return rune(unit)
 }
 
 func badBody(message string) problem {
