@@ -28,7 +28,7 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 	own := map[string]http.Handler{
 		"/healthz": look(healthz),
 		"/readyz":  look(readyz(manager, f.maxPending)),
-		"/metrics": m.handler(logger),
+		"/metrics": onlyGet(m.handler(logger)),
 	}
 	if a.clients != nil {
 		if own["/oauth/revoke"], err = oauth.NewRevocation(manager, a.clients, &oauth.RevocationOptions{Logger: logger}); err != nil {
@@ -50,20 +50,27 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 	return identify(observe(root, m, logger)), nil
 }
 
-// look serves a page that only GET and HEAD may ask for.
-func look(page func(r *http.Request) (status int, body any)) http.Handler {
+// onlyGet refuses all methods but GET and HEAD.
+func onlyGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// look serves a page of JSON.
+func look(page func(r *http.Request) (status int, body any)) http.Handler {
+	return onlyGet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, body := page(r)
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(body)
-	})
+	}))
 }
 
 // health is the body of /healthz and /readyz.

@@ -47,7 +47,7 @@ func TestLook(t *testing.T) {
 		t.Errorf("/healthz: %d %s", a.status, a.body)
 	}
 	p.until("GET", "/readyz", func(a answer) bool { return a.status == http.StatusOK && a.body == "{\"status\":\"ok\"}\n" })
-	for _, path := range []string{"/healthz", "/readyz"} {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		if a := p.do("POST", path); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: %d", path, a.status)
 		}
