@@ -73,18 +73,22 @@ func observe(next http.Handler, m *measures, logger *slog.Logger) http.Handler {
 		began := time.Now()
 		answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
+			p, cut := recover(), answer.began
+			switch {
+			case p == http.ErrAbortHandler:
+				panic(p)
+			case p != nil:
 				logger.ErrorContext(r.Context(), "panic", "stack", string(debug.Stack()))
-				if !answer.began {
-					answer.WriteHeader(http.StatusInternalServerError)
+				if !cut {
+					http.Error(answer, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 				}
 			}
 			took := time.Since(began)
 			m.request(route(r), r.Method, answer.status, took)
 			logger.InfoContext(r.Context(), "request", "method", method(r.Method), "route", route(r), "status", answer.status, "seconds", took.Seconds())
+			if p != nil && cut { // the client must not take for whole what it has got
+				panic(http.ErrAbortHandler)
+			}
 		}()
 		next.ServeHTTP(answer, r)
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -100,12 +101,27 @@ func TestPanic(t *testing.T) {
 	var log strings.Builder
 	logger := slog.New(withRequestID{slog.NewJSONHandler(&log, nil)})
 	m := newMeasures()
-	broken := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a secret") })
+	broken := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/half" {
+			fmt.Fprint(w, `{"half":`)
+		}
+		panic("a secret")
+	})
 	w := httptest.NewRecorder()
-	identify(observe(broken, m, logger)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
-	if w.Code != http.StatusInternalServerError {
-		t.Errorf("status %d", w.Code)
+	h := identify(observe(broken, m, logger))
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if w.Code != http.StatusInternalServerError || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Body.String() != "Internal Server Error\n" {
+		t.Errorf("status %d, %v, %s", w.Code, w.Header(), w.Body)
 	}
+	func() {
+		defer func() {
+			if p := recover(); p != http.ErrAbortHandler {
+				t.Errorf("half an answer ends as if it were whole (%v)", p)
+			}
+		}()
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/half", nil))
+	}()
 	if strings.Contains(log.String(), "a secret") || !strings.Contains(log.String(), "TestPanic") || !strings.Contains(log.String(), `"status":500`) {
 		t.Errorf("the log is\n%s", log.String())
 	}
