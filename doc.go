@@ -8,6 +8,7 @@
 //   - Introspect, Get, List and All read; UpdateMetadata changes what is the host's.
 //   - Revoke names tokens by id, user, client, session, audience, time, or any conjunction, and returns a receipt.
 //   - Import brings tokens in from elsewhere.
+//   - Feed and Follow show what happened, to those who must hear of it: events written in the commits that they report.
 //
 // # How a revocation flows
 //
@@ -25,6 +26,6 @@
 // # Packages
 //
 // Package domain holds the types and the rules, package store the contract that a backend keeps, package revocation the
-// engine. Package store/storetest tests any backend against the contract, package tokenstoretest a whole Manager on it
-// against the promises of docs/guarantees.md.
+// engine; package caep makes security event tokens of the feed. Package store/storetest tests any backend against the
+// contract, package tokenstoretest a whole Manager on it against the promises of docs/guarantees.md.
 package tokenstore

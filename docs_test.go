@@ -126,6 +126,14 @@ func exportedErrors(t *testing.T) map[string]bool {
 	return exported
 }
 
+// TestFeedExample: the reader that docs/feed.md shows is the one that an example runs.
+func TestFeedExample(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readText(t, "docs/feed.md"), -1)
+	if len(blocks) != 1 || !strings.Contains(readText(t, "example_feed_test.go"), blocks[0][1]) {
+		t.Error("the program of docs/feed.md is not that of example_feed_test.go")
+	}
+}
+
 // TestDocLinks: every relative link of the documents leads somewhere.
 func TestDocLinks(t *testing.T) {
 	err := filepath.WalkDir("docs", func(path string, _ fs.DirEntry, err error) error {

@@ -27,7 +27,8 @@ type EraseRequest struct {
 // Of a user, the tokens are removed. In what is remembered of earlier revocations, pending, in the history, and as guards,
 // a pseudonym takes the place of the name, as a target and as the actor, and the reasons of those that named the user are
 // gone. The guards go on refusing what they refused: the pseudonym is a keyed digest, which admission compares. Session and
-// token ids stay; they lead to nobody any more. What the user does later, under the same name, is none of it.
+// token ids stay; they lead to nobody any more. Events of the feed that are about the user become such of [KindErased]. What
+// the user does later, under the same name, is none of it.
 //
 // Of a tenant, nothing is left but its sequence and its horizon, so that nothing from before can come back; the receipt is
 // all that tells of it, and its status can't be looked up afterwards. The tenant may be used again.

@@ -1,9 +1,9 @@
 package tokenstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"io"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -34,18 +34,22 @@ type Exchanged struct {
 // as long as that one has not been used, the previous secret yields the same one again. Any other outdated secret is
 // replay: the token is revoked, with [ReasonReuse].
 //
+// A secret that an imported token had elsewhere is looked up by its digest ([Options.ForeignDigest]). For a token that
+// rotates it is the first of its secrets: the exchange replaces it by one of our own, and after that it is a parent like any
+// other, but that a weak one ([RefreshToken.ForeignWeak]) has no leeway. A token that does not rotate keeps it.
+//
 // A refusal is a [Refusal], and matches [ErrInvalidGrant]; tell the client no more than that. A [FieldError] says that a
 // field of the device is too long, which the host should cut. Other errors are not the client's fault. An exchange that
 // ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
 func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
-	credential, err := domain.ParseSecret(r.Secret)
-	if err != nil {
-		return Exchanged{}, err
-	}
-	if err := r.Device.Validate(); err != nil {
+	if err := r.Device.Validate(); err != nil { // before any look-up, or a bad request would tell a good guess
 		return Exchanged{}, err
 	}
 	policy, err := m.policy(r.ClientID)
+	if err != nil {
+		return Exchanged{}, err
+	}
+	credential, err := m.credential(ctx, r.Secret)
 	if err != nil {
 		return Exchanged{}, err
 	}
@@ -55,13 +59,13 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 			Credential: credential, Tenant: m.opts.Tenant, ClientID: r.ClientID, Confirmation: r.Confirmation,
 			Device: r.Device, DevicePolicy: m.opts.Device, Now: now, Leeway: m.opts.Leeway, RetryLimit: m.opts.RetryLimit,
 			Rotation: policy.Rotation, IdleLifetime: policy.IdleLifetime, ExpiresBy: r.ExpiresBy,
-			Granularity: m.opts.LastUsedEvery,
+			Granularity: m.opts.LastUsedEvery, Pepper: m.opts.Pepper,
 		},
 		replay: m.opts.Replay,
+		outbox: m.opts.Outbox,
 		revoke: store.Revocation{Time: now},
 	}
-	// Drawn here, not in decide, which may run again: by its salt an exchange knows its own commit.
-	if _, err := io.ReadFull(m.opts.Rand, x.rule.Salt[:]); err != nil {
+	if err := m.draw(&x.rule); err != nil {
 		return Exchanged{}, err
 	}
 	if x.revoke.ID, err = m.newID(now); err != nil {
@@ -81,6 +85,7 @@ func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, e
 	}
 	switch {
 	case err == nil:
+		m.emitted(KindExchanged | KindRetried)
 		return x.out, nil
 	case errors.Is(err, store.ErrNotFound):
 		return Exchanged{}, domain.ErrUnknownToken
@@ -102,6 +107,7 @@ func (m *Manager) recorded(ctx context.Context, r store.Revocation) domain.Tombs
 type exchange struct {
 	rule     domain.Exchange
 	replay   ReplayReach
+	outbox   Kinds            // what there are events of
 	siblings []Target         // what switching rotation on revokes beside
 	revoke   store.Revocation // what the exchange revokes, if it does
 	revoked  bool
@@ -116,7 +122,7 @@ func (x *exchange) decide(v store.View) store.Decision {
 		x.out = Exchanged{Token: v.Token, Secret: outcome.Secret}
 		return store.Decision{}
 	}
-	d := store.Decision{Next: outcome.Next}
+	d := store.Decision{Next: outcome.Next, Time: x.rule.Now}
 	x.revoked, x.counted = false, x.rule.Counted
 	switch {
 	case v.RevokedBy == x.revoke.ID: // an earlier attempt of this call
@@ -124,14 +130,22 @@ func (x *exchange) decide(v store.View) store.Decision {
 		return store.Decision{Err: domain.ErrReused}
 	case outcome.Refusal == domain.ErrReused:
 		x.revoke.Targets, x.revoke.Reason = x.replay.targets(&v.Token), ReasonReuse
+		x.revoke.Emit = cmp.Or(x.outbox&KindReused, x.outbox&KindRevoked) // it is a revocation anyhow
 		x.revoked = true
 		return store.Decision{Revoke: &x.revoke, Err: outcome.Refusal}
 	case outcome.Refusal != "":
 		return store.Decision{Err: outcome.Refusal}
 	case outcome.Began && len(x.siblings) > 0:
 		x.revoke.Targets, x.revoke.Reason = x.siblings, ReasonRotation
+		x.revoke.Emit = x.outbox & KindRevoked
 		x.revoked = true
 		d.Revoke = &x.revoke
+	}
+	switch {
+	case outcome.Retried:
+		d.Emit = x.outbox & KindRetried
+	case outcome.Next != nil: // a use that is not noted writes nothing at all
+		d.Emit = x.outbox & KindExchanged
 	}
 	x.out = Exchanged{Token: v.Token, Secret: outcome.Secret, Retried: outcome.Retried}
 	if outcome.Next != nil {
@@ -151,9 +165,12 @@ type Introspection struct {
 // Introspect says whether a secret could be exchanged now. It writes nothing: an outdated secret is just not active. A
 // revocation that was acknowledged before is always seen. The error is for faults of the store only.
 func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, error) {
-	credential, err := domain.ParseSecret(s)
+	credential, err := m.credential(ctx, s)
+	if cause, refused := errors.AsType[Refusal](err); refused {
+		return Introspection{Cause: cause}, nil
+	}
 	if err != nil {
-		return Introspection{Cause: domain.ErrMalformed}, nil
+		return Introspection{}, err
 	}
 	v, err := m.store.Get(ctx, credential.ID)
 	switch {
@@ -162,7 +179,7 @@ func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, erro
 	case err != nil:
 		return Introspection{}, err
 	}
-	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now()); cause != "" {
+	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper); cause != "" {
 		return Introspection{Cause: cause}, nil
 	}
 	return Introspection{Active: true, Token: v.Token}, nil

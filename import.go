@@ -24,8 +24,8 @@ const (
 type ImportResult struct {
 	ID      ulid.ULID // ID is the token's id here; zero if it has none because it was refused.
 	Outcome ImportOutcome
-	// Err is why the token was refused: a [FieldError], [ErrRevoked], [ErrBeyondMemory], or [ErrExists] if another token
-	// has its id.
+	// Err is why the token was refused: a [FieldError], [ErrRevoked], [ErrBeyondMemory], [ErrExists] if another token has its
+	// id, or [ErrDigestTaken] if another token has its foreign secret.
 	Err error
 }
 
@@ -35,6 +35,9 @@ type ImportResult struct {
 // nothing that was revoked returns by importing it again. Creation time and revocation are compared as they are, by the
 // clocks that noted them. A creation time in the future, and a session id that breaks the
 // tenant's [LegacyRule], are refused too.
+//
+// A token may bring the digest of the secret that it had elsewhere, in ForeignDigest, which [Manager.Exchange] then honours.
+// Say in ForeignWeak that the secret has less than 128 bits of entropy.
 //
 // The result has one entry a token, in order; one that is refused holds up no other. Tokens are committed in batches; on
 // an error the results so far are returned with it, and the whole import may be repeated.
@@ -91,9 +94,9 @@ func (m *Manager) importBatch(ctx context.Context, tokens []RefreshToken, now ti
 }
 
 // sameToken reports whether an imported token is the one that is there. Times don't count: the resource's JSON has them to
-// the millisecond only.
+// the millisecond only, and it has no digest.
 func sameToken(there, imported *RefreshToken) bool {
-	return there.ForeignID == imported.ForeignID && there.UserID == imported.UserID &&
+	return (imported.ForeignDigest == Digest{} || imported.ForeignDigest == there.ForeignDigest) && there.ForeignID == imported.ForeignID && there.UserID == imported.UserID &&
 		there.ClientID == imported.ClientID && there.SessionID == imported.SessionID
 }
 

@@ -36,6 +36,7 @@ var arrows = []arrow{
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
+	{pkg: "caep", may: []string{"store", "domain", ulids}},
 	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
 	{pkg: "management", may: []string{".", "store", "domain", ulids, xrate}},
 	{pkg: "cmd/...", any: true},

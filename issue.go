@@ -63,7 +63,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	token.FamilyDigest, token.SecretDigest = credential.FamilyDigest(), credential.SecretDigest()
+	m.opts.Pepper.Seal(&token, credential)
 	if err := token.Validate(); err != nil {
 		return Issued{}, err
 	}
@@ -74,7 +74,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	var evicted []RefreshToken
 	asOf := r.AsOf
 	err = again(func() error {
-		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: asOf, Cap: policy.cap()}})
+		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: asOf, Cap: policy.cap(), Emit: m.opts.Outbox}})
 		if asOf == (AsOf{}) {
 			asOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
 		}
@@ -91,6 +91,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	m.emitted(KindIssued | KindEvicted)
 	if m.opts.Evicted != nil {
 		for _, old := range evicted {
 			m.opts.Evicted(m.opts.Tenant, old)

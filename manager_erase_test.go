@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 )
 
 func TestEraseUser(t *testing.T) {
@@ -58,6 +59,14 @@ func TestEraseTenant(t *testing.T) {
 	}
 	if _, err := r.CreateTenant(t.Context(), "b", nil); !errors.Is(err, tokenstore.ErrExists) {
 		t.Errorf("a tenant that is there is created: %v", err)
+	}
+	wrong := domain.DevicePolicy(9)
+	_, err = r.CreateTenant(t.Context(), "c", &tokenstore.TenantOptions{Device: &wrong})
+	wantField(t, err, "device")
+	for name := range r.Tenants(t.Context()) {
+		if name == "c" {
+			t.Error("a tenant is created though its options are wrong")
+		}
 	}
 	kept := r.issue(request("ann"))
 	old, err := b.Issue(t.Context(), request("ann"))

@@ -80,7 +80,7 @@ func TestRevokeSecretWritesNothing(t *testing.T) {
 			}
 			return "app", issued.Secret
 		}},
-		"no secret of ours": {tokenstore.ErrMalformed, func(*rig, tokenstore.Secret) (string, tokenstore.Secret) {
+		"no secret of ours": {tokenstore.ErrUnknownToken, func(*rig, tokenstore.Secret) (string, tokenstore.Secret) {
 			return "app", tokenstore.NewSecret("v1.from-elsewhere")
 		}},
 		"empty": {tokenstore.ErrMalformed, func(*rig, tokenstore.Secret) (string, tokenstore.Secret) { return "app", tokenstore.Secret{} }},
@@ -103,6 +103,36 @@ func TestRevokeSecretWritesNothing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestRevokeSecretFromElsewhere: the secret that an imported token had elsewhere is one of its secrets, before its first use
+// and after it.
+func TestRevokeSecretFromElsewhere(t *testing.T) {
+	for _, used := range []bool{false, true} {
+		r := newRig(t, tokenstore.Options{})
+		secret := tokenstore.NewSecret("v1.from-elsewhere")
+		token := foreign("f", "ann", r.now)
+		token.ForeignDigest, token.Rotating = tokenstore.DigestForeign(secret.Reveal()), true
+		results, err := r.Import(t.Context(), []tokenstore.RefreshToken{token})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(results, err)
+		}
+		client := token.ClientID
+		if used {
+			if _, err := r.Exchange(t.Context(), tokenstore.ExchangeRequest{Secret: secret, ClientID: client}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := r.RevokeSecret(t.Context(), "other", secret); err != nil || got.Cause != tokenstore.ErrWrongClient {
+			t.Errorf("another client: %+v, %v", got, err)
+		}
+		if got, err := r.RevokeSecret(t.Context(), client, secret); err != nil || got.Cause != "" || got.Receipt.ID().IsZero() {
+			t.Errorf("its client: %+v, %v", got, err)
+		}
+		if got, err := r.RevokeSecret(t.Context(), client, secret); err != nil || got.Cause != tokenstore.ErrRevoked {
+			t.Errorf("its client again: %+v, %v", got, err)
+		}
 	}
 }
 

@@ -64,6 +64,10 @@ type spyStore struct {
 	spy *spy
 }
 
+func (s *spyStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+}
+
 func (s *spyStore) List(ctx context.Context, q store.Query) (store.Page, error) {
 	s.spy.mu.Lock()
 	s.spy.lists++

@@ -21,16 +21,19 @@ type SecretRevocation struct {
 }
 
 // RevokeSecret revokes the token that a secret belongs to, for the client that authenticated (RFC 7009). It takes the token's
-// current secret and every one before it: an outdated one is genuine too, and who gives it up wants none of its successors
+// current secret and every one before it, also the one that an imported token had elsewhere: an outdated one is genuine too, and who gives it up wants none of its successors
 // to go on. Neither expiry nor the sender's key is asked about. A token that was issued to another client stays as it is.
 //
 // When it returns without error, nothing that the secret stands for can be exchanged by this client: the token has been
 // revoked, durably as [Manager.Revoke] has it, or there was none. [ErrKeyMissing] says that this can't be told; any other
 // error is a fault of the store. After each the token may still be good, and the call may be repeated.
 func (m *Manager) RevokeSecret(ctx context.Context, clientID string, s Secret) (SecretRevocation, error) {
-	credential, err := domain.ParseSecret(s)
+	credential, err := m.credential(ctx, s)
+	if cause, refused := errors.AsType[Refusal](err); refused {
+		return SecretRevocation{Cause: cause}, nil
+	}
 	if err != nil {
-		return SecretRevocation{Cause: domain.ErrMalformed}, nil
+		return SecretRevocation{}, err
 	}
 	v, err := m.store.Get(ctx, credential.ID)
 	switch {
@@ -39,7 +42,7 @@ func (m *Manager) RevokeSecret(ctx context.Context, clientID string, s Secret) (
 	case err != nil:
 		return SecretRevocation{}, err
 	}
-	cause := credential.Introspect(&v.Token, v.Revoked(), m.now())
+	cause := credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper)
 	switch {
 	case cause == domain.ErrUnknownToken:
 		return SecretRevocation{Cause: cause}, nil

@@ -47,10 +47,14 @@ func (m *Manager) Tenant(name string, opts *TenantOptions) (*Manager, error) {
 // CreateTenant records a tenant that holds nothing yet, durably, so that [Manager.Tenants] names it, and returns its manager
 // as [Manager.Tenant] does. One that was created or written to already is [ErrExists].
 func (m *Manager) CreateTenant(ctx context.Context, name string, opts *TenantOptions) (*Manager, error) {
+	tenant, err := m.Tenant(name, opts)
+	if err != nil {
+		return nil, err
+	}
 	if err := m.backend.Create(ctx, name); err != nil {
 		return nil, err
 	}
-	return m.Tenant(name, opts)
+	return tenant, nil
 }
 
 // tenantsPage is how many names are read at once.

@@ -47,6 +47,16 @@ type Options struct {
 	// Skew is how far the clocks of the host's machines may be apart: an imported token may have been created that far
 	// in the future. Defaults to 1 min; negative for none.
 	Skew time.Duration
+	// ForeignDigest makes the digest of a secret that a client presents and that is not of our own form, by which an imported
+	// token is found: as the system that it comes from made the [RefreshToken.ForeignDigest] in its tables. It reports false for a
+	// text that can't be a secret there. It must be quick, deterministic and safe for concurrent use, and must not keep the
+	// secret. It is asked about texts of up to 2,048 bytes. Defaults to [DigestForeign], the SHA-256 of the text.
+	ForeignDigest func(secret string) (Digest, bool)
+	// Pepper holds the keys of the digests. A token whose digests were made under another key than the current one, or under
+	// none, gets new ones when it is exchanged; one whose key the ring lacks is refused with [ErrKeyMissing]. All processes
+	// that share a database need the same keys, and have to have a new one before any of them makes it current. Defaults to
+	// nil, digests without a key.
+	Pepper *PepperRing
 	// Now is the clock. Defaults to time.Now.
 	Now func() time.Time
 	// Rand is the source of ids, secrets and salts. It must be unpredictable and safe for concurrent use. Defaults to
@@ -54,7 +64,10 @@ type Options struct {
 	Rand io.Reader
 	// Logger takes what goes wrong in the background. Defaults to none. No secret is ever logged.
 	Logger *slog.Logger
-	// Engine are the options of the sweep. Its Now and Logger default to those above.
+	// Outbox are the kinds of events that are written to the feed, each in the commit that it reports, and each for the price of
+	// one more row in it. Defaults to [DefaultOutbox]: revoked, reused and erased; [NoOutbox] for none.
+	Outbox Kinds
+	// Engine are the options of the sweep. Its Now, Logger and Outbox default to those above.
 	Engine revocation.Options
 }
 
@@ -78,6 +91,9 @@ func (o *Options) withDefaults() Options {
 	if d.Skew == 0 {
 		d.Skew = time.Minute
 	}
+	if d.ForeignDigest == nil {
+		d.ForeignDigest = func(secret string) (Digest, bool) { return DigestForeign(secret), true }
+	}
 	if d.Now == nil {
 		d.Now = time.Now
 	}
@@ -89,6 +105,12 @@ func (o *Options) withDefaults() Options {
 	}
 	if d.Engine.Logger == nil {
 		d.Engine.Logger = d.Logger
+	}
+	if d.Outbox == 0 {
+		d.Outbox = DefaultOutbox
+	}
+	if d.Engine.Outbox == 0 {
+		d.Engine.Outbox = d.Outbox
 	}
 	return d
 }
@@ -112,6 +134,9 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 	}
 	if o.Replay > ReplayUser {
 		return nil, &FieldError{Field: "replay", Limit: "the token, its session or its user", Size: int(o.Replay)}
+	}
+	if o.Outbox != NoOutbox && !Kinds(AllKinds).Has(o.Outbox) {
+		return nil, &FieldError{Field: "outbox", Limit: "kinds of events, or NoOutbox", Size: int(o.Outbox)}
 	}
 	engine, err := revocation.New(backend, &o.Engine)
 	if err != nil {

@@ -22,6 +22,10 @@ type (
 	DevicePolicy = domain.DevicePolicy
 	// ResourceServer is an API that a token was granted for.
 	ResourceServer = domain.ResourceServer
+	// Digest is a digest of a secret, or of its parts.
+	Digest = domain.Digest
+	// PepperRing holds the keys under which digests are made.
+	PepperRing = domain.PepperRing
 	// Confirmation binds a token to its sender's key.
 	Confirmation = domain.Confirmation
 	// LegacyRule says which tokens carry a null session id.
@@ -50,6 +54,32 @@ type (
 	Receipt = revocation.Receipt
 	// Health is how the sweep stands.
 	Health = revocation.Health
+	// Event is one change, as the feed reports it.
+	Event = store.Event
+	// EventToken names a token that an event is about.
+	EventToken = store.EventToken
+	// Kinds is a set of kinds of events.
+	Kinds = store.Kinds
+	// FeedPage is a page of events.
+	FeedPage = store.FeedPage
+	// CursorGoneError says from where a feed goes on whose events have been dropped.
+	CursorGoneError = store.CursorGoneError
+)
+
+// The kinds of events, the default of [Options], and what stands for none.
+const (
+	KindRevoked   = store.KindRevoked
+	KindReused    = store.KindReused
+	KindErased    = store.KindErased
+	KindIssued    = store.KindIssued
+	KindExchanged = store.KindExchanged
+	KindRetried   = store.KindRetried
+	KindSwept     = store.KindSwept
+	KindExpired   = store.KindExpired
+	KindEvicted   = store.KindEvicted
+	AllKinds      = store.AllKinds
+	DefaultOutbox = revocation.DefaultOutbox
+	NoOutbox      = revocation.NoOutbox
 )
 
 // Never is the lifetime of what does not expire.
@@ -106,7 +136,9 @@ var (
 	ErrExists         = store.ErrExists
 	ErrConflict       = store.ErrConflict
 	ErrBusy           = store.ErrBusy
+	ErrDigestTaken    = store.ErrDigestTaken
 	ErrCap            = store.ErrCap
+	ErrCursorGone     = store.ErrCursorGone
 	ErrClosed         = store.ErrClosed
 	ErrNotCommitted   = store.ErrNotCommitted
 	ErrUnknownOutcome = store.ErrUnknownOutcome
@@ -115,6 +147,19 @@ var (
 
 // NewSecret wraps a text that a client presented.
 func NewSecret(text string) Secret { return domain.NewSecret(text) }
+
+// NewPepperRing copies 1..16 keys of 16..256 bytes, by ids of 1..32 characters. current is the id of the one for what is written
+// from now on, or empty, to write digests without a key.
+func NewPepperRing(current string, keys map[string][]byte) (*PepperRing, error) {
+	return domain.NewPepperRing(current, keys)
+}
+
+// DigestForeign is the SHA-256 of a foreign secret, by which it is known unless [Options] say otherwise.
+func DigestForeign(secret string) Digest { return domain.DigestForeign(secret) }
+
+// ParseForeignDigest reads a digest of 32 bytes in hexadecimal or base 64. It returns a [FieldError] for any other text, and
+// for a salted digest, which can't be looked up.
+func ParseForeignDigest(text string) (Digest, error) { return domain.ParseForeignDigest(text) }
 
 // NewSessionID returns the session id with the given text: 1..50 characters.
 func NewSessionID(id string) (SessionID, error) { return domain.NewSessionID(id) }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"sync"
 
+	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -53,7 +54,7 @@ func (t *txn) findings() iter.Seq[string] {
 			r := t.records(string(name))
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
 			c := checker{records: r, yield: func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }}
-			if !c.tokens() || !c.index(bucketUsers, c.found.tokens) || !c.index(bucketSessions, c.inside) || !c.index(bucketDue, c.due) || !c.revocations() || !c.counts(marked) {
+			if !c.tokens() || !c.index(bucketUsers, c.found.tokens) || !c.index(bucketSessions, c.inside) || !c.index(bucketDue, c.due) || !c.index(bucketForeign, c.foreign) || !c.revocations() || !c.events() || !c.counts(marked) {
 				return
 			}
 		}
@@ -67,6 +68,7 @@ type checker struct {
 	found   meta   // what was counted
 	due     uint64 // tokens that expire
 	inside  uint64 // tokens with a session
+	foreign uint64 // tokens with a foreign digest
 }
 
 func (c *checker) say(ok bool, format string, args ...any) bool {
@@ -89,6 +91,10 @@ func (c *checker) tokens() bool {
 		if record.due != 0 {
 			c.due++
 		}
+		foreign := token.ForeignDigest != domain.Digest{}
+		if foreign {
+			c.foreign++
+		}
 		session, has := token.SessionID.Get()
 		if has {
 			c.inside++
@@ -99,6 +105,7 @@ func (c *checker) tokens() bool {
 			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
 			c.say(!token.CreatedAt.After(c.records.meta.latest), "token %s: created after the latest", token.ID) &&
 			c.say(record.due == 0 || c.records.get(bucketDue, dueKey(record.due, token.ID)) != nil, "token %s is not in the index of expiry", token.ID) &&
+			c.say(!foreign || bytes.Equal(c.records.get(bucketForeign, token.ForeignDigest[:]), token.ID[:]), "token %s is not in the index of foreign digests", token.ID) &&
 			c.say(c.records.get(bucketUsers, indexKey(token.UserID, token.ID)) != nil, "token %s is not in its user's index", token.ID) &&
 			c.say(!has || c.records.get(bucketSessions, indexKey(session, token.ID)) != nil, "token %s is not in its session's index", token.ID)
 	})

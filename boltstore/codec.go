@@ -208,11 +208,7 @@ func tokenFields(c *coder, t *domain.RefreshToken) {
 	c.fixed(t.Salt[:])
 	c.fixed(t.FamilyDigest[:])
 	c.fixed(t.SecretDigest[:])
-	foreign := t.ForeignDigest != domain.Digest{}
-	c.bool(&foreign)
-	if foreign {
-		c.fixed(t.ForeignDigest[:])
-	}
+	foreignFields(c, t)
 }
 
 func sessionField(c *coder, s *domain.SessionID) {
@@ -309,13 +305,7 @@ func (r *revocation) id() ulid.ULID { return r.status.Tombstone.ID }
 func revocationFields(c *coder, r *revocation) {
 	t := &r.status.Tombstone
 	c.fixed(t.ID[:])
-	n := c.size(len(t.Targets))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			t.Targets = append(t.Targets, domain.Target{})
-		}
-		targetFields(c, &t.Targets[i])
-	}
+	targetsField(c, &t.Targets)
 	c.uint(&t.Watermark)
 	c.instant(&t.Time)
 	c.instant(&t.Through)
@@ -360,6 +350,10 @@ type meta struct {
 	created     bool   // it was created on purpose
 	erased      bool   // it was erased, and nothing has been written since
 	erasureKey  domain.ErasureKey
+
+	lastEvent uint64 // the number of the latest event
+	floor     uint64 // up to which number events have been dropped
+	events    uint64
 }
 
 // written reports whether the tenant is named among the others.
@@ -387,4 +381,7 @@ func metaFields(c *coder, m *meta) {
 	c.bool(&m.created)
 	c.bool(&m.erased)
 	c.fixed(m.erasureKey[:])
+	c.uint(&m.lastEvent)
+	c.uint(&m.floor)
+	c.uint(&m.events)
 }

@@ -52,6 +52,7 @@ func drawToken(t *rapid.T) domain.RefreshToken {
 	copy(token.FamilyDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "family"))
 	copy(token.SecretDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "secret"))
 	if rapid.Bool().Draw(t, "has a foreign digest") {
+		token.ForeignWeak = rapid.Bool().Draw(t, "weak")
 		copy(token.ForeignDigest[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "foreign"))
 	}
 	var servers []domain.ResourceServer
@@ -94,6 +95,24 @@ func drawRevocation(t *rapid.T) revocation {
 	return r
 }
 
+func drawEvent(t *rapid.T) store.Event {
+	e := store.Event{
+		Number: rapid.Uint64().Draw(t, "number"), Kind: 1 << rapid.IntRange(0, 8).Draw(t, "kind"), Time: drawTime(t, "time"),
+		Sequence: rapid.Uint64().Draw(t, "sequence"), Revocation: drawID(t, "revocation"), Reason: drawText(t, "reason", 0, 200),
+		Actor: drawText(t, "actor", 0, 300), Erases: rapid.Bool().Draw(t, "erases"), Count: rapid.Uint64().Draw(t, "count"),
+		Retired: rapid.Bool().Draw(t, "retired"),
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "tokens") {
+		e.Tokens = append(e.Tokens, store.EventToken{
+			ID: drawID(t, "token"), UserID: drawText(t, "user", 1, 300), ClientID: drawText(t, "client", 1, 64), SessionID: drawText(t, "session", 0, 50),
+		})
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "targets") {
+		e.Targets = append(e.Targets, drawTarget(t))
+	}
+	return e
+}
+
 // roundTrip expects that what is written is read, and nothing else is.
 func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
 	data := encode(&value, fields)
@@ -116,6 +135,7 @@ func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
 func TestRecords(t *testing.T) {
 	t.Run("token", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawToken(t), tokenFields) }))
 	t.Run("revocation", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawRevocation(t), revocationFields) }))
+	t.Run("event", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawEvent(t), eventFields) }))
 	t.Run("guard", rapid.MakeCheck(func(t *rapid.T) {
 		roundTrip(t, domain.Guard{Target: drawTarget(t), Watermark: rapid.Uint64().Draw(t, "watermark"), Time: drawTime(t, "time"), Through: drawTime(t, "through")}, guardFields)
 	}))

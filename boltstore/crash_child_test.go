@@ -21,7 +21,7 @@ const (
 
 // crashOptions has a long leeway: a round in which the machine is slow must not turn a retry into a replay.
 func crashOptions() *tokenstore.Options {
-	return &tokenstore.Options{Leeway: 1 << 40, Lifetime: tokenstore.Never, IdleLifetime: tokenstore.Never}
+	return &tokenstore.Options{Leeway: 1 << 40, Lifetime: tokenstore.Never, IdleLifetime: tokenstore.Never, Outbox: tokenstore.AllKinds}
 }
 
 // crashChild works on the file in args[0] until it is killed. It says what it is about to do, where the parent could not

@@ -160,6 +160,7 @@ func (c *crashed) check(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.wantEvents(ctx, t, m)
 	var live []*crashToken
 	for _, token := range c.tokens {
 		switch c.fate(token) {
@@ -185,6 +186,51 @@ func (c *crashed) check(t *testing.T, path string) {
 		}
 	}
 	wantClean(t, b)
+}
+
+// wantEvents reads the feed: of what was acknowledged there must be an event, and of a revocation one if and only if it is
+// there.
+func (c *crashed) wantEvents(ctx context.Context, t *testing.T, m *tokenstore.Manager) {
+	t.Helper()
+	issued, revoked := map[ulid.ULID]int{}, map[ulid.ULID]int{}
+	for after := uint64(0); ; {
+		page, err := m.Feed(ctx, tokenstore.FeedRequest{After: after, Limit: 100})
+		if err != nil {
+			t.Fatalf("F1: the feed must be read: got %v", err)
+		}
+		for _, e := range page.Events {
+			switch e.Kind {
+			case tokenstore.KindIssued:
+				issued[e.Tokens[0].ID]++
+			case tokenstore.KindRevoked:
+				revoked[e.Revocation]++
+			}
+		}
+		if after = page.Next; after == page.Last {
+			break
+		}
+	}
+	for id := range c.tokens {
+		if issued[id] != 1 {
+			t.Errorf("F1: there must be one event of an acknowledged issue: got %d", issued[id])
+		}
+	}
+	for id := range c.revocations {
+		_, err := m.Revocation(ctx, id)
+		want := 1
+		if errors.Is(err, tokenstore.ErrNotFound) {
+			want = 0
+		}
+		if revoked[id] != want {
+			t.Errorf("F1: there must be an event of a revocation if and only if it is there: got %d, and %v", revoked[id], err)
+		}
+		delete(revoked, id)
+	}
+	for id := range revoked { // of rounds before
+		if _, err := m.Revocation(ctx, id); err != nil {
+			t.Errorf("F1: there must be no event of a revocation that is not there: got %v", err)
+		}
+	}
 }
 
 // fate says what must have become of a token: "covered", "live", or "" where a revocation was under way.

@@ -2,18 +2,19 @@ package boltstore
 
 import (
 	"bytes"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
 )
 
-// The stages of an erasure. Pending tombstones come first: what is retired later is clean then.
+// The stages of an erasure. Pending tombstones come first: what is retired later is clean then. Events come last: what is
+// written until then may still name the user.
 const (
 	_ uint32 = iota
 	scrubPending
 	scrubHistory
 	scrubGuards
+	scrubEvents
 	scrubbed
 )
 
@@ -27,6 +28,8 @@ func (r *records) erase(p *revocation, visit *int) bool {
 			bucket, scrub = bucketRetired, r.scrubRetired
 		case scrubGuards:
 			bucket, scrub = bucketAges, r.scrubGuard
+		case scrubEvents:
+			bucket, scrub = bucketOutbox, r.scrubEvent
 		}
 		var keys [][]byte
 		ended := r.after(bucket, nil, []byte(p.key), func(k, _ []byte) bool {
@@ -103,14 +106,14 @@ func (r *records) beginErasure(p *revocation) {
 }
 
 // endErasure goes on with an erasure. Another one may have changed it in the same slice, or ended it.
-func (r *records) endErasure(status *store.Status, visit *int, now time.Time) {
+func (r *records) endErasure(status *store.Status, visit *int, by store.Bounds) {
 	p, ok := r.live(status.Tombstone.ID)
 	switch {
 	case !ok:
-		status.Retired, status.RetiredAt = true, now
+		status.Retired, status.RetiredAt = true, by.Now
 		return
 	case r.erase(&p, visit):
-		r.retire(&p, now)
+		r.retire(&p, by)
 	default:
 		r.putLive(&p)
 	}

@@ -39,6 +39,9 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 				r.putRecord(&record)
 			}
 		}
+		if out.Removed > 0 {
+			r.emit(bounds.Emit, store.Event{Kind: store.KindExpired, Time: bounds.Now, Sequence: r.meta.sequence, Count: uint64(out.Removed)})
+		}
 		if len(ids) > 0 {
 			r.save()
 		}

@@ -85,7 +85,7 @@ func TestFenceOfACommitThatFails(t *testing.T) {
 	broken := errors.New("broken")
 	err := b.update(t.Context(), func(x *txn) error {
 		r := x.records("acme")
-		if _, err := r.revoke(store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant}); err != nil {
+		if _, err := r.revoke(store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant}, nil); err != nil {
 			return err
 		}
 		if there, _ := r.token(ulid.ULID{15: 1}); !r.view(there).Revoked() {

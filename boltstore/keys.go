@@ -20,6 +20,7 @@ var (
 	bucketTokens   = []byte("tokens")   // id → token
 	bucketUsers    = []byte("users")    // user, id → nothing
 	bucketSessions = []byte("sessions") // session, id → nothing
+	bucketForeign  = []byte("foreign")  // digest of a foreign secret → id of the token
 	bucketDue      = []byte("due")      // second, id → nothing
 	bucketLive     = []byte("live")     // id → pending tombstone
 	bucketWalkers  = []byte("walkers")  // id of a pending tombstone that is swept by the walk → nothing
@@ -28,6 +29,7 @@ var (
 	bucketGuards   = []byte("guards")   // anchor, target → guard
 	bucketAges     = []byte("ages")     // time, anchor, target of a guard → nothing
 	bucketHistory  = []byte("history")  // time of retirement, id of a retired tombstone → nothing
+	bucketOutbox   = []byte("outbox")   // number → event
 )
 
 // appendText appends a text after its length, so that no text's key is the beginning of another's.

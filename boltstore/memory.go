@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"slices"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -12,10 +11,10 @@ import (
 
 // retire ends a tombstone's work: it becomes history, its guards are remembered. One that erased the tenant goes like all
 // else. The caller saves.
-func (r *records) retire(p *revocation, now time.Time) {
+func (r *records) retire(p *revocation, by store.Bounds) {
 	tombstone := &p.status.Tombstone
 	r.unfence(p)
-	p.status.Retired, p.status.RetiredAt = true, now
+	p.status.Retired, p.status.RetiredAt = true, by.Now
 	if tombstone.ErasesTenant() {
 		r.forgetGuards(tombstone)
 		r.meta.created = false
@@ -24,12 +23,13 @@ func (r *records) retire(p *revocation, now time.Time) {
 	}
 	if tombstone.Erases {
 		tombstone.Scrub(tombstone, r.meta.erasureKey)
+		r.emit(by.Emit, store.ErasedEvent(tombstone, by.Now))
 	}
 	for _, guard := range tombstone.Guards() {
 		r.remember(guard)
 	}
 	r.putRetired(p)
-	r.put(bucketHistory, ageKey(now, tombstone.ID[:]), nil)
+	r.put(bucketHistory, ageKey(by.Now, tombstone.ID[:]), nil)
 	r.meta.history++
 }
 
@@ -116,13 +116,17 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed,
 	}
 	err = t.update(ctx, func(r *records) error {
 		guards, history := r.forgettable(trim)
-		done = store.Trimmed{Guards: len(guards), History: len(history)}
+		events := r.droppable(trim)
+		done = store.Trimmed{Guards: len(guards), History: len(history), Events: len(events)}
 		for i := range guards {
 			r.meta.horizon = r.meta.horizon.Forget(guards[i])
 			r.drop(&guards[i])
 		}
 		for i := range history {
 			r.forget(&history[i])
+		}
+		for _, key := range events {
+			r.dropFirst(key)
 		}
 		if done != (store.Trimmed{}) {
 			r.save()

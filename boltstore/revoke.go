@@ -15,7 +15,7 @@ func (t *tenant) Revoke(ctx context.Context, r store.Revocation) (status store.S
 	}
 	r.Targets = slices.Clone(r.Targets) // they are read by whoever leads the commit
 	err = t.update(ctx, func(records *records) (err error) {
-		status, err = records.revoke(r)
+		status, err = records.revoke(r, nil)
 		return err
 	})
 	if err != nil {
@@ -25,7 +25,8 @@ func (t *tenant) Revoke(ctx context.Context, r store.Revocation) (status store.S
 	return status, nil
 }
 
-func (r *records) revoke(req store.Revocation) (store.Status, error) {
+// revoke records a revocation, which may be caused by the presentation of a token.
+func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (store.Status, error) {
 	if err := req.Validate(); err != nil {
 		return store.Status{}, err
 	}
@@ -64,7 +65,7 @@ func (r *records) revoke(req store.Revocation) (store.Status, error) {
 	}
 	if earlier != nil {
 		earlier.status.SupersededBy = req.ID
-		r.retire(earlier, req.Time)
+		r.retire(earlier, store.Bounds{Now: req.Time})
 	}
 	if r.meta.pending == 0 {
 		r.txn.dirty = true
@@ -79,6 +80,9 @@ func (r *records) revoke(req store.Revocation) (store.Status, error) {
 		r.put(bucketWalkers, tombstone.ID[:], nil)
 	}
 	r.putUp(&p)
+	if req.Emit != 0 {
+		r.emit(req.Emit, req.Event(tombstone, r.token, presented))
+	}
 	r.save()
 	return p.status, nil
 }

@@ -214,6 +214,7 @@ func (s *slice) commit(r *records) []store.Status {
 			}
 			continue
 		}
+		before := p.status.Swept
 		for _, id := range x.remove {
 			record, ok := r.record(id)
 			if ok && p.status.Tombstone.Covers(&record.token) {
@@ -221,12 +222,16 @@ func (s *slice) commit(r *records) []store.Status {
 				p.status.Swept++
 			}
 		}
+		retires := x.done && !p.status.Tombstone.Erases
+		if count := p.status.Swept - before; count > 0 || retires {
+			r.emit(s.left.Emit, store.SweptEvent(&p.status, count, retires, s.left.Now))
+		}
 		switch {
-		case p.stage > 0 || x.done && p.status.Tombstone.Erases:
+		case retires:
+			r.retire(&p, s.left)
+		case p.stage > 0 || x.done:
 			r.beginErasure(&p)
 			erasing = append(erasing, len(statuses))
-		case x.done:
-			r.retire(&p, s.left.Now)
 		default:
 			r.putLive(&p)
 		}
@@ -235,7 +240,7 @@ func (s *slice) commit(r *records) []store.Status {
 	}
 	visit := s.left.Visit
 	for _, i := range erasing {
-		r.endErasure(&statuses[i], &visit, s.left.Now)
+		r.endErasure(&statuses[i], &visit, s.left)
 	}
 	if walk && s.walked {
 		r.meta.walk = s.walk

@@ -64,11 +64,17 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	if err := r.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	if r.get(bucketForeign, token.ForeignDigest[:]) != nil {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
 	surplus := r.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
 		return store.Inserted{Token: token, Err: store.ErrCap}
 	}
 	evicted := r.evict(surplus, token.CreatedAt)
+	for i := range evicted {
+		r.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &evicted[i])
+	}
 	token.Sequence = r.meta.next()
 	if token.CreatedAt.After(r.meta.latest) {
 		r.meta.latest = token.CreatedAt
@@ -78,11 +84,13 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.schedule(&fresh)
 	r.putRecord(&fresh)
 	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
+	r.putForeign(&token)
 	if session, ok := token.SessionID.Get(); ok {
 		r.put(bucketSessions, indexKey(session, token.ID), nil)
 	} else {
 		r.meta.sessionless++
 	}
+	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Token: token, Evicted: evicted}
 }
 
@@ -216,7 +224,7 @@ type run struct {
 }
 
 func (r *run) writes() bool {
-	return r.panicked == nil && !r.exited && (r.decision.Next != nil || r.decision.Revoke != nil)
+	return r.panicked == nil && !r.exited && r.decision.Writes()
 }
 
 // guarded runs decide in a goroutine of its own: neither a panic nor runtime.Goexit must end that of another call, which
@@ -239,19 +247,11 @@ func guarded(decide func(store.View) store.Decision, v store.View) (r run) {
 
 // effect writes a decision, or refuses it before it has written anything.
 func (r *records) effect(v store.View, d store.Decision) error {
-	if d.Next != nil {
-		if v.Revoked() {
-			return store.ErrCovered
-		}
-		if !v.Token.SameIdentity(d.Next) {
-			return store.ErrImmutable
-		}
-		if err := d.Next.Validate(); err != nil {
-			return err
-		}
+	if err := d.Check(&v); err != nil {
+		return err
 	}
 	if d.Revoke != nil {
-		if _, err := r.revoke(*d.Revoke); err != nil {
+		if _, err := r.revoke(*d.Revoke, &v.Token); err != nil {
 			return err
 		}
 	}
@@ -262,6 +262,11 @@ func (r *records) effect(v store.View, d store.Decision) error {
 			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 		r.putRecord(&next)
+		v.Token = *d.Next
+	}
+	if d.Emit != 0 {
+		r.emitToken(d.Emit, d.Emit, d.Time, &v.Token)
+		r.save()
 	}
 	return nil
 }
@@ -272,7 +277,7 @@ func (t *tenant) State(ctx context.Context) (s store.State, err error) {
 		m := r.meta
 		s = store.State{
 			Sequence: m.sequence, Horizon: m.horizon, Tokens: int(m.tokens), Sessionless: int(m.sessionless),
-			Pending: int(m.pending), Guards: int(m.guards), History: int(m.history),
+			Pending: int(m.pending), Guards: int(m.guards), History: int(m.history), Events: int(m.events), LastEvent: m.lastEvent,
 		}
 		r.after(bucketLive, nil, nil, func(_, v []byte) bool {
 			p := must(decode(v, revocationFields))

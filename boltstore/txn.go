@@ -155,6 +155,7 @@ func (r *records) remove(record *record) {
 	token := &record.token
 	r.delete(bucketTokens, token.ID[:])
 	r.delete(bucketUsers, indexKey(token.UserID, token.ID))
+	r.removeForeign(token)
 	if session, ok := token.SessionID.Get(); ok {
 		r.delete(bucketSessions, indexKey(session, token.ID))
 	} else {

@@ -24,6 +24,8 @@ func useStore(b *boltstore.Backend) []error {
 	note(list(ctx, s, store.Query{}, func(domain.RefreshToken) {}))
 	note(list(ctx, s, store.Query{UserID: "user-3", Fenced: true}, func(domain.RefreshToken) {}))
 	note(list(ctx, s, store.Query{SessionID: "session-9"}, func(domain.RefreshToken) {}))
+	_, err = s.Find(ctx, domain.Digest{1})
+	note(err)
 	for _, n := range []int{0, 25, 500, 999} {
 		_, err = s.Get(ctx, idOf(n))
 		note(err)

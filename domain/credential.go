@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
@@ -45,6 +44,7 @@ type Credential struct {
 	ID         ulid.ULID // ID is the id of the token that the secret claims to belong to.
 	Generation uint32    // Generation is the generation that the secret claims to be of.
 	random     *string   // family and changing part; behind a pointer to a string, which fmt follows under no verb
+	foreign    *Digest   // the digest of a foreign secret, which random then is; nil for one of our own
 }
 
 func newCredential(id ulid.ULID, generation uint32, family, changing []byte) Credential {
@@ -52,9 +52,9 @@ func newCredential(id ulid.ULID, generation uint32, family, changing []byte) Cre
 	return Credential{ID: id, Generation: generation, random: &random}
 }
 
-// parts returns the two random parts, zeros for the zero value.
+// parts returns the two random parts, zeros for the zero value and for a foreign secret, which has none.
 func (c Credential) parts() (family, changing [16]byte) {
-	if c.random != nil {
+	if c.random != nil && c.foreign == nil {
 		copy(family[:], *c.random)
 		copy(changing[:], (*c.random)[len(family):])
 	}
@@ -94,8 +94,11 @@ func ParseSecret(s Secret) (Credential, error) {
 	return c, nil
 }
 
-// Secret returns the text form.
+// Secret returns the text form, for a foreign secret the text that was presented.
 func (c Credential) Secret() Secret {
+	if c.foreign != nil {
+		return NewSecret(*c.random)
+	}
 	raw := c.text()
 	return NewSecret(string(raw[:]))
 }
@@ -116,42 +119,55 @@ func (c Credential) text() [secretTextLen]byte {
 	return raw
 }
 
-// FamilyDigest is the digest of the constant part: it recognises any secret that the token ever had.
-func (c Credential) FamilyDigest() Digest {
+// FamilyDigest is the digest of the constant part: it recognises any secret that the token ever had. It is made without a
+// pepper; [PepperRing.Seal] makes those that are stored.
+func (c Credential) FamilyDigest() Digest { return c.familyDigest(nil) }
+
+func (c Credential) familyDigest(pepper *pepperKey) Digest {
 	var buf [1 + 16 + 16]byte
 	buf[0] = 'F'
 	copy(buf[1:], c.ID[:])
 	family, _ := c.parts()
 	copy(buf[17:], family[:])
+	if pepper != nil {
+		return pepper.digest(string(buf[:]))
+	}
 	return sha256.Sum256(buf[:])
 }
 
-// SecretDigest is the digest of the whole secret: it recognises the one of the current generation.
-func (c Credential) SecretDigest() Digest {
+// SecretDigest is the digest of the whole secret: it recognises the one of the current generation. It is made without a
+// pepper, like [Credential.FamilyDigest].
+func (c Credential) SecretDigest() Digest { return c.secretDigest(nil) }
+
+func (c Credential) secretDigest(pepper *pepperKey) Digest {
 	var buf [1 + 16 + 16 + 16]byte // one block of SHA-256
 	buf[0] = 'S'
 	copy(buf[1:], c.ID[:])
 	family, changing := c.parts()
 	copy(buf[17:], family[:])
 	copy(buf[33:], changing[:])
+	if pepper != nil {
+		return pepper.digest(string(buf[:]))
+	}
 	return sha256.Sum256(buf[:])
 }
 
 // Successor derives the credential of the next generation: its changing part is a keyed hash of this one's over tenant,
 // id, generation and salt. The same parent and salt always yield the same successor, which is why a lost answer can be
-// given again though it is not stored; without the parent's secret nobody can derive it.
+// given again though it is not stored; without the parent's secret nobody can derive it. Under a pepper an exchange hashes
+// once more with its key, so that the secret alone is not enough either.
 func (c Credential) Successor(tenant string, salt Salt) Credential {
+	return c.successor(tenant, salt, nil)
+}
+
+func (c Credential) successor(tenant string, salt Salt, pepper *pepperKey) Credential {
+	if c.foreign != nil {
+		return c.foreignSuccessor(tenant, salt, pepper)
+	}
 	generation := c.Generation + 1
 	family, changing := c.parts()
-	mac := hmac.New(sha256.New, changing[:])
-	mac.Write([]byte("tokenstore successor\x00"))
-	var head [16 + 4 + 16]byte
-	copy(head[0:], c.ID[:])
-	binary.BigEndian.PutUint32(head[16:], generation)
-	copy(head[20:], salt[:])
-	mac.Write(head[:])
-	mac.Write([]byte(tenant))
-	return newCredential(c.ID, generation, family[:], mac.Sum(nil)[:16])
+	sum := derive(changing[:], "tokenstore successor\x00", c.ID, generation, tenant, salt, pepper)
+	return newCredential(c.ID, generation, family[:], sum[:16])
 }
 
 // Equal compares in constant time.

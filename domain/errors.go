@@ -32,7 +32,8 @@ var ErrInvalidGrant = errors.New("tokenstore: invalid grant")
 type Refusal string
 
 const (
-	// ErrMalformed: the text is no secret of ours; its form or its checksum is wrong.
+	// ErrMalformed: the text is no secret: it is empty or too long, or it begins like one of ours, and its form or its
+	// checksum is wrong.
 	ErrMalformed Refusal = "malformed"
 	// ErrUnknownToken: no such token, or the secret is not genuine. Nothing was written.
 	ErrUnknownToken Refusal = "unknown"
@@ -40,7 +41,7 @@ const (
 	ErrWrongClient Refusal = "wrong client"
 	// ErrConfirmation: the sender constraint does not match (RFC 9449, RFC 8705). Nothing was written.
 	ErrConfirmation Refusal = "confirmation"
-	// ErrKeyMissing: the token's digests were made under a pepper key that is not at hand. Nothing was written.
+	// ErrKeyMissing: the token's digests were made under a key that the pepper ring lacks. Nothing was written.
 	ErrKeyMissing Refusal = "key missing"
 	// ErrRevoked: a revocation covers the token, or the point that an issue or import stems from.
 	ErrRevoked Refusal = "revoked"

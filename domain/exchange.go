@@ -24,6 +24,11 @@ type Exchange struct {
 	// Granularity is how old the last use that a token which does not rotate has noted may become before it is noted
 	// again. It is never taken for more than a tenth of the idle lifetime. Not positive notes every use.
 	Granularity time.Duration
+	// Pepper holds the keys of the digests; nil for none. What the exchange writes is made under the current one.
+	Pepper *PepperRing
+	// Drawn replaces a weak foreign secret: a credential of the token's first generation, drawn once, before the first attempt.
+	// It is needed only where a foreign secret is presented.
+	Drawn Credential
 }
 
 // Rotation is a client's policy on the rotation of its tokens' secrets.
@@ -51,7 +56,7 @@ type Exchanged struct {
 // The checks come in this order, so that a wrong client or confirmation never writes, not even for a replay: digests,
 // client, confirmation, revocation, expiry, generation.
 func (e *Exchange) Apply(token RefreshToken, revoked bool) Exchanged {
-	age, refusal := e.Credential.recognise(&token)
+	age, refusal := e.Credential.recognise(&token, e.Pepper)
 	switch {
 	case refusal != "":
 		return Exchanged{Refusal: refusal}
@@ -74,8 +79,9 @@ func (e *Exchange) Apply(token RefreshToken, revoked bool) Exchanged {
 // retry answers an outdated secret: the same successor for the direct parent within the leeway while the successor has
 // not been used, a refusal that revokes for everything else.
 func (e *Exchange) retry(token RefreshToken) Exchanged {
-	successor := e.Credential.Successor(e.Tenant, token.Salt)
-	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.SecretDigest())
+	pepper, _ := e.Pepper.key(token.PepperKeyID)
+	successor := e.successor(&token, token.Salt, pepper)
+	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.secretDigest(pepper))
 	if !isParent {
 		return Exchanged{Refusal: ErrReused}
 	}
@@ -98,6 +104,15 @@ func (e *Exchange) retry(token RefreshToken) Exchanged {
 	return Exchanged{Next: &token, Secret: successor.Secret(), Retried: true}
 }
 
+// successor is what the presented credential is replaced by. A weak foreign secret derives none: who reads the database
+// could guess the secret, and derive it too. So a retry finds another one drawn, and is replay, unless it is the same call's.
+func (e *Exchange) successor(token *RefreshToken, salt Salt, pepper *pepperKey) Credential {
+	if e.Credential.foreign != nil && token.ForeignWeak {
+		return e.Drawn
+	}
+	return e.Credential.successor(e.Tenant, salt, pepper)
+}
+
 // advance answers the current secret: the next generation for a rotating token, the same secret for another.
 func (e *Exchange) advance(token RefreshToken) Exchanged {
 	before := token
@@ -113,7 +128,8 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	if !e.ExpiresBy.IsZero() && (token.ExpiresAt.IsZero() || e.ExpiresBy.Before(token.ExpiresAt)) {
 		token.ExpiresAt = e.ExpiresBy.UTC()
 	}
-	if !token.Rotating && e.fresh(&before) && token.sameTerms(&before) {
+	reseal := e.Credential.foreign == nil && token.PepperKeyID != e.Pepper.Current()
+	if !token.Rotating && e.fresh(&before) && token.sameTerms(&before) && !reseal {
 		return Exchanged{Secret: e.Credential.Secret()}
 	}
 	token.LastExchangedAt = e.Now
@@ -123,17 +139,28 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	token.Device = e.DevicePolicy.Keep(token.Device.seen(e.Device))
 	if !token.Rotating {
 		token.Salt = Salt{} // a parent, from when it rotated, is no retry any more, though the clock may stand still
+		if reseal {
+			e.Pepper.Seal(&token, e.Credential)
+		}
 		return Exchanged{Next: &token, Secret: e.Credential.Secret()}
 	}
 	if token.Generation == math.MaxUint32 { // one more would start again at 0, whose secret is long outdated
 		return Exchanged{Refusal: ErrExpired}
 	}
-	next := e.Credential.Successor(e.Tenant, e.Salt)
+	pepper, _ := e.Pepper.key(e.Pepper.Current())
+	next := e.successor(&token, e.Salt, pepper)
+	if next.random == nil { // the caller has drawn none; the zero credential is everybody's
+		return Exchanged{Refusal: ErrUnknownToken}
+	}
 	token.Generation = next.Generation
 	token.RotatedAt = e.Now
 	token.Retries = 0
 	token.Salt = e.Salt
-	token.SecretDigest = next.SecretDigest()
+	if reseal || e.Credential.foreign != nil {
+		e.Pepper.Seal(&token, next)
+	} else { // the family's stays as it is: one hash less
+		token.SecretDigest = next.secretDigest(pepper)
+	}
 	return Exchanged{Next: &token, Secret: next.Secret(), Began: !before.Rotating}
 }
 
@@ -154,9 +181,9 @@ func (t *RefreshToken) sameTerms(before *RefreshToken) bool {
 }
 
 // Introspect returns why a credential is not active now, or "" if it is (RFC 7662). An outdated secret is inactive; asking
-// never revokes.
-func (c Credential) Introspect(token *RefreshToken, revoked bool, now time.Time) Refusal {
-	age, refusal := c.recognise(token)
+// never revokes. The ring holds the keys of the digests; nil for none.
+func (c Credential) Introspect(token *RefreshToken, revoked bool, now time.Time, ring *PepperRing) Refusal {
+	age, refusal := c.recognise(token, ring)
 	switch {
 	case refusal != "":
 		return refusal
@@ -176,17 +203,21 @@ const (
 )
 
 // recognise says which of the token's secrets the credential is. The current one costs one hash.
-func (c Credential) recognise(token *RefreshToken) (age, Refusal) {
-	if token.PepperKeyID != "" { // keyed digests need a key, and there is none
+func (c Credential) recognise(token *RefreshToken, ring *PepperRing) (age, Refusal) {
+	pepper, ok := ring.key(token.PepperKeyID)
+	switch {
+	case !ok:
 		return 0, ErrKeyMissing
+	case c.foreign != nil:
+		return c.recogniseForeign(token)
 	}
 	if c.Generation == token.Generation {
-		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.SecretDigest()) {
+		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.secretDigest(pepper)) {
 			return current, ""
 		}
 		return 0, ErrUnknownToken
 	}
-	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.FamilyDigest()) {
+	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.familyDigest(pepper)) {
 		return 0, ErrUnknownToken
 	}
 	if c.Generation > token.Generation {

@@ -190,7 +190,7 @@ func TestIntrospect(t *testing.T) {
 		{"other family, old", otherFamily(l.parent), false, noon, domain.ErrUnknownToken},
 		{"same family, wrong secret", sameFamily(l.current), false, noon, domain.ErrUnknownToken},
 	} {
-		if got := c.credential.Introspect(&l.token, c.revoked, c.now); got != c.want {
+		if got := c.credential.Introspect(&l.token, c.revoked, c.now, nil); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -252,7 +252,7 @@ func TestExchangeOneLiveSecret(t *testing.T) {
 func checkLive(t *rapid.T, token domain.RefreshToken, ever []domain.Credential, revoked bool, now time.Time) {
 	active, exchangeable := 0, 0
 	for i, c := range ever {
-		introspected := c.Introspect(&token, revoked, now)
+		introspected := c.Introspect(&token, revoked, now, nil)
 		if introspected == "" {
 			active++
 			if i != len(ever)-1 {

@@ -10,7 +10,7 @@ import (
 // Times are instants; their zero value stands for "none" where the field says so.
 //
 // A store keeps every field as it is given, but assigns Sequence. After a token has been stored, its id, foreign id, user,
-// client, session, resource servers, creation time and sequence never change.
+// client, session, resource servers, creation time, sequence, and what is known of its foreign secret never change.
 type RefreshToken struct {
 	ID              ulid.ULID       // ID is public and stable for the token's whole life, rotation included.
 	ForeignID       string          // ForeignID is the id that an imported token had elsewhere; empty for our own.
@@ -37,8 +37,9 @@ type RefreshToken struct {
 	Salt          Salt      // Salt is that of the exchange that made the current generation.
 	FamilyDigest  Digest    // FamilyDigest recognises any secret of the token, old or current.
 	SecretDigest  Digest    // SecretDigest recognises the current secret.
-	ForeignDigest Digest    // ForeignDigest recognises the secret that an imported token had elsewhere; zero for none.
-	PepperKeyID   string    // PepperKeyID names the key under which the digests were made; empty for none.
+	ForeignDigest Digest    // ForeignDigest recognises the secret that an imported token had elsewhere; zero for none. No key is in it.
+	ForeignWeak   bool      // ForeignWeak says that the foreign secret has less than [MinForeignEntropy] bits of entropy.
+	PepperKeyID   string    // PepperKeyID names the key under which the digests of our own secrets were made; empty for none.
 }
 
 // The kinds of confirmation.
@@ -87,6 +88,7 @@ func (t *RefreshToken) Validate() error {
 		t.Device.Validate(),
 		t.Confirmation.validate(),
 		checkText("pepper_key_id", t.PepperKeyID, 0, MaxPepperKeyID),
+		t.checkForeign(),
 	)
 }
 
@@ -102,5 +104,6 @@ func (t *RefreshToken) SameIdentity(other *RefreshToken) bool {
 	}
 	return t.ID == other.ID && t.ForeignID == other.ForeignID && t.UserID == other.UserID &&
 		t.ClientID == other.ClientID && t.SessionID == other.SessionID &&
-		t.CreatedAt.Equal(other.CreatedAt) && t.Sequence == other.Sequence
+		t.CreatedAt.Equal(other.CreatedAt) && t.Sequence == other.Sequence &&
+		t.ForeignDigest == other.ForeignDigest && t.ForeignWeak == other.ForeignWeak
 }

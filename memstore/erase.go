@@ -1,6 +1,8 @@
 package memstore
 
 import (
+	"iter"
+
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
 )
@@ -11,22 +13,26 @@ type scrub struct {
 	after ulid.ULID // of the tombstones
 	age   guardAge  // of the guards
 	begun bool      // age is set
+	event number    // of the events
 }
 
 type scrubStage uint8
 
-// The stages. Pending tombstones come first: what is retired later is clean then.
+// The stages. Pending tombstones come first: what is retired later is clean then. Events come last: what is written until
+// then may still name the user.
 const (
 	_ scrubStage = iota
 	scrubPending
 	scrubHistory
 	scrubGuards
+	scrubEvents
 	scrubbed
 )
 
 // erase goes on with an erasure, and ends it when it has come through.
 func (s *slice) erase(p *pendingTombstone) {
 	s.touch(p)
+	s.tell() // before what it tells of is erased
 	for ; p.scrub.stage < scrubbed; p.scrub.stage++ {
 		ended := false
 		switch p.scrub.stage {
@@ -36,28 +42,33 @@ func (s *slice) erase(p *pendingTombstone) {
 			ended = s.scrubTombstones(p, true)
 		case scrubGuards:
 			ended = s.scrubGuards(p)
+		case scrubEvents:
+			ended = s.scrubEvents(p)
 		}
 		if !ended {
 			return
 		}
 		p.scrub.after = ulid.ULID{}
 	}
-	s.tenant.retire(p, s.left.Now)
+	s.tenant.retire(p, s.left)
+}
+
+// visit takes as many keys of a walk as the slice may look at, and reports whether these are all.
+func visit[K any](s *slice, walk iter.Seq[K]) (keys []K, ended bool) {
+	for key := range walk {
+		if s.exhausted() {
+			return keys, false
+		}
+		s.left.Visit--
+		keys = append(keys, key)
+	}
+	return keys, true
 }
 
 // scrubTombstones reports whether it came to the end of the pending, or the retired, tombstones.
 func (s *slice) scrubTombstones(p *pendingTombstone, retired bool) bool {
 	t := s.tenant
-	var ids []ulid.ULID
-	ended := true
-	for id := range t.order[retired].after(p.scrub.after) {
-		if s.exhausted() {
-			ended = false
-			break
-		}
-		s.left.Visit--
-		ids = append(ids, id)
-	}
+	ids, ended := visit(s, t.order[retired].after(p.scrub.after))
 	for _, id := range ids {
 		p.scrub.after = id
 		if retired {
@@ -103,16 +114,7 @@ func (s *slice) scrubGuards(p *pendingTombstone) bool {
 	if p.scrub.begun {
 		walk = t.ages.after(p.scrub.age)
 	}
-	var ages []guardAge
-	ended := true
-	for a := range walk {
-		if s.exhausted() {
-			ended = false
-			break
-		}
-		s.left.Visit--
-		ages = append(ages, a)
-	}
+	ages, ended := visit(s, walk)
 	for _, a := range ages {
 		p.scrub.age, p.scrub.begun = a, true
 		guard := t.guard(a)

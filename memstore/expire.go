@@ -57,6 +57,9 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired
 			t.schedule(r)
 		}
 	}
+	if out.Removed > 0 {
+		t.emit(bounds.Emit, store.Event{Kind: store.KindExpired, Time: bounds.Now, Sequence: t.sequence, Count: uint64(out.Removed)})
+	}
 	for k := range t.byDue.after(dueKey{}) {
 		out.Next = time.Unix(k.second, 0).UTC()
 		break

@@ -111,7 +111,7 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, erro
 	for _, a := range history {
 		t.forget(a)
 	}
-	return store.Trimmed{Guards: len(guards), History: len(history)}, nil
+	return store.Trimmed{Guards: len(guards), History: len(history), Events: t.trimEvents(trim)}, nil
 }
 
 // leadsOn reports whether a retired tombstone was superseded by what is pending still, at whatever remove: then it has the
@@ -133,10 +133,10 @@ func (t *tenant) forget(a age) {
 
 // retire ends a tombstone's work: it becomes history, its guards are remembered. One that erased the tenant goes like all
 // else.
-func (t *tenant) retire(p *pendingTombstone, now time.Time) {
+func (t *tenant) retire(p *pendingTombstone, by store.Bounds) {
 	tombstone := &p.status.Tombstone
 	t.unfence(p)
-	p.status.Retired, p.status.RetiredAt = true, now
+	p.status.Retired, p.status.RetiredAt = true, by.Now
 	if tombstone.ErasesTenant() {
 		for _, guard := range tombstone.Guards() {
 			t.horizon = t.horizon.Forget(guard)
@@ -147,13 +147,14 @@ func (t *tenant) retire(p *pendingTombstone, now time.Time) {
 	}
 	if tombstone.Erases {
 		tombstone.Scrub(tombstone, t.erasureKey)
+		t.emit(by.Emit, store.ErasedEvent(tombstone, by.Now))
 	}
 	for _, guard := range tombstone.Guards() {
 		t.remember(guard)
 	}
 	t.retired[tombstone.ID] = &p.status
 	t.order[true].add(tombstone.ID)
-	t.history.add(age{now, tombstone.ID})
+	t.history.add(age{by.Now, tombstone.ID})
 }
 
 // unfence takes a tombstone from among the pending ones.

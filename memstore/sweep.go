@@ -33,10 +33,11 @@ func (t *tenant) Revoke(ctx context.Context, r store.Revocation) (store.Status, 
 	if err := t.usable(ctx); err != nil {
 		return store.Status{}, err
 	}
-	return t.revoke(r)
+	return t.revoke(r, nil)
 }
 
-func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
+// revoke records a revocation, which may be caused by the presentation of a token.
+func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (store.Status, error) {
 	if err := r.Validate(); err != nil {
 		return store.Status{}, err
 	}
@@ -72,7 +73,7 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 	}
 	if earlier != nil {
 		earlier.status.SupersededBy = r.ID
-		t.retire(earlier, r.Time)
+		t.retire(earlier, store.Bounds{Now: r.Time})
 	}
 	t.pending[r.ID] = p
 	t.order[false].add(r.ID)
@@ -80,8 +81,18 @@ func (t *tenant) revoke(r store.Revocation) (store.Status, error) {
 		t.walkers.add(r.ID)
 	}
 	t.fence.putUp(p)
+	if r.Emit != 0 {
+		t.emit(r.Emit, r.Event(&p.status.Tombstone, t.token, presented))
+	}
 	status, _ = t.status(r.ID)
 	return status, nil
+}
+
+func (t *tenant) token(id ulid.ULID) (domain.RefreshToken, bool) {
+	if r := t.tokens[id]; r != nil {
+		return r.token, true
+	}
+	return domain.RefreshToken{}, false
 }
 
 // namesNothing reports whether all targets name ids, and none of them a token that is there.
@@ -127,7 +138,8 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
-	s := slice{tenant: t, left: bounds}
+	s := slice{tenant: t, left: bounds, told: map[ulid.ULID]uint64{}}
+	defer s.tell()
 	for _, id := range ids {
 		p := t.pending[id]
 		switch {
@@ -149,7 +161,8 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 type slice struct {
 	tenant  *tenant
 	left    store.Bounds
-	touched []*pendingTombstone // each once, in order
+	touched []*pendingTombstone  // each once, in order
+	told    map[ulid.ULID]uint64 // how many tokens each had swept when that was last told
 }
 
 func (s *slice) exhausted() bool { return s.left.Visit < 1 || s.left.Remove < 1 }
@@ -157,6 +170,7 @@ func (s *slice) exhausted() bool { return s.left.Visit < 1 || s.left.Remove < 1 
 func (s *slice) touch(p *pendingTombstone) {
 	if !slices.Contains(s.touched, p) {
 		s.touched = append(s.touched, p)
+		s.told[p.status.Tombstone.ID] = p.status.Swept
 	}
 }
 
@@ -208,7 +222,8 @@ func (s *slice) end(p *pendingTombstone) {
 		s.erase(p)
 		return
 	}
-	s.tenant.retire(p, s.left.Now)
+	s.tellOf(p, true)
+	s.tenant.retire(p, s.left)
 }
 
 // rows are the ids that a target's index holds after the given one.

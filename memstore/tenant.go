@@ -28,6 +28,7 @@ type tenant struct {
 	byDue     sortedSet[dueKey]
 	byUser    map[string]*idSet
 	bySession map[string]*idSet
+	byForeign map[domain.Digest]ulid.ULID
 
 	sequence    uint64
 	latest      time.Time // the latest creation time of any token inserted so far
@@ -43,6 +44,7 @@ type tenant struct {
 	walk    ulid.ULID // how far the walk over all tokens has come in its present lap
 
 	memory
+	outbox
 }
 
 var _ store.Store = (*tenant)(nil)
@@ -52,6 +54,7 @@ func newTenant() *tenant {
 		tokens:    map[ulid.ULID]*record{},
 		byUser:    map[string]*idSet{},
 		bySession: map[string]*idSet{},
+		byForeign: map[domain.Digest]ulid.ULID{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
 		retired:   map[ulid.ULID]*store.Status{},
 		order:     map[bool]*idSet{false: {}, true: {}},
@@ -130,12 +133,16 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	if err := t.admit(&token, row.AsOf); err != nil {
 		return store.Inserted{Token: token, Err: err}
 	}
+	if _, taken := t.byForeign[token.ForeignDigest]; taken {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
 	surplus := t.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
 		return store.Inserted{Token: token, Err: store.ErrCap}
 	}
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
+		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
 	}
 	token.Sequence = t.next()
 	if token.CreatedAt.After(t.latest) {
@@ -144,6 +151,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	r := &record{token: token}
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
+	t.putForeign(&token)
 	t.schedule(r)
 	indexUnder(t.byUser, token.UserID).add(token.ID)
 	if session, ok := token.SessionID.Get(); ok {
@@ -151,6 +159,7 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	} else {
 		t.sessionless++
 	}
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Token: token, Evicted: surplus}
 }
 
@@ -200,6 +209,7 @@ func (t *tenant) remove(token *domain.RefreshToken) {
 	}
 	delete(t.tokens, token.ID)
 	t.byID.remove(token.ID)
+	delete(t.byForeign, token.ForeignDigest)
 	unindex(t.byUser, token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		unindex(t.bySession, session, token.ID)
@@ -302,19 +312,11 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	}
 	view := t.view(&token.token)
 	decision := decide(view)
-	if decision.Next != nil {
-		if view.Revoked() {
-			return store.ErrCovered
-		}
-		if !token.token.SameIdentity(decision.Next) {
-			return store.ErrImmutable
-		}
-		if err := decision.Next.Validate(); err != nil {
-			return err
-		}
+	if err := decision.Check(&view); err != nil {
+		return err
 	}
 	if decision.Revoke != nil { // it may be refused, so it comes first
-		if _, err := t.revoke(*decision.Revoke); err != nil {
+		if _, err := t.revoke(*decision.Revoke, &view.Token); err != nil {
 			return err
 		}
 	}
@@ -324,6 +326,9 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		if due := dueSecond(&next.token); due != 0 && (next.due == 0 || due < next.due) {
 			t.schedule(next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
+	}
+	if decision.Emit != 0 {
+		t.emitToken(decision.Emit, decision.Emit, decision.Time, &t.tokens[id].token)
 	}
 	return decision.Err
 }
@@ -337,7 +342,7 @@ func (t *tenant) State(ctx context.Context) (store.State, error) {
 	}
 	s := store.State{
 		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens), Sessionless: t.sessionless,
-		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired),
+		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired), Events: len(t.events), LastEvent: t.lastEvent,
 	}
 	for _, p := range t.pending {
 		if at := p.status.Tombstone.Time; s.OldestPending.IsZero() || at.Before(s.OldestPending) {

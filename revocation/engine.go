@@ -29,6 +29,11 @@ type Options struct {
 	MemoryFor time.Duration
 	// HistoryFor is how long at least a retired revocation can be looked up. Defaults to 7 days; negative keeps it for ever.
 	HistoryFor time.Duration
+	// Outbox are the kinds of events that are written to the feed of each tenant, each in the commit that it reports, and each for
+	// the price of one more row in it. Defaults to [DefaultOutbox]; [NoOutbox] for none.
+	Outbox store.Kinds
+	// OutboxFor is how long at least an event stays in the feed. Defaults to 7 days; negative keeps it for ever.
+	OutboxFor time.Duration
 	// Hold is how long a slice of the sweep should take at most; its size follows. Defaults to 5 ms.
 	Hold time.Duration
 	// MaxSlice is the largest number of tokens that a slice removes, up to 100,000. Defaults to 500.
@@ -74,6 +79,7 @@ func (o *Options) withDefaults() (Options, error) {
 	}{
 		{&d.MemoryFor, 90 * 24 * time.Hour},
 		{&d.HistoryFor, 7 * 24 * time.Hour},
+		{&d.OutboxFor, 7 * 24 * time.Hour},
 		{&d.Hold, 5 * time.Millisecond},
 		{&d.PollEvery, 5 * time.Second},
 		{&d.ExpireEvery, time.Minute},
@@ -83,6 +89,10 @@ func (o *Options) withDefaults() (Options, error) {
 		if *field.value == 0 {
 			*field.value = field.to
 		}
+	}
+	var err error
+	if d.Outbox, err = kindsOf(d.Outbox); err != nil {
+		return d, err
 	}
 	if d.MaxSlice > 100_000 {
 		return d, &domain.FieldError{Field: "MaxSlice", Limit: "up to 100000", Size: d.MaxSlice}
@@ -108,6 +118,8 @@ type Engine struct {
 	hints   []hint        // revocations that were recorded here and that the loop has not heard of
 	missed  bool          // there were more hints than room
 	retired chan struct{} // closed, and replaced, whenever something has been retired
+
+	news bell // rung whenever events may have been written
 }
 
 type hint struct {
@@ -135,12 +147,14 @@ type Receipt struct {
 func (r Receipt) ID() ulid.ULID { return r.Status.Tombstone.ID }
 
 // Revoke records a revocation. When it returns without error the tombstone is durable, and what it covers is refused from
-// then on; the sweep follows while an engine runs. After [store.ErrUnknownOutcome] it may be repeated as it is.
+// then on; the sweep follows while an engine runs. After [store.ErrUnknownOutcome] it may be repeated as it is. Its Emit is the
+// engine's to set, by the option Outbox.
 func (e *Engine) Revoke(ctx context.Context, tenant string, r store.Revocation) (Receipt, error) {
 	st, err := e.backend.Tenant(tenant)
 	if err != nil {
 		return Receipt{}, err
 	}
+	r.Emit = e.opts.Outbox & store.KindRevoked
 	status, err := st.Revoke(ctx, r)
 	if err != nil {
 		return Receipt{}, err
@@ -156,6 +170,7 @@ func (e *Engine) Recorded(tenant string, t domain.Tombstone) {
 	if f := e.opts.Events.Revoked; f != nil {
 		f(tenant, t)
 	}
+	e.news.ring(tenant)
 	e.mu.Lock()
 	if len(e.hints) < maxJobs {
 		e.hints = append(e.hints, hint{tenant, t.ID})

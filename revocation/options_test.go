@@ -21,7 +21,7 @@ func TestOptionsDefaults(t *testing.T) {
 		got.Now, got.Logger = nil, nil
 		want := Options{
 			MemoryFor: 90 * 24 * time.Hour, HistoryFor: 7 * 24 * time.Hour, Hold: 5 * time.Millisecond, MaxSlice: 500,
-			PollEvery: 5 * time.Second, RetryFrom: 100 * time.Millisecond, RetryTo: time.Minute,
+			OutboxFor: 7 * 24 * time.Hour, Outbox: DefaultOutbox, PollEvery: 5 * time.Second, RetryFrom: 100 * time.Millisecond, RetryTo: time.Minute,
 		}
 		if got.MemoryFor != want.MemoryFor || got.HistoryFor != want.HistoryFor || got.Hold != want.Hold ||
 			got.MaxSlice != want.MaxSlice || got.PollEvery != want.PollEvery ||

@@ -129,7 +129,7 @@ func (e *Engine) pending(ctx context.Context, a action) (store.RevocationPage, e
 }
 
 func (e *Engine) sweep(ctx context.Context, p *plan, a action) error {
-	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	a.bounds.Now, a.bounds.Emit = e.opts.Now().UTC().Round(0), e.opts.Outbox
 	began := time.Now()
 	statuses, err := e.apply(ctx, a)
 	if err != nil {
@@ -157,6 +157,7 @@ func (e *Engine) apply(ctx context.Context, a action) ([]store.Status, error) {
 }
 
 func (e *Engine) report(tenant string, statuses []store.Status) {
+	e.news.ring(tenant)
 	ended := false
 	for _, status := range statuses {
 		if f := e.opts.Events.Swept; f != nil {

@@ -99,13 +99,14 @@ func (p *plan) upkept(now time.Time, a action, more bool, took time.Duration) {
 // expire removes a slice of a tenant's expired tokens. What fails is tried again by the next walk.
 func (e *Engine) expire(ctx context.Context, p *plan, a action) error {
 	began := time.Now()
-	a.bounds.Now = e.opts.Now().UTC().Round(0)
+	a.bounds.Now, a.bounds.Emit = e.opts.Now().UTC().Round(0), e.opts.Outbox
 	done, err := e.expireSlice(ctx, a)
 	more := err == nil && !done.Next.IsZero() && !done.Next.After(a.bounds.Now)
 	p.upkept(time.Now(), a, more, time.Since(began))
 	if err != nil {
 		return e.warn(ctx, "removing expired tokens failed", a, err)
 	}
+	e.news.ring(a.tenant)
 	if f := e.opts.Events.Expired; f != nil && done.Removed > 0 {
 		f(a.tenant, done.Removed)
 	}
@@ -143,6 +144,9 @@ func (e *Engine) trimSlice(ctx context.Context, a action) (store.Trimmed, error)
 	}
 	if e.opts.HistoryFor > 0 {
 		t.History = now.Add(-e.opts.HistoryFor)
+	}
+	if e.opts.OutboxFor > 0 {
+		t.Events = now.Add(-e.opts.OutboxFor)
 	}
 	return st.Trim(ctx, t)
 }

@@ -72,4 +72,18 @@
 //     before. What was recorded later stays as it is.
 //   - R34 erase tenant: when a revocation that erases everything is retired, nothing is left of what was recorded before it,
 //     itself included, but for the sequence and a horizon that bars all of it.
+//   - R35 find: Find returns the id of the token that has the foreign digest, from the commit that inserts the token to the
+//     one that removes it, whatever happens in between. A token without one is not found. An insertion whose digest is
+//     that of a token that is there, under another id, is [ErrDigestTaken]; within one batch, the first row wins.
+//   - R36 outbox: an event that a verb was asked to emit is in the feed if and only if what it reports is committed, from that
+//     moment on; also where a refusal commits a revocation. Whether anybody reads makes no difference to a writer.
+//   - R37 feed: numbers rise in the order of the commits. Feed returns each event after its cursor exactly once over all
+//     pages; a page has at most the limit of rows, and one that is not the last has at least one.
+//   - R38 kinds: no event is written of a kind that was not asked for. A slice of a sweep is one event for each revocation that
+//     it removed tokens for or retired, and a slice of expiry is one if it removed any.
+//   - R39 retention: Trim drops only events older than it is told, from the oldest on without a gap. A cursor from which events
+//     were dropped is a [CursorGoneError] that says from where all is there; no number is given again.
+//   - R40 erased events: when a revocation that erases a user is retired, no event of what was recorded before it names the
+//     user. What was about her alone has become an event of [KindErased], under its number. The erasure of a tenant drops the
+//     events of all that was recorded before it.
 package store

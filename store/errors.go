@@ -16,8 +16,13 @@ var (
 	ErrImmutable = errors.New("tokenstore: property never changes")
 	// ErrBusy: too many revocations without an anchor are pending; try again when some have been swept.
 	ErrBusy = errors.New("tokenstore: too many pending revocations without an anchor")
+	// ErrDigestTaken: the foreign digest of an inserted token is that of another token.
+	ErrDigestTaken = errors.New("tokenstore: foreign digest belongs to another token")
 	// ErrCap: the user has as many live tokens of the client as an insertion allows, and it does not evict.
 	ErrCap = errors.New("tokenstore: too many live tokens of this user and client")
+	// ErrCursorGone: events after a cursor have been dropped. The error is a [CursorGoneError], which says from where the feed
+	// goes on.
+	ErrCursorGone = errors.New("tokenstore: events after this cursor have been dropped")
 	// ErrClosed: the backend has been closed.
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.

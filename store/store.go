@@ -41,32 +41,35 @@ type Backend interface {
 // Store holds the tokens and revocations of one tenant. The package comment states its promises; each verb names those
 // it is about. It is safe for concurrent use.
 type Store interface {
-	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31). The result has one entry a row, in order; the error
+	// Insert adds 1..[MaxBatch] tokens in one commit (R1, R2, R3, R20, R31, R35, R36). The result has one entry a row, in order; the error
 	// is for the batch as a whole, of which then nothing was written.
 	Insert(ctx context.Context, rows []Insertion) ([]Inserted, error)
 
 	// Get reads one token (R4).
 	Get(ctx context.Context, id ulid.ULID) (View, error)
 
+	// Find returns the id of the token that has the foreign digest, covered or not, or [ErrNotFound] (R35).
+	Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error)
+
 	// List reads one page (R5).
 	List(ctx context.Context, q Query) (Page, error)
 
 	// Update is the one way to change a token: it reads the record and what covers it, calls decide, and commits the
-	// decision, all in one atomic step (R6..R10). decide must be pure, and must not call the store. Update returns
+	// decision, all in one atomic step (R6..R10, R36). decide must be pure, and must not call the store. Update returns
 	// [ErrNotFound] without calling decide if there is no such token.
 	Update(ctx context.Context, id ulid.ULID, decide func(View) Decision) error
 
-	// Revoke records a revocation (R11..R15). When it returns without error, what the revocation covers is refused by
+	// Revoke records a revocation (R11..R15, R36). When it returns without error, what the revocation covers is refused by
 	// every later Update, on any process that shares the database.
 	Revoke(ctx context.Context, r Revocation) (Status, error)
 
 	// Apply sweeps a slice of what the given 1..[MaxSlice] tombstones cover, in their order, until the bounds are reached, and
-	// retires those that are done (R16..R19). It returns the status of each tombstone that it got to, in order. Ids
+	// retires those that are done (R16..R19, R36). It returns the status of each tombstone that it got to, in order. Ids
 	// that are not pending are passed over. A backend may let one walk over all tokens serve every pending tombstone that
 	// has no narrow index, given or not.
 	Apply(ctx context.Context, ids []ulid.ULID, bounds Bounds) ([]Status, error)
 
-	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30). Call it again at once while Next is not
+	// Expire removes tokens that are expired at bounds.Now, within the bounds (R30, R36). Call it again at once while Next is not
 	// after that instant. An Update that puts a token's deadline off need not tell it so.
 	Expire(ctx context.Context, bounds Bounds) (Expired, error)
 
@@ -76,7 +79,7 @@ type Store interface {
 	// Revocations returns a page of revocations by ascending id.
 	Revocations(ctx context.Context, q RevocationQuery) (RevocationPage, error)
 
-	// Trim forgets guards and retired tombstones (R22). It returns how much it forgot; call it again while that is anything.
+	// Trim forgets guards, retired tombstones and events (R22, R39). It returns how much it forgot; call it again while that is anything.
 	Trim(ctx context.Context, t Trim) (Trimmed, error)
 
 	// State returns what there is (R26).
@@ -88,6 +91,7 @@ type Insertion struct {
 	Token domain.RefreshToken
 	AsOf  domain.AsOf
 	Cap   Cap
+	Emit  Kinds // Emit says which of [KindIssued] and [KindEvicted] to write events of, as of the creation time (R36).
 }
 
 // Validate checks the limits of the row.
@@ -105,8 +109,8 @@ type Cap struct {
 	Refuse bool // Refuse refuses the insertion with [ErrCap], instead of evicting the oldest by creation time and id.
 }
 
-// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory] or
-// [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
+// Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory],
+// [ErrDigestTaken] or [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
 // go for it, oldest first; a guard remembers the id of each, so that none can be inserted again.
 type Inserted struct {
 	Token   domain.RefreshToken
@@ -123,12 +127,34 @@ type View struct {
 // Revoked reports whether a tombstone covers the token.
 func (v View) Revoked() bool { return !v.RevokedBy.IsZero() }
 
-// Decision is what an Update does. A Decision without Next and Revoke writes nothing. If the store refuses Next or Revoke,
+// Decision is what an Update does. A Decision without Next, Revoke and Emit writes nothing. If the store refuses one of them,
 // nothing is written, and its error comes before Err.
 type Decision struct {
 	Next   *domain.RefreshToken // Next replaces the record, if set.
 	Revoke *Revocation          // Revoke is recorded, if set, in the same commit.
+	Emit   Kinds                // Emit is [KindExchanged] or [KindRetried], to have an event written of it, or zero (R36).
+	Time   time.Time            // Time is that of the event.
 	Err    error                // Err is returned by Update, after the commit.
+}
+
+// Writes reports whether the decision has anything written.
+func (d *Decision) Writes() bool { return d.Next != nil || d.Revoke != nil || d.Emit != 0 }
+
+// Check returns why a store has to refuse the decision on a record, or nil. It leaves Revoke aside.
+func (d *Decision) Check(v *View) error {
+	switch {
+	case d.Next == nil && d.Emit == 0:
+		return nil
+	case v.Revoked():
+		return ErrCovered
+	case d.Emit != 0 && d.Emit != KindExchanged && d.Emit != KindRetried:
+		return &domain.FieldError{Field: "emit", Limit: "exchanged or retried", Size: int(d.Emit)}
+	case d.Next == nil:
+		return nil
+	case !v.Token.SameIdentity(d.Next):
+		return ErrImmutable
+	}
+	return d.Next.Validate()
 }
 
 // Query is what a list shows: the tokens of a session, else of a user, else of the whole tenant. ClientID narrows the
@@ -183,6 +209,9 @@ type Revocation struct {
 	Erase bool
 	// Key becomes the tenant's erasure key, if it erases and the tenant has none. An erasure needs one.
 	Key domain.ErasureKey
+	// Emit is [KindRevoked] or [KindReused], to have an event written of it, or zero (R36). One of the latter is about the
+	// token of the Update that records it.
+	Emit Kinds
 }
 
 // Validate checks the limits of the revocation.
@@ -206,6 +235,9 @@ func (r *Revocation) Validate() error {
 			return &domain.FieldError{Field: "erasure_key", Limit: "set for an erasure"}
 		}
 	}
+	if r.Emit != 0 && r.Emit != KindRevoked && r.Emit != KindReused {
+		return &domain.FieldError{Field: "emit", Limit: "revoked or reused", Size: int(r.Emit)}
+	}
 	if err := domain.CheckReason(r.Reason); err != nil {
 		return err
 	}
@@ -223,11 +255,12 @@ type Status struct {
 	SupersededBy ulid.ULID
 }
 
-// Bounds limit an Apply.
+// Bounds limit an Apply or an Expire.
 type Bounds struct {
 	Visit  int       // Visit is how many rows may be looked at: at least 1.
 	Remove int       // Remove is how many tokens may be removed: at least 1.
 	Now    time.Time // Now becomes the RetiredAt of what is retired, and says what is expired.
+	Emit   Kinds     // Emit says which of [KindSwept], [KindErased] and [KindExpired] to write events of (R36).
 }
 
 // Validate checks that there is room for progress.
@@ -266,11 +299,12 @@ type RevocationPage struct {
 	Next        ulid.ULID
 }
 
-// Trim says what may be forgotten: guards of revocations asked for before Guards, and retired tombstones retired before
-// History, at most Limit of each.
+// Trim says what may be forgotten: guards of revocations asked for before Guards, retired tombstones retired before
+// History, and events from before Events, at most Limit of each.
 type Trim struct {
 	Guards  time.Time
 	History time.Time
+	Events  time.Time
 	Limit   int // Limit is at least 1.
 }
 
@@ -278,6 +312,7 @@ type Trim struct {
 type Trimmed struct {
 	Guards  int
 	History int
+	Events  int
 }
 
 // State is what a store holds.
@@ -290,4 +325,6 @@ type State struct {
 	OldestPending time.Time      // OldestPending is when the oldest of them was asked for; zero if there is none.
 	Guards        int            // Guards is the number of guards.
 	History       int            // History is the number of retired tombstones.
+	Events        int            // Events is the number of events in the outbox.
+	LastEvent     uint64         // LastEvent is the number of the latest event: the cursor of a reader that wants what comes.
 }

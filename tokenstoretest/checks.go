@@ -14,6 +14,7 @@ import (
 // check compares all that can be seen of a tenant with its model. It runs after every step.
 func (m *machine) check(t *rapid.T, w *tenant) {
 	m.checkHorizon(t, w)
+	m.noteEvents(t, w)
 	stored := m.all(t, w, tokenstore.Eventual)
 	fenced := m.all(t, w, tokenstore.Fenced)
 	known := map[ulid.ULID]*life{}
@@ -58,6 +59,9 @@ func (m *machine) checkGone(t *rapid.T, w *tenant, l *life, reborn bool) {
 	if _, err := w.Get(m.ctx, l.id, tokenstore.Eventual); !reborn && !errors.Is(err, tokenstore.ErrNotFound) {
 		fail(t, "S4 no resurrection: a token that was removed must not come back", "Get %s: %v", l.id, err)
 	}
+	if w.owner(l, l.generation()) != l { // the secret has come back with another token
+		return
+	}
 	if cause := m.introspect(t, w, l.current()); l.current() != "" && cause == "" {
 		fail(t, "S4 no resurrection: the secret of a token that was removed must not work again", "%s", l.id)
 	}
@@ -78,6 +82,10 @@ func (m *machine) checkCovered(t *rapid.T, w *tenant, l *life, stored, listed bo
 			fail(t, promise, "Introspect %s: active, revoked by %#v", l.id, w.model.coveredBy(l))
 		case tokenstore.ErrRevoked:
 			l.refused = true
+		case tokenstore.ErrKeyMissing:
+			if !m.keyless(l) {
+				fail(t, "a key that is there must be used", "Introspect %s: %v", l.id, cause)
+			}
 		case tokenstore.ErrUnknownToken:
 			if stored {
 				fail(t, "a stored token must be known", "Introspect %s: %v", l.id, cause)
@@ -112,6 +120,12 @@ func (m *machine) checkLive(t *rapid.T, w *tenant, l *life) {
 	}
 	now := m.clock.now()
 	cause := m.introspect(t, w, l.current())
+	if m.keyless(l) {
+		if cause != tokenstore.ErrKeyMissing {
+			fail(t, "without its key a token must be inactive for that cause", "%s: %v", l.id, cause)
+		}
+		return
+	}
 	switch {
 	case cause == tokenstore.ErrExpired && reached(l.expires, now):
 	case cause == tokenstore.ErrIdleExpired && reached(l.idleExpires, now):
@@ -141,7 +155,7 @@ func (m *machine) introspect(t *rapid.T, w *tenant, secret string) tokenstore.Re
 func (m *machine) checkRecord(t *rapid.T, l *life, got *tokenstore.RefreshToken) {
 	same := got.ID == l.id && got.ForeignID == l.foreign && got.UserID == l.user && got.ClientID == l.client &&
 		got.SessionID == sessionID(l.session) && got.CreatedAt.Equal(l.created) && got.Offline == l.offline &&
-		got.Confirmation == l.key &&
+		got.Confirmation == l.key && got.PepperKeyID == l.pepper && got.ForeignDigest == l.foreignDigest() && got.ForeignWeak == l.weak &&
 		got.Rotating == l.rotating && got.ExpiresAt.Equal(l.expires) && got.IdleExpiresAt.Equal(l.idleExpires) &&
 		got.LastExchangedAt.Equal(l.exchanged) && int(got.Generation) == l.generation() && got.Sequence == l.sequence
 	var heard []string

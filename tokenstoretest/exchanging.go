@@ -20,6 +20,7 @@ const (
 	replays                  // refused, and the token is revoked
 	limited                  // refused, and nothing is revoked
 	revoked                  // refused, as revoked or, once swept, as unknown
+	keyless                  // refused, for want of the key, or, once removed, as unknown
 	expired                  // refused, as expired or, once removed, as unknown
 	otherwise                // refused as unknown
 )
@@ -30,12 +31,16 @@ func (m *machine) expect(w *tenant, l *life, generation int) outcome {
 	switch {
 	case l.gone:
 		return otherwise
+	case m.keyless(l):
+		return keyless
 	case w.model.covered(l):
 		return revoked
 	case l.expiredAt(now):
 		return expired
 	case generation == l.generation():
 		return succeeds
+	case l.weak && l.isForeign(generation):
+		return replays
 	case generation+1 < l.generation() || l.used || m.options.Leeway <= 0 || now.Sub(l.rotated) >= m.options.Leeway:
 		return replays
 	case m.options.RetryLimit > 0 && l.retries >= m.options.RetryLimit:
@@ -97,6 +102,7 @@ func (m *machine) use(t *rapid.T) {
 
 // present exchanges a secret, compares the outcome with what must be, and takes it in.
 func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
+	l = w.owner(l, generation)
 	want := m.expect(w, l, generation)
 	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client, Confirmation: l.key}
 	if l.key == (tokenstore.Confirmation{}) {
@@ -139,6 +145,9 @@ func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int,
 	case revoked:
 		l.refused = l.refused || errors.Is(err, tokenstore.ErrRevoked)
 		ok = errors.Is(err, tokenstore.ErrRevoked) || errors.Is(err, tokenstore.ErrUnknownToken)
+	case keyless:
+		ok = errors.Is(err, tokenstore.ErrKeyMissing) ||
+			(w.model.covered(l) || l.expiredAt(m.clock.now())) && errors.Is(err, tokenstore.ErrUnknownToken)
 	case expired:
 		cause := tokenstore.ErrIdleExpired
 		if reached(l.expires, m.clock.now()) {
@@ -167,6 +176,9 @@ func (m *machine) checkExchanged(t *rapid.T, w *tenant, l *life, generation int,
 func (m *machine) rotate(t *rapid.T, w *tenant, l *life, becomes change, got tokenstore.Exchanged) {
 	now := m.clock.now()
 	secret := got.Secret.Reveal()
+	if becomes.terms.rotating || m.reseals(l) {
+		l.pepper = m.options.Pepper.Current()
+	}
 	l.rotating, l.idle, l.expires = becomes.terms.rotating, becomes.terms.idle, becomes.terms.expires
 	if !becomes.unnoted {
 		l.exchanged, l.idleExpires = now, time.Time{}
@@ -223,19 +235,22 @@ func (m *machine) misuse(t *rapid.T) {
 		wrong := pick(t, "wrong", tokenstore.Confirmation{},
 			tokenstore.Confirmation{Kind: l.key.Kind, Value: "of a thief"}, tokenstore.Confirmation{Kind: "another", Value: l.key.Value})
 		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client, Confirmation: wrong})
-		if !errors.Is(err, tokenstore.ErrConfirmation) && !errors.Is(err, tokenstore.ErrUnknownToken) {
+		if !errors.Is(err, tokenstore.ErrConfirmation) && !refusedAsSuch(err) {
 			fail(t, "a sender without the key must be refused", "%s: %v", l.id, err)
 		}
 		return
 	case "client":
 		client = "another"
 		_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client, Confirmation: l.key})
-		if !errors.Is(err, tokenstore.ErrWrongClient) && !errors.Is(err, tokenstore.ErrUnknownToken) {
+		if !errors.Is(err, tokenstore.ErrWrongClient) && !refusedAsSuch(err) {
 			fail(t, "the wrong client must be refused", "%s: %v", l.id, err)
 		}
 		return
 	case "tenant":
 		w = other
+		if l.isForeign(generation) && w.model.holder(l.opaque) != nil { // there it is another token's
+			return
+		}
 	case "forged": // the right form and the right id, but nothing that was ever handed out
 		forged, err := domain.NewCredential(l.id, m.options.Rand)
 		if err != nil {
@@ -246,9 +261,14 @@ func (m *machine) misuse(t *rapid.T) {
 		secret = secret[:len(secret)-1] + "!"
 	}
 	_, err := w.Exchange(m.ctx, tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(secret), ClientID: client})
-	if !errors.Is(err, tokenstore.ErrUnknownToken) && !errors.Is(err, tokenstore.ErrMalformed) {
+	if !errors.Is(err, tokenstore.ErrMalformed) && !refusedAsSuch(err) {
 		fail(t, "S6 isolated: a secret that is not this tenant's must be refused", "%s: %v", l.id, err)
 	}
+}
+
+// refusedAsSuch reports whether a secret was not told from one that nobody has, or could not be for want of the key.
+func refusedAsSuch(err error) bool {
+	return errors.Is(err, tokenstore.ErrUnknownToken) || errors.Is(err, tokenstore.ErrKeyMissing)
 }
 
 // race exchanges one secret several times at once, perhaps while the token is revoked.
@@ -314,7 +334,7 @@ func (m *machine) takeRace(t *rapid.T, w *tenant, l *life, becomes change, outco
 		}
 	}
 	rotates := becomes.terms.rotating
-	noLeeway, limit := m.options.Leeway <= 0, int(m.options.RetryLimit)
+	noLeeway, limit := m.options.Leeway <= 0 || l.weak && l.isForeign(l.generation()), int(m.options.RetryLimit)
 	switch {
 	case first == nil && !withRevoke:
 		fail(t, "S7 single use: one of several exchanges of a live secret must succeed", "%s: %v", l.id, errs)

@@ -81,9 +81,10 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 		bob = append(bob, h.issue("bob", "bob's session"))
 	}
 	lone := h.issue("bob", "another session")
-	imported := h.imported("bob")
+	imported := h.imported("bob", "")
+	foreign := h.imported("cid", "opaque")
 	old := h.secrets[bob[0]]
-	for _, id := range append(append([]ulid.ULID{lone}, ann...), bob...) {
+	for _, id := range append(append([]ulid.ULID{lone, foreign}, ann...), bob...) {
 		h.exchange(id)
 	}
 	h.retry(old, h.secrets[bob[0]])
@@ -114,7 +115,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	f.at = 0
 	f.mu.Unlock()
 	h.refused(bob[0])
-	h.left(bob[1], bob[2])
+	h.left(foreign, bob[1], bob[2])
 	if state, err := m.State(ctx); err != nil || state.Pending != 0 {
 		t.Logf("state %+v, error %v", state, err)
 		t.Error("L1: not converged after twenty seconds")
@@ -123,6 +124,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	if _, err := m.Get(ctx, imported, tokenstore.Eventual); !errors.Is(err, tokenstore.ErrNotFound) {
 		t.Error("L1: the imported token was revoked, and is still stored")
 	}
+	h.told(3, 3) // of what names the erased user, and of the erasure its beginning and its end, that is all
 	if token, err := m.Get(ctx, bob[1], tokenstore.Eventual); err != nil || token.Metadata.Len() != 1 {
 		t.Error("an acknowledged update of metadata is lost")
 	}
@@ -181,10 +183,15 @@ func (h *past) issue(user, session string) (id ulid.ULID) {
 	return id
 }
 
-func (h *past) imported(user string) ulid.ULID {
+// imported brings in a token, with a foreign secret if that is not empty.
+func (h *past) imported(user, secret string) ulid.ULID {
 	token := tokenstore.RefreshToken{
-		ID: ulid.ULID{15: 9}, UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID("bob's session"),
+		ID: ulid.ULID{14: byte(len(secret)), 15: 9}, UserID: user, ClientID: "web", SessionID: tokenstore.MustSessionID("bob's session"),
 		CreatedAt: afterCutOff().Add(-2 * time.Hour),
+	}
+	if secret != "" {
+		token.Rotating, token.ForeignDigest = true, tokenstore.DigestForeign(secret)
+		h.secrets[token.ID] = tokenstore.NewSecret(secret)
 	}
 	h.try("import", func() error {
 		results, err := h.m.Import(h.ctx, []tokenstore.RefreshToken{token})
@@ -249,6 +256,24 @@ func (h *past) left(ids ...ulid.ULID) {
 	}
 }
 
+// told checks that the feed has one event for each of so many revocations, and so many of which an erasure is left.
+func (h *past) told(revocations, erased int) {
+	page, err := h.m.Feed(h.ctx, tokenstore.FeedRequest{})
+	told := map[ulid.ULID]bool{}
+	for _, e := range page.Events {
+		if e.Kind == tokenstore.KindErased {
+			erased--
+		} else {
+			told[e.Revocation] = true
+			revocations--
+		}
+	}
+	if err != nil || revocations != 0 || erased != 0 || len(told) != 3 {
+		h.t.Logf("%+v, %v", page, err)
+		h.t.Error("F1: the feed does not have one event for each revocation")
+	}
+}
+
 // failing is a backend some call of which fails.
 type failing struct {
 	store.Backend
@@ -283,8 +308,16 @@ func through[T any](f *failure, call func() (T, error)) (value T, err error) {
 	return value, err
 }
 
+func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+}
+
 func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 	return through(s.faults, func() ([]store.Inserted, error) { return s.Store.Insert(ctx, rows) })
+}
+
+func (s failingStore) Find(ctx context.Context, foreign tokenstore.Digest) (ulid.ULID, error) {
+	return through(s.faults, func() (ulid.ULID, error) { return s.Store.Find(ctx, foreign) })
 }
 
 func (s failingStore) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {

@@ -42,6 +42,10 @@ type faultyStore struct {
 	lost    map[ulid.ULID][]domain.RefreshToken // by tombstone, the rows that its sweep misses
 }
 
+func (s *faultyStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+}
+
 // pending returns what is pending, as the store that is wrapped says.
 func (s *faultyStore) pending(ctx context.Context) []domain.Tombstone {
 	page, err := s.Store.Revocations(ctx, store.RevocationQuery{Limit: store.MaxPage})
@@ -348,4 +352,15 @@ func (s noCap) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inse
 		rows[i].Cap = store.Cap{}
 	}
 	return s.Store.Insert(ctx, rows)
+}
+
+// forgetsForeign finds a token by its foreign secret only until that has been replaced.
+type forgetsForeign struct{ *faultyStore }
+
+func (s forgetsForeign) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	id, err := s.Store.Find(ctx, foreign)
+	if v, got := s.Store.Get(ctx, id); err == nil && got == nil && v.Token.Generation > 0 {
+		return ulid.ULID{}, store.ErrNotFound
+	}
+	return id, err
 }

@@ -44,7 +44,7 @@ func (m *machine) importTokens(t *rapid.T) {
 		l.id = ids[i]
 		there := stored[i]
 		if in := w.model.find(l.id); there == nil && in != nil && in.event > before { // by an earlier row
-			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session)}
+			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session), ForeignDigest: in.foreignDigest()}
 		}
 		m.checkImported(t, w, l, there, results[i])
 	}
@@ -53,12 +53,14 @@ func (m *machine) importTokens(t *rapid.T) {
 // checkImported compares what became of one token of an import with what must, and takes in what was let in. there is
 // what had the id before.
 func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult) {
+	same := there != nil && there.UserID == l.user && there.ClientID == l.client && there.SessionID == sessionID(l.session) &&
+		there.ForeignID == l.foreign && (l.opaque == "" || there.ForeignDigest == l.foreignDigest())
 	switch {
 	case l.created.After(m.clock.now().Add(skew)) || l.created.Before(cutOff) && l.session != "":
 		if !errors.Is(got.Err, tokenstore.ErrInvalid) {
 			fail(t, "an import must refuse an impossible creation time or session", "got %+v", got)
 		}
-	case there != nil && there.UserID == l.user && there.ClientID == l.client && there.SessionID == sessionID(l.session) && there.ForeignID == l.foreign:
+	case same:
 		if got.Outcome != tokenstore.Unchanged || got.Err != nil {
 			fail(t, "importing a stored token again must leave it unchanged", "got %+v", got)
 		}
@@ -68,6 +70,14 @@ func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.Re
 		}
 	default:
 		from := point{kind: fromTime, time: l.created}
+		if w.model.holder(l.opaque) != nil {
+			if got.Err == nil {
+				fail(t, "a foreign secret must be one token's", "got %+v, want %s refused", got, l.id)
+			}
+			if errors.Is(got.Err, tokenstore.ErrDigestTaken) {
+				return
+			}
+		}
 		m.checkAdmission(t, w.model.admission(l, from), got.Err)
 		if got.Err != nil {
 			return
@@ -85,8 +95,14 @@ func (m *machine) drawCandidate(t *rapid.T, w *tenant) *life {
 		known := w.drawLife(t)
 		l := *known
 		l.key = tokenstore.Confirmation{} // the resource does not have it
-		l.secrets, l.sequence, l.gone, l.refused, l.evicted, l.used = nil, 0, false, false, false, false
+		l.sequence, l.gone, l.refused, l.evicted, l.used = 0, false, false, false, false
 		l.exchanged, l.rotated, l.retries = time.Time{}, time.Time{}, 0
+		if l.idle = 0; !l.idleExpires.IsZero() { // of the idle lifetime the resource has the end
+			l.idle = idle
+		}
+		if l.takeOpaque(); chance(t, "otherSecret", 4) {
+			l.drawOpaque(t)
+		}
 		if chance(t, "otherTime", 3) && l.foreign == "" {
 			l.created = m.drawTime(t, w).Truncate(time.Millisecond)
 		}
@@ -101,6 +117,7 @@ func (m *machine) drawCandidate(t *rapid.T, w *tenant) *life {
 	if l.created.Before(cutOff) && !chance(t, "wrongSession", 8) {
 		l.session = ""
 	}
+	l.drawOpaque(t)
 	l.rotating = rapid.Bool().Draw(t, "rotating")
 	l.metadata = pick(t, "metadata", labels...)
 	if rapid.Bool().Draw(t, "foreign") {
@@ -129,16 +146,16 @@ func (m *machine) resource(t *rapid.T, l *life) tokenstore.RefreshToken {
 	if l.foreign != "" {
 		token.ID = ulid.ULID{}
 	}
-	if rapid.Bool().Draw(t, "value") {
-		return token
+	if !rapid.Bool().Draw(t, "value") {
+		data, err := json.Marshal(token)
+		if err == nil {
+			token = tokenstore.RefreshToken{}
+			err = json.Unmarshal(data, &token)
+		}
+		if err != nil {
+			fail(t, "a token must survive its JSON", "%v", err)
+		}
 	}
-	data, err := json.Marshal(token)
-	if err == nil {
-		token = tokenstore.RefreshToken{}
-		err = json.Unmarshal(data, &token)
-	}
-	if err != nil {
-		fail(t, "a token must survive its JSON", "%v", err)
-	}
+	token.ForeignDigest, token.ForeignWeak = l.foreignDigest(), l.weak
 	return token
 }

@@ -145,7 +145,7 @@ func (m *machine) checkCap(t *rapid.T, w *tenant, candidate *life, surplus []*li
 // expire removes one slice of what is expired; the checks after the step see that it was.
 func (m *machine) expire(t *rapid.T) {
 	w := m.tenant(t)
-	m.expireSome(t, w, store.Bounds{Visit: pick(t, "visit", 1, 2, 100), Remove: pick(t, "remove", 1, 2, 100), Now: m.clock.now()})
+	m.expireSome(t, w, store.Bounds{Visit: pick(t, "visit", 1, 2, 100), Remove: pick(t, "remove", 1, 2, 100), Now: m.clock.now(), Emit: m.outbox()})
 }
 
 func (m *machine) expireSome(t *rapid.T, w *tenant, bounds store.Bounds) store.Expired {
@@ -232,7 +232,7 @@ func (m *machine) unnoted(l *life, on terms) bool {
 		every = min(every, l.idle/10)
 	}
 	since := m.clock.now().Sub(l.exchanged)
-	return !on.rotating && on == l.terms() && !l.exchanged.IsZero() && since >= 0 && since < every
+	return !on.rotating && !m.reseals(l) && on == l.terms() && !l.exchanged.IsZero() && since >= 0 && since < every
 }
 
 // siblings are the stored tokens that go when a token begins to rotate.
@@ -259,6 +259,7 @@ func (m *machine) takeOwn(t *rapid.T, w *tenant, targets []tokenstore.Target, re
 		if w.model.findRevocation(tombstone.ID) != nil || tombstone.Reason != reason || !sameTargets(tombstone.Targets, targets) {
 			continue
 		}
+		m.expectEvent(w, m.kindOf(reason), tombstone.ID)
 		m.acknowledge(t, w, &acknowledged{id: tombstone.ID, targets: targets, at: tombstone.Time, through: tombstone.Through})
 		return
 	}

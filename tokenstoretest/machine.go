@@ -40,6 +40,8 @@ type tenant struct {
 	store store.Store // for the sweep and the trim, which the machine drives itself
 	marks []point     // points to stem from
 	pages int         // varies the size of pages
+
+	reader reader
 }
 
 func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
@@ -57,12 +59,13 @@ func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 		RetryLimit: pick(t, "retryLimit", uint32(0), 0, 2),
 		Replay:     pick(t, "replay", tokenstore.ReplayToken, tokenstore.ReplayToken, tokenstore.ReplaySession, tokenstore.ReplayUser),
 		Client:     m.host.policy, Evicted: m.host.evict,
+		Outbox:        drawOutbox(t),
 		LastUsedEvery: pick(t, "lastUsedEvery", 0, time.Minute, 10*time.Minute),
 		Engine:        revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: time.Minute},
 	}
 	m.backend = c.New(tb)
 	for _, name := range tenantNames {
-		m.tenants = append(m.tenants, &tenant{name: name})
+		m.tenants = append(m.tenants, &tenant{name: name, reader: reader{seen: map[uint64]tokenstore.Event{}}})
 	}
 	m.open(t)
 	return m
@@ -201,6 +204,10 @@ func (b slow) Tenant(name string) (store.Store, error) {
 type slowStore struct {
 	store.Store
 	delay time.Duration
+}
+
+func (s slowStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return s.Store.(store.Outbox).Feed(ctx, after, limit)
 }
 
 func (s slowStore) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {

@@ -41,8 +41,12 @@ type life struct {
 	exchanged   time.Time
 	rotated     time.Time
 	retries     uint32
-	secrets     []string // every secret ever handed out, by generation; none for an imported token
+	secrets     []string // every secret that it ever had, by generation; none for a token that was imported without one
 	metadata    string
+
+	opaque string // the foreign secret that it came with, which is the first of its secrets; empty for none
+	weak   bool   // it has little entropy
+	pepper string // the id of the key that its digests are made under; empty for none
 
 	key      tokenstore.Confirmation // the key that it is bound to, or none
 	sequence uint64                  // only to see that it never changes

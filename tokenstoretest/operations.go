@@ -30,6 +30,8 @@ func operations() []operation {
 		policyOperation,
 		switchOperation,
 		expireOperation,
+		readOperation,
+		pepperOperation,
 	}
 }
 
@@ -49,6 +51,7 @@ func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 	l.created = now
 	l.metadata = pick(t, "metadata", labels...)
 	l.key = pick(t, "key", keys...)
+	l.pepper = m.options.Pepper.Current()
 	request := tokenstore.IssueRequest{
 		Confirmation: l.key,
 		UserID:       l.user, ClientID: l.client, SessionID: sessionID(l.session), ResourceServers: resourceServers(l.audiences),
@@ -81,6 +84,7 @@ func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 		return
 	}
 	l.id, l.secrets = issued.Token.ID, []string{issued.Secret.Reveal()}
+	m.expectEvent(w, tokenstore.KindIssued, l.id)
 	if w.model.find(l.id) != nil {
 		fail(t, "a new token must have a new id", "%s", l.id)
 	}
@@ -158,11 +162,16 @@ func (m *machine) stepClock(t *rapid.T) {
 
 // reopen closes the database and opens it again. Nothing that was acknowledged may be lost.
 func (m *machine) reopen(t *rapid.T) {
+	m.restart(t, func() { m.backend = m.config.Reopen(m.tb, m.backend) })
+}
+
+// restart makes the managers anew, after something else has changed.
+func (m *machine) restart(t *rapid.T, change func()) {
 	running := m.stop != nil
 	if running {
 		m.stop()
 	}
-	m.backend = m.config.Reopen(m.tb, m.backend)
+	change()
 	m.open(t)
 	if running {
 		m.start(t)

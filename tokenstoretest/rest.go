@@ -12,13 +12,14 @@ import (
 func (m *machine) rest(t *rapid.T) {
 	bounds := store.Bounds{
 		Visit: rapid.IntRange(1, 3).Draw(t, "visit"), Remove: rapid.IntRange(1, 2).Draw(t, "remove"), Now: m.clock.now(),
+		Emit: m.outbox(),
 	}
 	for _, w := range m.tenants {
 		slices := 16
 		for _, r := range w.model.revocations { // each looks at every token at most twice for every target
 			slices += 2 * len(r.targets) * (len(w.model.lives) + 2)
 			if r.erases { // and at all that is remembered
-				slices += 4 * (len(w.model.revocations) + len(w.model.evictions) + 2)
+				slices += 4*(len(w.model.revocations)+len(w.model.evictions)+2) + int(w.reader.latest) + len(w.model.lives) + len(w.model.revocations)
 			}
 		}
 		for ; slices > 0; slices-- {
@@ -59,6 +60,7 @@ func (m *machine) checkConverged(t *rapid.T) {
 			}
 		}
 		m.checkErased(t, w)
+		m.checkFeed(t, w)
 		m.checkWaits(t, w)
 		m.checkSwept(t, w, sure, removed)
 	}

@@ -112,6 +112,7 @@ func (m *machine) takeReceipt(t *rapid.T, w *tenant, receipt tokenstore.Receipt,
 	if !tombstone.Time.Equal(at) || !sameTargets(tombstone.Targets, targets) {
 		fail(t, "a receipt must show what was asked for", "got %+v, want %+v at %v", tombstone, targets, at)
 	}
+	m.expectEvent(w, tokenstore.KindRevoked, receipt.ID())
 	m.acknowledge(t, w, &acknowledged{
 		id: receipt.ID(), targets: slices.Clone(targets), at: at, through: tombstone.Through, receipt: &receipt,
 	})
@@ -219,6 +220,7 @@ func (m *machine) applySome(t *rapid.T, w *tenant, pending []ulid.ULID) {
 	ids = ids[:rapid.IntRange(1, min(len(ids), store.MaxSlice)).Draw(t, "ids")]
 	bounds := store.Bounds{
 		Visit: pick(t, "visit", 1, 2, 3, 5, 100), Remove: pick(t, "remove", 1, 1, 2, 100), Now: m.clock.now(),
+		Emit: m.outbox(),
 	}
 	before := m.tokens(t, w)
 	if _, err := w.store.Apply(m.ctx, ids, bounds); err != nil {
@@ -239,9 +241,12 @@ func (m *machine) trim(t *rapid.T) {
 	}
 	cut := store.Trim{
 		Guards: rapid.SampledFrom(cuts).Draw(t, "guards"), History: pick(t, "history", time.Time{}, time.Time{}, soon.Add(-time.Hour), soon),
-		Limit: rapid.IntRange(1, 3).Draw(t, "limit"),
+		Events: pick(t, "events", time.Time{}, time.Time{}, soon.Add(-time.Hour), soon),
+		Limit:  rapid.IntRange(1, 3).Draw(t, "limit"),
 	}
-	most := 1 + len(w.model.evictions) // calls, with one for the end
+	w.reader.dropped = w.reader.dropped || !cut.Events.IsZero()
+	m.noteEvents(t, w)                                        // an operation that was broken off may have written some
+	most := 1 + len(w.model.evictions) + int(w.reader.latest) // calls, with one for the end
 	for _, r := range w.model.revocations {
 		most += len(r.targets)
 	}

@@ -38,6 +38,14 @@ var faults = []struct {
 	}, false},
 	{"expires too much", func(s *faultyStore) store.Store { return expiresTooMuch{s} }, false},
 	{"no cap", func(s *faultyStore) store.Store { return noCap{s} }, false},
+	{"event lost on refusal", func(s *faultyStore) store.Store { return eventLost{s} }, false},
+	{"event invented", func(s *faultyStore) store.Store { return eventInvented{s} }, false},
+	{"events dropped silently", func(s *faultyStore) store.Store { return droppedSilently{s} }, false},
+	{"events dropped unasked", func(s *faultyStore) store.Store { return droppedUnasked{s} }, false},
+	{"names left in events", func(s *faultyStore) store.Store {
+		return namesLeft{s, map[uint64]store.Event{}}
+	}, false},
+	{"forgets foreign secrets", func(s *faultyStore) store.Store { return forgetsForeign{s} }, false},
 	{"no sweep", func(s *faultyStore) store.Store { return noSweep{s} }, false},
 }
 

@@ -9,6 +9,8 @@
 //   - S6 isolated: nothing crosses tenants.
 //   - S7 single use: all exchanges of one secret that succeed receive the same successor.
 //   - L1 converge: with the sweep going on and no new revocations, all of them retire, and what is expired is removed.
+//   - F1 feed: of whatever was acknowledged there is an event, of nothing else is there one, and a reader that lags, crashes
+//     and goes on from its cursor sees each at least once, or is told that it comes too late.
 //
 // Beside them it predicts what policies, caps and lifetimes make of each token: who is evicted, which use is noted, which
 // tokens go when another begins to rotate.

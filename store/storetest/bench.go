@@ -108,7 +108,7 @@ func benchIntrospect(b *testing.B, w *tenant, held []holder) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if refusal := h.credential.Introspect(&view.Token, view.Revoked(), base); refusal != "" {
+		if refusal := h.credential.Introspect(&view.Token, view.Revoked(), base, nil); refusal != "" {
 			b.Fatal(refusal)
 		}
 	}

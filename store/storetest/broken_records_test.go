@@ -16,6 +16,7 @@ type verbs struct {
 	store.Store
 	insert     func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error)
 	get        func(ctx context.Context, id ulid.ULID) (store.View, error)
+	find       func(ctx context.Context, foreign domain.Digest) (ulid.ULID, error)
 	list       func(ctx context.Context, q store.Query) (store.Page, error)
 	update     func(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error
 	revoke     func(ctx context.Context, r store.Revocation) (store.Status, error)
@@ -24,6 +25,7 @@ type verbs struct {
 	revocation func(ctx context.Context, id ulid.ULID) (store.Status, error)
 	trim       func(ctx context.Context, t store.Trim) (store.Trimmed, error)
 	state      func(ctx context.Context) (store.State, error)
+	feed       func(ctx context.Context, after uint64, limit int) (store.FeedPage, error)
 }
 
 func (v *verbs) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
@@ -38,6 +40,13 @@ func (v *verbs) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 		return v.get(ctx, id)
 	}
 	return v.Store.Get(ctx, id)
+}
+
+func (v *verbs) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	if v.find != nil {
+		return v.find(ctx, foreign)
+	}
+	return v.Store.Find(ctx, foreign)
 }
 
 func (v *verbs) List(ctx context.Context, q store.Query) (store.Page, error) {
@@ -94,6 +103,13 @@ func (v *verbs) State(ctx context.Context) (store.State, error) {
 		return v.state(ctx)
 	}
 	return v.Store.State(ctx)
+}
+
+func (v *verbs) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	if v.feed != nil {
+		return v.feed(ctx, after, limit)
+	}
+	return feedOf(ctx, v.Store, after, limit)
 }
 
 func dropsField(_ store.Backend, _ string, s store.Store) store.Store {

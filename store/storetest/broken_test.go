@@ -50,23 +50,44 @@ var broken = []brokenStore{
 	{name: "exceeds the bounds", rules: []string{"R17", "R33", "R34"}, wrap: exceedsBounds},
 	{name: "reports no progress", rules: []string{"R18"}, wrap: reportsNothing},
 	{name: "checkpoint before effect", rules: []string{"R18", "R19"}, wrap: losesTail},
-	{name: "retires early", rules: []string{"R19", "R33", "R34"}, wrap: retiresEarly},
+	{name: "retires early", rules: []string{"R19", "R33", "R34", "R36", "R40"}, wrap: retiresEarly},
 	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21"}, wrap: forgetsGuards},
 	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
 	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34"}, wrap: ignoresHorizon},
 	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
-	{name: "revokes and does not erase", rules: []string{"R33", "R34"}, wrap: erasesNothing},
+	{name: "revokes and does not erase", rules: []string{"R33", "R34", "R40"}, wrap: erasesNothing},
 	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
 	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
 	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
 
 	// Lifetimes and caps (broken_lifetimes_test.go).
-	{name: "expires a minute early", rules: []string{"R30"}, wrap: expiresEarly},
+	{name: "expires a minute early", rules: []string{"R30", "R36"}, wrap: expiresEarly},
 	{name: "never expires", rules: []string{"R30"}, wrap: neverExpires},
 	{name: "forgets the idle lifetime", rules: []string{"R30"}, wrap: forgetsIdle},
 	{name: "counts before the commit", rules: []string{"R31"}, wrap: countsFirst},
 	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
+
+	// The outbox (broken_outbox_test.go).
+	{name: "writes events after the commit", rules: []string{"R36"}, wrap: eventsAfterCommit},
+	{name: "loses the event of a refusal", rules: []string{"R36"}, wrap: losesEventOfRefusal},
+	{name: "writes an event of what it refuses", rules: []string{"R36"}, wrap: inventsEvents},
+	{name: "repeats an event at a page boundary", rules: []string{"R37"}, wrap: repeatsEvent},
+	{name: "skips an event at a page boundary", rules: []string{"R37"}, wrap: skipsEvent},
+	{name: "shares its events", rules: []string{"R37"}, wrap: sharesEvents},
+	{name: "writes events of all kinds", rules: []string{"R38"}, wrap: emitsAll},
+	{name: "does not say that a cursor is gone", rules: []string{"R39", "R40"}, wrap: resumesSilently},
+	{name: "gives numbers again after a trim", rules: []string{"R39"}, wrap: reusesNumbers},
+	{name: "drops events of any age", rules: []string{"R39"}, wrap: dropsYoung},
+	{name: "leaves names in the feed", rules: []string{"R40"}, wrap: leavesNames},
+
+	// Foreign digests (broken_find_test.go).
+	{name: "finds nothing", rules: []string{"R35"}, wrap: findsNothing},
+	{name: "finds what was removed", rules: []string{"R35"}, wrap: findsRemoved},
+	{name: "loses what was exchanged", rules: []string{"R35"}, wrap: findsUnrotated},
+	{name: "does not find what is covered", rules: []string{"R35"}, wrap: findsUncovered},
+	{name: "finds tokens of other tenants", rules: []string{"R35"}, wrap: findsEverywhere()},
+	{name: "takes a digest twice", rules: []string{"R35"}, wrap: sharesDigest},
 
 	// The backend.
 	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
@@ -85,7 +106,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

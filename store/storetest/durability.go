@@ -78,6 +78,8 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Insert", err)
 	_, err = w.Get(w.ctx, token.ID)
 	verb("Get", err)
+	_, err = w.Find(w.ctx, domain.Digest{1})
+	verb("Find", err)
 	_, err = w.List(w.ctx, store.Query{Limit: 1})
 	verb("List", err)
 	verb("Update", w.Update(w.ctx, token.ID, write("late")))
@@ -93,6 +95,10 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Trim", err)
 	_, err = w.State(w.ctx)
 	verb("State", err)
+	if outbox, ok := w.Store.(store.Outbox); ok {
+		_, err = outbox.Feed(w.ctx, 0, 1)
+		verb("Feed", err)
+	}
 	_, err = e.backend.Pending(w.ctx, "", 1)
 	verb("Pending", err)
 	_, err = e.backend.Tenant("another")

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -111,6 +112,10 @@ func (s doored) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 	return through(s.door, func() (store.View, error) { return s.store.Get(ctx, id) })
 }
 
+func (s doored) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	return through(s.door, func() (ulid.ULID, error) { return s.store.Find(ctx, foreign) })
+}
+
 func (s doored) List(ctx context.Context, q store.Query) (store.Page, error) {
 	return through(s.door, func() (store.Page, error) { return s.store.List(ctx, q) })
 }
@@ -148,6 +153,15 @@ func (s doored) State(ctx context.Context) (store.State, error) {
 	return through(s.door, func() (store.State, error) { return s.store.State(ctx) })
 }
 
+func (s doored) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	return through(s.door, func() (store.FeedPage, error) { return feedOf(ctx, s.store, after, limit) })
+}
+
+// feedOf reads the feed of a store that is an outbox.
+func feedOf(ctx context.Context, s store.Store, after uint64, limit int) (store.FeedPage, error) {
+	return s.(store.Outbox).Feed(ctx, after, limit)
+}
+
 // odd does all that the contract allows and nobody expects: it wraps every error, cuts pages short, runs decide more
 // than once and believes the last run, and sweeps one row at a time.
 type odd struct{ inner store.Store }
@@ -170,6 +184,11 @@ func (s odd) Insert(ctx context.Context, rows []store.Insertion) ([]store.Insert
 func (s odd) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
 	view, err := s.inner.Get(ctx, id)
 	return view, oddly(err)
+}
+
+func (s odd) Find(ctx context.Context, foreign domain.Digest) (ulid.ULID, error) {
+	id, err := s.inner.Find(ctx, foreign)
+	return id, oddly(err)
 }
 
 func (s odd) List(ctx context.Context, q store.Query) (store.Page, error) {
@@ -226,4 +245,12 @@ func (s odd) Trim(ctx context.Context, t store.Trim) (store.Trimmed, error) {
 func (s odd) State(ctx context.Context) (store.State, error) {
 	state, err := s.inner.State(ctx)
 	return state, oddly(err)
+}
+
+func (s odd) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	if limit <= store.MaxPage {
+		limit = min(limit, 2)
+	}
+	page, err := feedOf(ctx, s.inner, after, limit)
+	return page, oddly(err)
 }

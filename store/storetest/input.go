@@ -74,6 +74,8 @@ func badTokens(t testing.TB, w *tenant, bad func(string, error)) {
 		"of a user with NUL":    func(t *domain.RefreshToken) { t.UserID = "a\x00b" },
 		"without a client":      func(t *domain.RefreshToken) { t.ClientID = "" },
 		"of a broken client":    func(t *domain.RefreshToken) { t.ClientID = "\xff" },
+		"of two secrets":        func(t *domain.RefreshToken) { t.ForeignDigest, t.SecretDigest = domain.Digest{1}, domain.Digest{1} },
+		"of a weak secret":      func(t *domain.RefreshToken) { t.ForeignWeak = true },
 		"of no time":            func(t *domain.RefreshToken) { t.CreatedAt = time.Time{} },
 		"of a year beyond 9999": func(t *domain.RefreshToken) { t.CreatedAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 	} {

@@ -35,6 +35,8 @@ func (w *tenant) full() domain.RefreshToken {
 	token.RotatedAt = after(time.Second)
 	token.Salt = domain.Salt{1, 2, 3}
 	token.FamilyDigest, token.SecretDigest, token.ForeignDigest = domain.Digest{4}, domain.Digest{5}, domain.Digest{6}
+	copy(token.ForeignDigest[1:], token.ID[:]) // no two tokens share one
+	token.ForeignWeak = true
 	token.PepperKeyID = "pepper"
 	return token
 }

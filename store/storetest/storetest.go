@@ -86,6 +86,12 @@ var rules = []rule{
 	{32, "names", "a tenant that is not named never has its expired tokens removed", checkNames},
 	{33, "erase user", "a name that is left behind, or a guard that went with it, breaks the law or the fence", checkEraseUser},
 	{34, "erase tenant", "a customer who leaves takes everything along, and nothing of it may come back", checkEraseTenant},
+	{35, "find", "a client that still has a secret from elsewhere is known by nothing else, and its replay neither", checkFind},
+	{36, "outbox", "who hears of a revocation that never was, or never hears of one, logs the wrong people out", checkOutbox},
+	{37, "feed", "a reader that resumes must miss nothing", checkFeed},
+	{38, "kinds", "every event costs a commit a write, so nobody pays for those that nobody asked for", checkKinds},
+	{39, "retention", "a reader that is too late must know what it missed, or it will never ask", checkRetention},
+	{40, "erased events", "a name that is left in the feed is read by those who must have forgotten it", checkErasedEvents},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }

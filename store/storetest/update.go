@@ -158,7 +158,6 @@ func changed(token domain.RefreshToken) domain.RefreshToken {
 	token.Salt[15]++
 	token.FamilyDigest[31]++
 	token.SecretDigest[31]++
-	token.ForeignDigest[31]++
 	token.PepperKeyID = "changed"
 	return token
 }
@@ -219,6 +218,8 @@ func checkIdentity(t testing.TB, e *env) {
 		"SessionID":       func(t *domain.RefreshToken) { t.SessionID = domain.SessionID{} },
 		"CreatedAt":       func(t *domain.RefreshToken) { t.CreatedAt = t.CreatedAt.Add(1) },
 		"Sequence":        func(t *domain.RefreshToken) { t.Sequence++ },
+		"ForeignDigest":   func(t *domain.RefreshToken) { t.ForeignDigest[31]++ },
+		"ForeignWeak":     func(t *domain.RefreshToken) { t.ForeignWeak = !t.ForeignWeak },
 		"ResourceServers": func(t *domain.RefreshToken) { t.ResourceServers = domain.ResourceServers{} },
 	} {
 		r := w.revocation(domain.Target{TokenID: token.ID})

@@ -1,0 +1,56 @@
+package boltstore
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+)
+
+// TestCheckFindsForeignDigests: an entry of the index of foreign digests that is missing, too many or another token's is
+// found.
+func TestCheckFindsForeignDigests(t *testing.T) {
+	digest, id := domain.Digest{1}, ulid.ULID{15: 1}
+	for _, c := range []struct {
+		name    string
+		spoil   func(index *bbolt.Bucket) error
+		finding string
+	}{
+		{"as it is", func(*bbolt.Bucket) error { return nil }, ""},
+		{"missing", func(index *bbolt.Bucket) error { return index.Delete(digest[:]) }, "is not in the index of foreign digests"},
+		{"of another", func(index *bbolt.Bucket) error { return index.Put(digest[:], make([]byte, 16)) }, "is not in the index of foreign digests"},
+		{"too many", func(index *bbolt.Bucket) error { return index.Put(make([]byte, 32), id[:]) }, "index foreign has 2 entries for 1 records"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, err := Open(filepath.Join(t.TempDir(), "tokens"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			st, err := b.Tenant("acme")
+			if err != nil {
+				t.Fatal(err)
+			}
+			token := domain.RefreshToken{ID: id, UserID: "ann", ClientID: "app", CreatedAt: time.Unix(1, 0), ForeignDigest: digest}
+			bare := domain.RefreshToken{ID: ulid.ULID{15: 2}, UserID: "ann", ClientID: "app", CreatedAt: time.Unix(1, 0)}
+			if _, err := st.Insert(t.Context(), []store.Insertion{{Token: token}, {Token: bare}}); err != nil {
+				t.Fatal(err)
+			}
+			err = b.db.Update(func(tx *bbolt.Tx) error {
+				return c.spoil(tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucketForeign))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings, err := b.Check(t.Context())
+			if got := strings.Join(findings, "\n"); err != nil || (c.finding == "") != (got == "") || !strings.Contains(got, c.finding) {
+				t.Errorf("found %q, error %v, want %q", findings, err, c.finding)
+			}
+		})
+	}
+}

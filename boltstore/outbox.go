@@ -1,0 +1,154 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+)
+
+var _ store.Outbox = (*tenant)(nil)
+
+// eventKey is the key of an event, in the order of numbers.
+func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+
+// emit writes an event, if its kind is asked for. The caller saves.
+func (r *records) emit(asked store.Kinds, e store.Event) {
+	if e.Kind == 0 || !asked.Has(e.Kind) {
+		return
+	}
+	r.meta.lastEvent++
+	r.meta.events++
+	e.Number = r.meta.lastEvent
+	r.putEvent(&e)
+}
+
+// emitToken writes the event of something that has happened to a token. The caller saves.
+func (r *records) emitToken(asked, kind store.Kinds, at time.Time, token *domain.RefreshToken) {
+	if asked.Has(kind) {
+		r.emit(asked, store.TokenEvent(kind, at, token))
+	}
+}
+
+func (r *records) putEvent(e *store.Event) {
+	b := r.made(bucketOutbox)
+	b.FillPercent = fillTokens // the numbers ascend
+	check(b.Put(eventKey(e.Number), encode(e, eventFields)))
+}
+
+// dropFirst drops the oldest event.
+func (r *records) dropFirst(key []byte) {
+	r.delete(bucketOutbox, key)
+	r.meta.events--
+	r.meta.floor = binary.BigEndian.Uint64(key)
+}
+
+// Feed reads one page of events.
+func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.FeedPage, err error) {
+	if limit < 1 || limit > store.MaxPage {
+		return store.FeedPage{}, &domain.FieldError{Field: "limit", Limit: "1..100", Size: limit}
+	}
+	err = t.view(ctx, func(r *records) error {
+		if after < r.meta.floor {
+			return &store.CursorGoneError{Cursor: after, Resume: r.meta.floor}
+		}
+		if after > r.meta.lastEvent {
+			return &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
+		}
+		page = store.FeedPage{Next: after, Last: r.meta.lastEvent}
+		r.after(bucketOutbox, nil, eventKey(after), func(_, v []byte) bool {
+			e := must(decode(v, eventFields))
+			page.Events = append(page.Events, e)
+			page.Next = e.Number
+			return len(page.Events) < limit
+		})
+		return nil
+	})
+	return page, err
+}
+
+// droppable are the keys of the events that a trim may drop: the oldest, up to the first that has to stay.
+func (r *records) droppable(trim store.Trim) (keys [][]byte) {
+	r.after(bucketOutbox, nil, nil, func(k, v []byte) bool {
+		if len(keys) == trim.Limit || !must(decode(v, eventFields)).Time.Before(trim.Events) {
+			return false
+		}
+		keys = append(keys, bytes.Clone(k))
+		return true
+	})
+	return keys
+}
+
+// scrubEvent is for an event that an erasure has come to. What an erasure of the tenant removes is dropped, as long as
+// nothing older has to stay; else it leaves a gap that readers can see.
+func (r *records) scrubEvent(by *domain.Tombstone, key []byte) {
+	e := must(decode(r.get(bucketOutbox, key), eventFields))
+	switch e.Scrub(by, r.meta.erasureKey) {
+	case domain.RemainsPseudonymous:
+		r.putEvent(&e)
+	case domain.RemainsNothing:
+		if first, _ := r.bucket(bucketOutbox).Cursor().First(); bytes.Equal(first, key) {
+			r.dropFirst(key)
+			return
+		}
+		e.Erase(by)
+		r.putEvent(&e)
+	}
+}
+
+func eventFields(c *coder, e *store.Event) {
+	c.uint(&e.Number)
+	kind := uint64(e.Kind)
+	c.uint(&kind)
+	e.Kind = store.Kinds(kind)
+	if c.reading && uint64(e.Kind) != kind {
+		c.fail("is an event of no kind")
+	}
+	c.instant(&e.Time)
+	c.uint(&e.Sequence)
+	c.fixed(e.Revocation[:])
+	n := c.size(len(e.Tokens))
+	for i := 0; i < n && c.err == nil; i++ {
+		if c.reading {
+			e.Tokens = append(e.Tokens, store.EventToken{})
+		}
+		c.fixed(e.Tokens[i].ID[:])
+		c.text(&e.Tokens[i].UserID)
+		c.text(&e.Tokens[i].ClientID)
+		c.text(&e.Tokens[i].SessionID)
+	}
+	targetsField(c, &e.Targets)
+	c.text(&e.Reason)
+	c.text(&e.Actor)
+	c.bool(&e.Erases)
+	c.uint(&e.Count)
+	c.bool(&e.Retired)
+}
+
+func targetsField(c *coder, targets *[]domain.Target) {
+	n := c.size(len(*targets))
+	for i := 0; i < n && c.err == nil; i++ {
+		if c.reading {
+			*targets = append(*targets, domain.Target{})
+		}
+		targetFields(c, &(*targets)[i])
+	}
+}
+
+// events checks the outbox: the numbers are those from the floor on, without a gap.
+func (c *checker) events() bool {
+	m := c.records.meta
+	next := m.floor
+	return c.each(bucketOutbox, func(k, v []byte) bool {
+		next++
+		e, err := decode(v, eventFields)
+		c.found.events++
+		return c.say(err == nil, "event %x: %v", k, err) &&
+			c.say(err != nil || bytes.Equal(k, eventKey(e.Number)), "event %d is stored as %x", e.Number, k) &&
+			c.say(err != nil || e.Number == next, "event %d comes where %d should", e.Number, next)
+	}) && c.say(next == m.lastEvent, "the latest event is %d, and should be %d", next, m.lastEvent) &&
+		c.say(m.events == c.found.events, "it counts %d events, and has %d", m.events, c.found.events)
+}
