@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -83,7 +82,7 @@ func (t RefreshToken) MarshalJSON() ([]byte, error) {
 // ForeignID, and ID is left zero: [ForeignTokenID] gives it, but needs the tenant. A time that is no RFC 3339 text or a
 // member of a wrong type is a [FieldError].
 func (t *RefreshToken) UnmarshalJSON(data []byte) error {
-	if !utf8.Valid(data) { // encoding/json would replace what is not, and two ids could become one
+	if !ValidUnicode(data) {
 		return &FieldError{Field: "token", Limit: "valid UTF-8", Size: len(data)}
 	}
 	var r resource

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 )
 
 // members reads the members of the request's JSON object. Where form says so, it also takes a form, whose values become strings,
@@ -26,10 +27,11 @@ func (c *call) members(form bool, lists ...string) (map[string]json.RawMessage, 
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, problem{status: http.StatusRequestEntityTooLarge, message: "The body is too large."}
 	}
-	if err != nil || !utf8.Valid(text) { // encoding/json would replace what is not valid, and two ids could become one
+	isJSON := mediaType == "application/json"
+	if err != nil || !utf8.Valid(text) || isJSON && !domain.ValidUnicode(text) {
 		return nil, badBody("The body must be complete and valid UTF-8.")
 	}
-	if mediaType == "application/json" {
+	if isJSON {
 		return objectMembers(text)
 	}
 	return formMembers(string(text), lists)

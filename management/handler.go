@@ -40,15 +40,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("Content-Type", "application/json; charset=utf-8")
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if len(r.URL.EscapedPath())+len(r.URL.RawQuery) > maxTarget {
+	path := sent(r.URL)
+	if len(path)+len(r.URL.RawQuery) > maxTarget {
 		h.fail(w, r, "", problem{status: http.StatusRequestURITooLong, message: "The path and the query are longer than 16384 bytes."})
 		return
 	}
-	at, id, ok := find(h.places, r.URL.EscapedPath())
+	at, id, ok := find(h.places, path)
 	if !ok {
 		h.fail(w, r, "", problem{status: http.StatusNotFound, message: "There is no such route."})
 		return
 	}
+	r.Pattern = at.path
 	method := r.Method
 	if method == http.MethodHead { // net/http sends no body then
 		method = http.MethodGet

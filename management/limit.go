@@ -23,7 +23,8 @@ type RateLimit struct {
 	Burst     int     // Burst is how many it may make at once. Defaults to PerSecond, rounded up.
 }
 
-func (l RateLimit) validate() error {
+// Validate returns a [tokenstore.FieldError] for a limit that is out of range.
+func (l RateLimit) Validate() error {
 	if l == (RateLimit{}) || l.PerSecond >= minRate && l.PerSecond <= maxRate && l.Burst >= 0 {
 		return nil
 	}

@@ -42,7 +42,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if d.Now == nil {
 		d.Now = time.Now
 	}
-	return d, d.RateLimit.validate()
+	return d, d.RateLimit.Validate()
 }
 
 // New returns the handler. managers gives the manager of a tenant, at every request; it must be quick and safe for
@@ -52,7 +52,8 @@ func (o *Options) withDefaults() (Options, error) {
 //
 // The handler serves the absolute paths of the API, which begin with /api/v2/, and /openapi.json and /docs. It looks at the
 // path as it was sent, so it should not stand behind anything that cleans paths, as [http.ServeMux] does, if ids may be "."
-// or "..".
+// or "..". It sets Pattern of the request to the path of the route, such as "/api/v2/refresh-tokens/{id}", for a middleware that
+// logs or counts.
 func New(managers func(tenant string) (*tokenstore.Manager, error), auth Authorizer, opts *Options) (http.Handler, error) {
 	if managers == nil {
 		return nil, errors.New("management: no managers")

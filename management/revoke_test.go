@@ -125,7 +125,8 @@ func TestBadRevocations(t *testing.T) {
 		`{"user_id":"` + strings.Repeat("x", 301) + `"}`, `{"user_id":"alice","client_id":"` + strings.Repeat("x", 65) + `"}`,
 		`{"user_id":"alice","client_id":"app","audience":"` + strings.Repeat("x", 601) + `"}`, `{"user_id":"alice","client_id":"app","audience":""}`,
 		`{"user_id":"alice","extra":1}`, `{"User_ID":"alice"}`, `{"user_id":"bob","user_id":"alice"}`, `{"user_id":"alice","everything":true}`,
-		"{\"user_id\":\"\xff\"}", `{"user_id":"\u0000"}`, `{"session_id":"session-alice"}`,
+		"{\"user_id\":\"\xff\"}", `{"user_id":"\u0000"}`, `{"user_id":"\ud800"}`, `{"user_id":"\udc00"}`, `{"user_id":"\ud800x"}`,
+		`{"user_id":"\ud83d\u0041"}`, `{"user_id":"\ude00\ud83d"}`, `{"user_id":"\ud83d`, `{"session_id":"session-alice"}`,
 	} {
 		got := r.want(http.StatusBadRequest, "POST", revokePath, body)
 		if got.object(t)["errorCode"] != "invalid_body" {

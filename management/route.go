@@ -67,6 +67,15 @@ func (p *place) allow() string {
 	return strings.Join(methods, ", ")
 }
 
+// sent is the path as it was sent. [url.URL.EscapedPath] is another one where the client left out an escape that it thinks is
+// needed, as in "auth0|a%2Fb": it escapes the decoded path anew, and the slash of an id becomes one of the path.
+func sent(u *url.URL) string {
+	if path, err := url.PathUnescape(u.RawPath); err == nil && u.RawPath != "" && path == u.Path {
+		return u.RawPath
+	}
+	return u.EscapedPath()
+}
+
 // find returns the place of a path as it was sent, and what stands for its wildcard. It splits before it decodes, so that an
 // id may hold a slash, and cleans nothing, so that one may be ".." too.
 func find(places []place, escaped string) (at place, id string, ok bool) {

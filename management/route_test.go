@@ -1,7 +1,10 @@
 package management_test
 
 import (
+	"bufio"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -57,6 +60,28 @@ func TestUserIDsInPaths(t *testing.T) {
 	}
 }
 
+// TestPathsAsTheyWereSent: a client may leave out escapes that it need not leave out; the others count all the same.
+func TestPathsAsTheyWereSent(t *testing.T) {
+	r := newRig(t, nil, management.Options{})
+	server := httptest.NewServer(r)
+	defer server.Close()
+	for path, id := range map[string]string{"auth0|a%2Fb": "auth0|a/b", "ž%2fb": "ž/b", `"%2F..%2f%25`: `"/../%`, "a|b": "a|b"} {
+		r.issue(r.manager, id, "app")
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		r.must(err)
+		_, err = fmt.Fprintf(conn, "GET /api/v2/users/%s/refresh-tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n", path, adminToken)
+		r.must(err)
+		got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		r.must(err)
+		text, err := io.ReadAll(got.Body)
+		r.must(err)
+		conn.Close()
+		if got.StatusCode != http.StatusOK || len((answer{text: string(text)}).list(t, "tokens")) != 1 {
+			t.Errorf("%s: status %d: %s", path, got.StatusCode, text)
+		}
+	}
+}
+
 func TestBadUserIDsInPaths(t *testing.T) {
 	r := newRig(t, nil, management.Options{})
 	for _, id := range []string{strings.Repeat("x", 301), "%00", "%FF", "a%C3"} {
@@ -81,6 +106,22 @@ func TestNoSuchRoute(t *testing.T) {
 			got := r.want(http.StatusNotFound, method, path, "")
 			if got.header.Get("Content-Type") != "application/json; charset=utf-8" || got.object(t)["message"] != "There is no such route." {
 				t.Errorf("%s %s: %s", method, path, got.text)
+			}
+		}
+	}
+}
+
+// TestPattern: what is around the handler is told the route, and of no route nothing.
+func TestPattern(t *testing.T) {
+	r := newRig(t, nil, management.Options{})
+	for target, want := range map[string]string{
+		"/api/v2/users/a%2Fb/refresh-tokens": "/api/v2/users/{user_id}/refresh-tokens", "/docs": "/docs", "/api/v2/users/a": "",
+	} {
+		for _, method := range []string{"GET", "PUT"} {
+			req := httptest.NewRequest(method, target, nil)
+			r.ServeHTTP(httptest.NewRecorder(), req)
+			if req.Pattern != want {
+				t.Errorf("%s %s: the pattern is %q, want %q", method, target, req.Pattern, want)
 			}
 		}
 	}

@@ -43,6 +43,11 @@ func patchToken(c *call) (int, any, error) {
 	if err := json.Unmarshal(raw, &metadata); err != nil {
 		return 0, nil, coded(codeBody, err)
 	}
+	if metadata.Len() > 0 {
+		if _, err := objectMembers(raw); err != nil { // a key that comes twice
+			return 0, nil, err
+		}
+	}
 	id, ok := domain.ParseID(c.id)
 	if !ok {
 		return 0, nil, tokenstore.ErrNotFound

@@ -272,6 +272,7 @@ func TestPatch(t *testing.T) {
 		{`{"` + strings.Repeat("k", 256) + `":""}`, 400, ""},
 		{`{"k":"` + long + `x"}`, 400, ""},
 		{`{"":"v"}`, 400, ""}, {`{"a b":"v"}`, 400, ""}, {`{"ž":"v"}`, 400, ""}, {`{"a.b":"v"}`, 400, ""},
+		{`{"a":"\ud83d\ude00 \\ud800 \ufffd"}`, 200, `{"a":"😀 \\ud800 �"}`},
 		{`{"a":1}`, 400, ""}, {`{"a":null}`, 400, ""}, {`{"a":{}}`, 400, ""}, {`[]`, 400, ""}, {`"a"`, 400, ""}, {`7`, 400, ""},
 	} {
 		got := r.want(test.status, "PATCH", path, `{"refresh_token_metadata":`+test.metadata+`}`)
@@ -294,6 +295,7 @@ func TestPatch(t *testing.T) {
 	before := r.want(http.StatusOK, "GET", path, "").text
 	for _, body := range []string{
 		`{}`, ``, `[]`, `null`, `{"refresh_token_metadata":{},"user_id":"mallory"}`, `{"Refresh_Token_Metadata":{}}`,
+		`{"refresh_token_metadata":{"a":"1","a":"2"}}`, `{"refresh_token_metadata":{"a":"1","\u0061":"1"}}`, `{"refresh_token_metadata":{"a":"\ud800"}}`,
 		`{"refresh_token_metadata":{}} {}`, `{"refresh_token_metadata":{},"refresh_token_metadata":{}}`, `{"refresh_token_metadata"`, "{\"\xff\":1}",
 	} {
 		if got := r.want(http.StatusBadRequest, "PATCH", path, body).object(t); got["errorCode"] != "invalid_body" {

@@ -62,14 +62,20 @@ func digestOf(id, secret string) digest {
 }
 
 // Authenticate recognises a client by the Authorization header, or by client_id and client_secret of the form. A
-// request that uses both is [ErrInvalidRequest] (RFC 6749 §2.3).
+// request that uses both, a second header, or a client_assertion beside them is [ErrInvalidRequest] (RFC 6749 §2.3).
 func (c *Clients) Authenticate(r *http.Request) (string, error) {
 	id, secret := r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	methods := len(r.Header.Values("Authorization"))
+	for _, name := range []string{"client_secret", "client_assertion"} {
+		if r.PostForm.Get(name) != "" {
+			methods++
+		}
+	}
+	if methods > 1 {
+		return "", ErrInvalidRequest
+	}
 	if r.Header.Get("Authorization") != "" {
 		named := id
-		if secret != "" {
-			return "", ErrInvalidRequest
-		}
 		var ok bool
 		if id, secret, ok = basic(r); !ok {
 			return "", ErrInvalidClient

@@ -74,6 +74,25 @@ func TestRefusedRequests(t *testing.T) {
 		"two methods": {400, "invalid_request", func(token string) *http.Request {
 			return ask("token", token, "client_id", app, "client_secret", appSecret)
 		}},
+		"two headers": {400, "invalid_request", func(token string) *http.Request {
+			r := ask("token", token)
+			r.Header.Add("Authorization", r.Header.Get("Authorization"))
+			return r
+		}},
+		"an empty header before": {400, "invalid_request", func(token string) *http.Request {
+			r := ask("token", token, "client_id", app, "client_secret", appSecret)
+			r.Header["Authorization"] = []string{"", r.Header.Get("Authorization")}
+			return r
+		}},
+		"an assertion beside Basic": {400, "invalid_request", func(token string) *http.Request {
+			return ask("token", token, "client_assertion", "x")
+		}},
+		"an assertion beside a secret": {400, "invalid_request", func(token string) *http.Request {
+			return bare("token", token, "client_id", app, "client_secret", appSecret, "client_assertion", "x")
+		}},
+		"an assertion": {401, "invalid_client", func(token string) *http.Request {
+			return bare("token", token, "client_id", app, "client_assertion", "x")
+		}},
 		"two clients": {400, "invalid_request", func(token string) *http.Request { return ask("token", token, "client_id", other) }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -112,7 +112,7 @@ func (f *accessFlags) callers(tenant string) (map[string]management.Caller, erro
 		if i < 1 {
 			return errors.New("it must be TOKEN=SCOPE,SCOPE")
 		}
-		token, scopes := pair[:i], strings.FieldsFunc(pair[i+1:], func(r rune) bool { return r == ',' })
+		token, scopes := pair[:i], strings.FieldsFunc(pair[i+1:], func(r rune) bool { return r == ',' || r == ' ' }) // no scope holds a space
 		if len(scopes) == 0 {
 			return errors.New("a token needs at least one scope")
 		}

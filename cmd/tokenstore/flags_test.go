@@ -25,7 +25,7 @@ func TestBadFlags(t *testing.T) {
 		args []string
 	}{
 		{2, "is no command", []string{"sevre"}},
-		{2, "is no command and no flag", []string{"serve", "--db", db, good, "more"}},
+		{2, "serve takes flags only", []string{"serve", "--db", db, good, secret + "=a:b"}},
 		{2, "--tenant: tokenstore: tenant: must be 1..100 characters", []string{"serve", "--db", db, good, "--tenant", strings.Repeat("x", 101)}},
 		{2, "unknown flag: --bd", []string{"serve", "--bd", db}},
 		{2, "--db FILE is required", []string{"serve", good}},
@@ -53,6 +53,8 @@ func TestBadFlags(t *testing.T) {
 		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, "--issuer", "https://issuer.example"}},
 		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, good, "--key-set-url", "https://issuer.example/keys"}},
 		{2, "--rate-limit and --rate-burst must be positive", []string{"serve", "--db", db, good, "--rate-burst", "1"}},
+		{2, "--rate-limit: tokenstore: rate_limit: must be 0.000001..1000000 requests a second", []string{"serve", "--db", db, good, "--rate-limit", "1e9"}},
+		{2, "--rate-limit: tokenstore: rate_limit: must be 0.000001..1000000 requests a second", []string{"serve", "--db", db, good, "--rate-limit", "NaN"}},
 		{2, "--log-format: json or text", []string{"serve", "--db", db, good, "--log-format", "xml"}},
 		{2, "--log-level", []string{"serve", "--db", db, good, "--log-level", "loud"}},
 		{2, "import takes one file of tokens, or - for stdin", []string{"import", "--db", db}},

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"example.com/tokenstore"
@@ -30,7 +28,7 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 	own := map[string]http.Handler{
 		"/healthz": look(healthz),
 		"/readyz":  look(readyz(manager, f.maxPending)),
-		"/metrics": m.handler(logger),
+		"/metrics": onlyGet(m.handler(logger)),
 	}
 	if a.clients != nil {
 		if own["/oauth/revoke"], err = oauth.NewRevocation(manager, a.clients, &oauth.RevocationOptions{Logger: logger}); err != nil {
@@ -43,57 +41,36 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 	}
 	root := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h, ok := own[r.URL.Path]; ok {
+			r.Pattern = r.URL.Path
 			h.ServeHTTP(w, r)
 			return
 		}
 		api.ServeHTTP(w, r)
 	})
-	routes := func(r *http.Request) string {
-		if _, ok := own[r.URL.Path]; ok {
-			return r.URL.Path
-		}
-		return apiRoute(r.URL.EscapedPath())
-	}
-	return identify(observe(root, routes, m, logger)), nil
+	return identify(observe(root, m, logger)), nil
 }
 
-// apiRoutes are the paths of the management API, without the names of their parameters.
-var apiRoutes = []string{
-	"/api/v2/refresh-tokens", "/api/v2/refresh-tokens/{id}", "/api/v2/refresh-tokens/revoke",
-	"/api/v2/users/{id}/refresh-tokens", "/api/v2/sessions/{id}/revoke",
-	"/api/v2/device-credentials", "/api/v2/device-credentials/{id}",
-	"/api/v2/revocations", "/api/v2/revocations/{id}",
-	"/openapi.json", "/docs",
-}
-
-// apiRoute is the route of a path, for logs and metrics: what is not known is "other", so that there are few.
-func apiRoute(path string) string {
-	if slices.Contains(apiRoutes, path) {
-		return path
-	}
-	if segments := strings.Split(path, "/"); len(segments) > 4 {
-		segments[4] = "{id}"
-		if path = strings.Join(segments, "/"); slices.Contains(apiRoutes, path) {
-			return path
-		}
-	}
-	return "other"
-}
-
-// look serves a page that only GET and HEAD may ask for.
-func look(page func(r *http.Request) (status int, body any)) http.Handler {
+// onlyGet refuses all methods but GET and HEAD.
+func onlyGet(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
 			return
 		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// look serves a page of JSON.
+func look(page func(r *http.Request) (status int, body any)) http.Handler {
+	return onlyGet(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		status, body := page(r)
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(body)
-	})
+	}))
 }
 
 // health is the body of /healthz and /readyz.

@@ -65,11 +65,15 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-func noArgs(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("%q is no command and no flag; see tokenstore --help", args[0])
+// noArgs repeats what should be a command, but nothing beside the flags of one, which may be a secret whose flag was forgotten.
+func noArgs(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return nil
+	case cmd.HasParent():
+		return usage("%s takes flags only; see tokenstore %[1]s --help", cmd.Name())
 	}
-	return nil
+	return usage("%q is no command; see tokenstore --help", args[0])
 }
 
 func newVersionCommand() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -62,25 +63,32 @@ func identify(next http.Handler) http.Handler {
 	})
 }
 
+// route is the route that has answered a request. What is none is "other", so that there are few.
+func route(r *http.Request) string { return cmp.Or(r.Pattern, "other") }
+
 // observe logs and counts every request by its route. Paths and queries are not logged: a client may have put a secret
 // there. A panic is answered by 500, and logged by where it happened.
-func observe(next http.Handler, route func(*http.Request) string, m *measures, logger *slog.Logger) http.Handler {
+func observe(next http.Handler, m *measures, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		answer := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
+			p, cut := recover(), answer.began
+			switch {
+			case p == http.ErrAbortHandler:
+				panic(p)
+			case p != nil:
 				logger.ErrorContext(r.Context(), "panic", "stack", string(debug.Stack()))
-				if !answer.began {
-					answer.WriteHeader(http.StatusInternalServerError)
+				if !cut {
+					http.Error(answer, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 				}
 			}
 			took := time.Since(began)
 			m.request(route(r), r.Method, answer.status, took)
 			logger.InfoContext(r.Context(), "request", "method", method(r.Method), "route", route(r), "status", answer.status, "seconds", took.Seconds())
+			if p != nil && cut { // the client must not take for whole what it has got
+				panic(http.ErrAbortHandler)
+			}
 		}()
 		next.ServeHTTP(answer, r)
 	})
@@ -105,5 +113,5 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.ResponseWriter.Write(p)
 }
 
-// Unwrap is for http.ResponseController and http.MaxBytesReader.
+// Unwrap is for http.ResponseController.
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

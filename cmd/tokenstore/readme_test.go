@@ -59,7 +59,7 @@ func TestREADMEServe(t *testing.T) {
 	if !strings.Contains(said, "`"+deleted+"`") || !strings.Contains(said, "202") || !strings.Contains(said, "`"+listed+"`") {
 		t.Errorf("the README says %q of the answers", said)
 	}
-	if !strings.Contains(stderr.String(), `"route":"/api/v2/users/{id}/refresh-tokens","status":202`) {
+	if !strings.Contains(stderr.String(), `"route":"/api/v2/users/{user_id}/refresh-tokens","status":202`) {
 		t.Errorf("no status 202 in the log:\n%s", stderr.String())
 	}
 }

@@ -80,6 +80,9 @@ func (f *serveFlags) check() error {
 	if f.rate.PerSecond < 0 || f.rate.Burst < 0 || f.rate.Burst > 0 && f.rate.PerSecond == 0 {
 		return usage("--rate-limit and --rate-burst must be positive, and the second needs the first")
 	}
+	if err := f.rate.Validate(); err != nil {
+		return usage("--rate-limit: %w", err)
+	}
 	return nil
 }
 

@@ -47,7 +47,7 @@ func TestLook(t *testing.T) {
 		t.Errorf("/healthz: %d %s", a.status, a.body)
 	}
 	p.until("GET", "/readyz", func(a answer) bool { return a.status == http.StatusOK && a.body == "{\"status\":\"ok\"}\n" })
-	for _, path := range []string{"/healthz", "/readyz"} {
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		if a := p.do("POST", path); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: %d", path, a.status)
 		}
@@ -161,7 +161,7 @@ func TestNoOAuthWithoutClients(t *testing.T) {
 func TestCredentials(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tokens.txt")
-	text := "# of the trial\n\n  token-of-the-file-1==read:refresh_tokens\r\ntoken-of-the-file-2=a:b,c\n"
+	text := "# of the trial\n\n  token-of-the-file-1==read:refresh_tokens\r\ntoken-of-the-file-2=a:b,c\ntoken-of-the-file-3=a:b, read:refresh_tokens\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestCredentials(t *testing.T) {
 	}
 	p.address = strings.TrimSpace(line)
 	for bearer, status := range map[string]int{
-		"token-of-the-file-1=": 200, "token-of-the-file-2": 403, "token-of-the-environment": 200, "token-of-the-file-1": 401, "# of the trial": 401,
+		"token-of-the-file-1=": 200, "token-of-the-file-2": 403, "token-of-the-file-3": 200, "token-of-the-environment": 200, "token-of-the-file-1": 401, "# of the trial": 401,
 	} {
 		req, err := http.NewRequest("GET", "http://"+p.address+"/api/v2/refresh-tokens?user_id=ann", nil)
 		if err != nil {
