@@ -107,6 +107,7 @@ var (
 	ErrConflict       = store.ErrConflict
 	ErrBusy           = store.ErrBusy
 	ErrCap            = store.ErrCap
+	ErrOccupied       = store.ErrOccupied
 	ErrClosed         = store.ErrClosed
 	ErrNotCommitted   = store.ErrNotCommitted
 	ErrUnknownOutcome = store.ErrUnknownOutcome

@@ -72,4 +72,9 @@
 //     before. What was recorded later stays as it is.
 //   - R34 erase tenant: when a revocation that erases everything is retired, nothing is left of what was recorded before it,
 //     itself included, but for the sequence and a horizon that bars all of it.
+//   - R41 hand over: of a [Mover], Guards returns every guard that is there throughout, once or more over all pages; a page has
+//     at most Limit guards, and none but the last is empty.
+//   - R42 take over: of a [Mover], Remember raises the sequence and the horizon to at least what it is given, joins the guards
+//     to those that are there, and keeps an erasure key where there is none, in one commit; again and again with the same
+//     origin. It is [ErrOccupied], and writes nothing, for a tenant that was written to before it first took over.
 package store

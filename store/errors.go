@@ -18,6 +18,8 @@ var (
 	ErrBusy = errors.New("tokenstore: too many pending revocations without an anchor")
 	// ErrCap: the user has as many live tokens of the client as an insertion allows, and it does not evict.
 	ErrCap = errors.New("tokenstore: too many live tokens of this user and client")
+	// ErrOccupied: a tenant can't take over what another one remembers, since it has lived a life of its own.
+	ErrOccupied = errors.New("tokenstore: tenant is not empty")
 	// ErrClosed: the backend has been closed.
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.

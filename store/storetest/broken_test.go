@@ -39,7 +39,7 @@ var broken = []brokenStore{
 	{name: "keeps half of a bad batch", rules: []string{"R27"}, wrap: halfBatch},
 
 	// Revocations and sweeps (broken_sweeps_test.go).
-	{name: "latest number lags", rules: []string{"R3", "R11"}, wrap: laggingSequence},
+	{name: "latest number lags", rules: []string{"R3", "R11", "R42"}, wrap: laggingSequence},
 	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
 	{name: "takes a revocation id for other targets", rules: []string{"R12", "R33"}, wrap: noConflict},
 	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
@@ -51,10 +51,10 @@ var broken = []brokenStore{
 	{name: "reports no progress", rules: []string{"R18"}, wrap: reportsNothing},
 	{name: "checkpoint before effect", rules: []string{"R18", "R19"}, wrap: losesTail},
 	{name: "retires early", rules: []string{"R19", "R33", "R34"}, wrap: retiresEarly},
-	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21"}, wrap: forgetsGuards},
+	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21", "R42"}, wrap: forgetsGuards},
 	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
-	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34"}, wrap: ignoresHorizon},
-	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34"}, wrap: keepsHorizon},
+	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34", "R42"}, wrap: ignoresHorizon},
+	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34", "R42"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
 	{name: "revokes and does not erase", rules: []string{"R33", "R34"}, wrap: erasesNothing},
 	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
@@ -67,6 +67,12 @@ var broken = []brokenStore{
 	{name: "forgets the idle lifetime", rules: []string{"R30"}, wrap: forgetsIdle},
 	{name: "counts before the commit", rules: []string{"R31"}, wrap: countsFirst},
 	{name: "does not remember whom it evicted", rules: []string{"R31"}, wrap: evictsUnremembered},
+
+	// Moving (broken_move_test.go).
+	{name: "skips a guard at a page boundary", rules: []string{"R41", "R42"}, wrap: skipsGuard},
+	{name: "does not lift the sequence", rules: []string{"R42"}, wrap: keepsSequence},
+	{name: "takes over no guards", rules: []string{"R42"}, wrap: takesNoGuards},
+	{name: "takes over what is occupied", rules: []string{"R42"}, wrap: mixesTenants},
 
 	// The backend.
 	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
@@ -85,7 +91,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R42"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

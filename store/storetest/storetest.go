@@ -86,6 +86,8 @@ var rules = []rule{
 	{32, "names", "a tenant that is not named never has its expired tokens removed", checkNames},
 	{33, "erase user", "a name that is left behind, or a guard that went with it, breaks the law or the fence", checkEraseUser},
 	{34, "erase tenant", "a customer who leaves takes everything along, and nothing of it may come back", checkEraseTenant},
+	{41, "hand over", "a guard that is left behind lets what it refuses into the other database", checkHandOver},
+	{42, "take over", "a tenant that moves must refuse what it refused, and must not mix with another", checkTakeOver},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }
