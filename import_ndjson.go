@@ -22,7 +22,7 @@ type ImportOptions struct {
 	// BeyondMemory lets in tokens from before what is remembered, which may have been revoked then: an operator's decision.
 	// What is remembered still refuses. Each such token is logged as a warning, and counted. Defaults to false.
 	BeyondMemory bool
-	// Refused is called for each line that is refused, in order. Defaults to none.
+	// Refused is called for each line that is refused; one that is no token may be told before those above it. Defaults to none.
 	Refused func(RefusedLine)
 	// Progress is called after each batch with what has been done so far. Defaults to none.
 	Progress func(ImportReport)

@@ -4,14 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"example.com/tokenstore"
@@ -126,31 +124,5 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("%v is %q, want %q", err, got, want)
 			}
 		}
-	}
-}
-
-// What can't be read any further is the last that the lines say.
-func TestLines(t *testing.T) {
-	broken := errors.New("unplugged")
-	in := io.MultiReader(strings.NewReader("a\n\n b \nc"), iotest.ErrReader(broken))
-	var got []string
-	for n, line := range lines(in) {
-		if line.err != nil {
-			if !errors.Is(line.err, broken) || n != 4 {
-				t.Errorf("line %d: %v", n, line.err)
-			}
-			break
-		}
-		got = append(got, string(line.text))
-	}
-	if strings.Join(got, ",") != "a,,b" {
-		t.Errorf("got %q", got)
-	}
-	n := 0
-	for range lines(iotest.OneByteReader(strings.NewReader(strings.Repeat("x", maxLine-1) + "\n" + strings.Repeat("y", maxLine-1)))) {
-		n++
-	}
-	if n != 2 {
-		t.Errorf("%d lines of the greatest length, want 2", n)
 	}
 }
