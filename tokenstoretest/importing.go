@@ -46,13 +46,13 @@ func (m *machine) importTokens(t *rapid.T) {
 		if in := w.model.find(l.id); there == nil && in != nil && in.event > before { // by an earlier row
 			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session)}
 		}
-		m.checkImported(t, w, l, there, results[i])
+		m.checkImported(t, w, l, there, results[i], w.model.admission(l, point{kind: fromTime, time: l.created}))
 	}
 }
 
 // checkImported compares what became of one token of an import with what must, and takes in what was let in. there is
-// what had the id before.
-func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult) {
+// what had the id before, want what its admission must be.
+func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult, want admission) {
 	switch {
 	case l.created.After(m.clock.now().Add(skew)) || l.created.Before(cutOff) && l.session != "":
 		if !errors.Is(got.Err, tokenstore.ErrInvalid) {
@@ -67,8 +67,7 @@ func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.Re
 			fail(t, "an import must not replace another token", "got %+v", got)
 		}
 	default:
-		from := point{kind: fromTime, time: l.created}
-		m.checkAdmission(t, w.model.admission(l, from), got.Err)
+		m.checkAdmission(t, want, got.Err)
 		if got.Err != nil {
 			return
 		}

@@ -12,7 +12,8 @@ import (
 func operations() []operation {
 	return []operation{
 		{"issue", 5, (*machine).issue},
-		{"import", 4, (*machine).importTokens},
+		{"import", 3, (*machine).importTokens},
+		{"importLines", 2, (*machine).importLines},
 		{"exchange", 4, (*machine).exchange},
 		{"retry", 1, (*machine).retry},
 		{"outdated", 1, (*machine).outdated},
@@ -30,6 +31,7 @@ func operations() []operation {
 		policyOperation,
 		switchOperation,
 		expireOperation,
+		moveOperation,
 	}
 }
 
