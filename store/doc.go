@@ -49,7 +49,8 @@
 //   - R19 retire: a tombstone is retired only when no token that it covers is left and none can still become visible, or
 //     by R14. Together with that, its guards are remembered.
 //   - R20 admission: Insert refuses a candidate that a pending tombstone or a guard bars at its as-of point
-//     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
+//     ([domain.ErrRevoked]), as it is or in its former session, or that stems from before the horizon
+//     ([domain.ErrBeyondMemory]) and is not cleared of it.
 //   - R21 guards: guards of the same target are joined by their maximum.
 //   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
 //     commit. It never drops what is pending, nor what leads to a pending revocation that superseded it.

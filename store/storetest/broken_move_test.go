@@ -3,7 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
 )
 
@@ -100,5 +102,16 @@ func mixesTenants(_ store.Backend, _ string, s store.Store) store.Store {
 			return err
 		}
 		return nil
+	}}
+}
+
+// forgetsFormer lets a token in without a look at the session that it had.
+func forgetsFormer(_ store.Backend, _ string, s store.Store) store.Store {
+	return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+		rows = slices.Clone(rows)
+		for i := range rows {
+			rows[i].Former = domain.SessionID{}
+		}
+		return s.Insert(ctx, rows)
 	}}
 }

@@ -70,6 +70,7 @@ var broken = []brokenStore{
 
 	// Moving (broken_move_test.go).
 	{name: "skips a guard at a page boundary", rules: []string{"R41", "R42"}, wrap: skipsGuard},
+	{name: "does not ask about the former session", rules: []string{"R20"}, wrap: forgetsFormer},
 	{name: "does not lift the sequence", rules: []string{"R42"}, wrap: keepsSequence},
 	{name: "takes over no guards", rules: []string{"R42"}, wrap: takesNoGuards},
 	{name: "takes over what is occupied", rules: []string{"R42"}, wrap: mixesTenants},
