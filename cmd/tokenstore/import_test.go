@@ -33,7 +33,7 @@ func importText(t *testing.T, db, text string, flags ...string) (code int, stdou
 
 // Each line has its fate: what is good comes in, what is not is named, and nothing of it is repeated.
 func TestImport(t *testing.T) {
-	long := strings.Repeat("x", tokenstore.MaxLine)
+	long := strings.Repeat("x", tokenstore.MaxLine+1)
 	for name, c := range map[string]struct {
 		text   string
 		flags  []string
