@@ -2,12 +2,15 @@ package tokenstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/store"
 )
 
 // A full export has no secret, and none has what is revoked.
@@ -63,3 +66,48 @@ func TestExportAtRest(t *testing.T) {
 		}
 	})
 }
+
+// unmoving is a backend whose stores are nothing but stores.
+type unmoving struct{ store.Backend }
+
+func (b unmoving) Tenant(name string) (store.Store, error) {
+	s, err := b.Backend.Tenant(name)
+	return struct{ store.Store }{s}, err
+}
+
+// Without a store that can move there is no full export, and none is taken over.
+func TestExportNeedsAMover(t *testing.T) {
+	m, err := tokenstore.New(unmoving{memstore.New()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Export(t.Context(), io.Discard, full); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("export: %v", err)
+	}
+	if _, err := m.ImportFull(t.Context(), strings.NewReader(""), nil); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("import: %v", err)
+	}
+	if _, err := m.Export(t.Context(), io.Discard, nil); err != nil {
+		t.Errorf("resources: %v", err)
+	}
+}
+
+// A full disk, or a reader that has gone, ends an export with its error.
+func TestExportToABrokenWriter(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	r.issue(request("ann"))
+	for _, opts := range []*tokenstore.ExportOptions{nil, full} {
+		if _, err := r.Export(t.Context(), brokenWriter{}, opts); !errors.Is(err, errBroken) {
+			t.Errorf("%v", err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.Export(ctx, io.Discard, full); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+type brokenWriter struct{}
+
+func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
