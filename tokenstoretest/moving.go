@@ -3,6 +3,7 @@ package tokenstoretest
 import (
 	"bytes"
 	"strings"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
@@ -104,13 +105,16 @@ func (m *machine) takeOver(t *rapid.T, w *tenant, text string) {
 // importLines imports one token as a line, with options that let in more.
 func (m *machine) importLines(t *rapid.T) {
 	w := m.tenant(t)
+	opts := tokenstore.ImportOptions{
+		NullLegacySessions: rapid.Bool().Draw(t, "nullLegacySessions"), BeyondMemory: rapid.Bool().Draw(t, "beyondMemory"),
+	}
 	l := m.drawCandidate(t, w)
+	if opts.NullLegacySessions && chance(t, "legacy", 2) { // one that had a session all the same
+		l.created, l.session = cutOff.Add(-time.Hour), pick(t, "former", sessions...)
+	}
 	token := m.resource(t, l)
 	if l.foreign != "" {
 		l.id, _ = domain.ForeignTokenID(w.name, l.foreign, l.created)
-	}
-	opts := tokenstore.ImportOptions{
-		NullLegacySessions: rapid.Bool().Draw(t, "nullLegacySessions"), BeyondMemory: rapid.Bool().Draw(t, "beyondMemory"),
 	}
 	line, err := token.MarshalJSON()
 	if err != nil {
