@@ -2,6 +2,7 @@ package tokenstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -145,16 +146,7 @@ func TestImportBeyondMemory(t *testing.T) {
 	opts := tokenstore.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 	onBackends(t, opts, func(t *testing.T, r *rig) {
 		log.Reset()
-		r.issue(request("forgotten"))
-		r.run(r.revoke(tokenstore.Target{UserID: "forgotten"}))
-		st, err := r.spy.Tenant("default")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := st.Trim(t.Context(), store.Trim{Guards: r.clock().Add(1), History: r.clock().Add(1), Limit: 10}); err != nil {
-			t.Fatal(err)
-		}
-		r.wait(time.Hour)
+		r.forgetAll()
 		r.run(r.revoke(tokenstore.Target{UserID: "swept"}))
 		r.revoke(tokenstore.Target{UserID: "pending"})
 		text := r.resourceLine("a", "ann", `"s"`, 2*time.Hour) + r.resourceLine("b", "swept", `"s"`, 2*time.Hour) +
@@ -172,6 +164,43 @@ func TestImportBeyondMemory(t *testing.T) {
 			t.Errorf("the log has %q", got)
 		}
 	})
+}
+
+// onWarning is a log that does something when it is written to.
+type onWarning struct {
+	slog.Handler
+	do func()
+}
+
+func (h onWarning) Handle(context.Context, slog.Record) error { h.do(); return nil }
+
+// What is revoked while a token is being let in on demand refuses it.
+func TestImportBeyondMemoryMeanwhile(t *testing.T) {
+	var revoke func()
+	opts := tokenstore.Options{Logger: slog.New(onWarning{slog.NewTextHandler(io.Discard, nil), func() { revoke() }})}
+	onBackends(t, opts, func(t *testing.T, r *rig) {
+		r.forgetAll()
+		revoke = func() { r.revoke(tokenstore.Target{UserID: "ann"}) }
+		report, refused := r.ndjson(r.resourceLine("a", "ann", `"s"`, 2*time.Hour), tokenstore.ImportOptions{BeyondMemory: true})
+		if report.Imported != 0 || len(refused) != 1 || !errors.Is(refused[0].Err, tokenstore.ErrRevoked) {
+			t.Errorf("%+v, refused %+v", report, refused)
+		}
+	})
+}
+
+// forgetAll revokes somebody and forgets it, so that there is a horizon.
+func (r *rig) forgetAll() {
+	r.Helper()
+	r.issue(request("forgotten"))
+	r.run(r.revoke(tokenstore.Target{UserID: "forgotten"}))
+	st, err := r.spy.Tenant("default")
+	if err != nil {
+		r.Fatal(err)
+	}
+	if _, err := st.Trim(r.Context(), store.Trim{Guards: r.clock().Add(1), History: r.clock().Add(1), Limit: 10}); err != nil {
+		r.Fatal(err)
+	}
+	r.wait(time.Hour)
 }
 
 // manyLines yields lines without having them all.
