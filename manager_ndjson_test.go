@@ -111,6 +111,35 @@ func TestImportLongLines(t *testing.T) {
 	}
 }
 
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+// A line without end is passed over, and not kept.
+func TestImportEndlessLine(t *testing.T) {
+	r := newRig(t, tokenstore.Options{})
+	var heap uint64
+	_, err := r.ImportNDJSON(t.Context(), io.LimitReader(endless{}, 64<<20), &tokenstore.ImportOptions{Refused: func(tokenstore.RefusedLine) {
+		heap = liveHeap()
+	}})
+	if err != nil || heap == 0 || heap > 32<<20 {
+		t.Errorf("%v, the heap is %d MiB", err, heap>>20)
+	}
+}
+
+// liveHeap is how much memory is in use.
+func liveHeap() uint64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
 // A session that a legacy token had is left out on demand; what has revoked it refuses the token all the same.
 func TestImportNullsLegacySessions(t *testing.T) {
 	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
@@ -236,10 +265,7 @@ func TestImportIsBounded(t *testing.T) {
 		}
 		last = p
 		if calls%20 == 1 {
-			runtime.GC()
-			var stats runtime.MemStats
-			runtime.ReadMemStats(&stats)
-			most = max(most, stats.HeapAlloc)
+			most = max(most, liveHeap())
 		}
 	}})
 	if err != nil || report.Imported != n || report.Refused != 0 || last != report || calls < n/store.MaxBatch {
@@ -253,10 +279,7 @@ func TestImportIsBounded(t *testing.T) {
 	most = 0
 	exported, err := r.Export(t.Context(), &written, &tokenstore.ExportOptions{Full: true, Progress: func(p tokenstore.ExportReport) {
 		if p.Tokens%20_000 == 0 {
-			runtime.GC()
-			var stats runtime.MemStats
-			runtime.ReadMemStats(&stats)
-			most = max(most, stats.HeapAlloc)
+			most = max(most, liveHeap())
 		}
 	}})
 	if err != nil || exported.Tokens != n || most > 64<<20 {
