@@ -140,6 +140,8 @@ func TestForClient(t *testing.T) {
 		"ErrConflict":       {tokenstore.ErrConflict, later},
 		"ErrBusy":           {tokenstore.ErrBusy, later},
 		"ErrClosed":         {tokenstore.ErrClosed, later},
+		"ErrOccupied":       {tokenstore.ErrOccupied, later},
+		"ErrChanged":        {tokenstore.ErrChanged, later},
 		"ErrNotCommitted":   {tokenstore.ErrNotCommitted, later},
 		"ErrUnknownOutcome": {tokenstore.ErrUnknownOutcome, later},
 		"ErrRunning":        {tokenstore.ErrRunning, later},
