@@ -3,6 +3,7 @@ package tokenstore
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -27,6 +28,10 @@ type ImportResult struct {
 	// Err is why the token was refused: a [FieldError], [ErrRevoked], [ErrBeyondMemory], [ErrExists] if another token has its
 	// id, or [ErrDigestTaken] if another token has its foreign secret.
 	Err error
+	// Nulled says that the session id was left out ([ImportOptions].NullLegacySessions).
+	Nulled bool
+	// Overridden says that the token is beyond memory and was let in ([ImportOptions].BeyondMemory).
+	Overridden bool
 }
 
 // Import adds tokens that were issued elsewhere or before, in the shape of the resource; [RefreshToken] reads it from
@@ -46,7 +51,7 @@ func (m *Manager) Import(ctx context.Context, tokens []RefreshToken) ([]ImportRe
 	results := make([]ImportResult, 0, len(tokens))
 	for len(tokens) > 0 {
 		n := min(len(tokens), store.MaxBatch)
-		batch, err := m.importBatch(ctx, tokens[:n], now)
+		batch, err := m.importBatch(ctx, tokens[:n], now, &ImportOptions{})
 		if err != nil {
 			return results, err
 		}
@@ -56,20 +61,40 @@ func (m *Manager) Import(ctx context.Context, tokens []RefreshToken) ([]ImportRe
 	return results, nil
 }
 
-func (m *Manager) importBatch(ctx context.Context, tokens []RefreshToken, now time.Time) ([]ImportResult, error) {
+func (m *Manager) importBatch(ctx context.Context, tokens []RefreshToken, now time.Time, opts *ImportOptions) ([]ImportResult, error) {
 	results := make([]ImportResult, len(tokens))
 	var rows []store.Insertion
 	var at []int // rows[i] is tokens[at[i]]
 	for i, token := range tokens {
+		former := SessionID{}
+		if opts.NullLegacySessions && m.opts.Legacy.Legacy(token.CreatedAt) {
+			former, token.SessionID = token.SessionID, SessionID{}
+		}
 		if err := m.prepare(&token, now); err != nil {
 			results[i] = ImportResult{ID: token.ID, Outcome: Refused, Err: err}
 			continue
 		}
-		rows = append(rows, store.Insertion{Token: token, AsOf: domain.AsOfTime(token.CreatedAt, 0)})
+		rows = append(rows, store.Insertion{Token: token, AsOf: domain.AsOfTime(token.CreatedAt, 0), Former: former})
 		at = append(at, i)
 	}
+	outcomes, err := m.letIn(ctx, rows, sameToken)
+	if err == nil && opts.BeyondMemory {
+		err = m.override(ctx, rows, outcomes)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, result := range outcomes {
+		result.Nulled = result.Outcome == Imported && !rows[i].Former.IsNull()
+		results[at[i]] = result
+	}
+	return results, nil
+}
+
+// letIn inserts rows and says what became of each. same says whether a token that is there is the one to be inserted.
+func (m *Manager) letIn(ctx context.Context, rows []store.Insertion, same func(there, imported *RefreshToken) bool) ([]ImportResult, error) {
 	if len(rows) == 0 {
-		return results, nil
+		return nil, nil
 	}
 	var inserted []store.Inserted
 	err := again(func() (err error) {
@@ -79,18 +104,41 @@ func (m *Manager) importBatch(ctx context.Context, tokens []RefreshToken, now ti
 	if err != nil {
 		return nil, err
 	}
+	results := make([]ImportResult, len(rows))
 	for i, in := range inserted {
-		result := ImportResult{ID: rows[i].Token.ID}
+		results[i].ID = rows[i].Token.ID
 		switch {
 		case in.Err == nil:
-		case errors.Is(in.Err, store.ErrExists) && sameToken(&in.Token, &rows[i].Token):
-			result.Outcome = Unchanged
+		case errors.Is(in.Err, store.ErrExists) && same(&in.Token, &rows[i].Token):
+			results[i].Outcome = Unchanged
 		default:
-			result.Outcome, result.Err = Refused, in.Err
+			results[i].Outcome, results[i].Err = Refused, in.Err
 		}
-		results[at[i]] = result
 	}
 	return results, nil
+}
+
+// override lets in what was refused as beyond memory and for no other reason, and puts each such token on record: before,
+// since a crash in between must not lose that.
+func (m *Manager) override(ctx context.Context, rows []store.Insertion, results []ImportResult) error {
+	var beyond []store.Insertion
+	var at []int
+	for i := range results {
+		if errors.Is(results[i].Err, ErrBeyondMemory) {
+			row := rows[i]
+			row.AsOf = row.AsOf.Cleared(math.MaxUint64)
+			beyond, at = append(beyond, row), append(at, i)
+			if m.opts.Logger != nil {
+				m.opts.Logger.WarnContext(ctx, "token beyond memory imported on demand", "tenant", m.opts.Tenant, "token", row.Token.ID.String())
+			}
+		}
+	}
+	overridden, err := m.letIn(ctx, beyond, sameToken)
+	for i, result := range overridden {
+		result.Overridden = result.Outcome == Imported
+		results[at[i]] = result
+	}
+	return err
 }
 
 // sameToken reports whether an imported token is the one that is there. Times don't count: the resource's JSON has them to

@@ -142,6 +142,8 @@ func TestForClient(t *testing.T) {
 		"ErrBusy":           {tokenstore.ErrBusy, later},
 		"ErrCursorGone":     {tokenstore.ErrCursorGone, later},
 		"ErrClosed":         {tokenstore.ErrClosed, later},
+		"ErrOccupied":       {tokenstore.ErrOccupied, later},
+		"ErrChanged":        {tokenstore.ErrChanged, later},
 		"ErrNotCommitted":   {tokenstore.ErrNotCommitted, later},
 		"ErrUnknownOutcome": {tokenstore.ErrUnknownOutcome, later},
 		"ErrRunning":        {tokenstore.ErrRunning, later},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -386,4 +388,49 @@ func FuzzForeignSecret(f *testing.F) {
 			t.Errorf("%q: a client is told %+v", text, tokenstore.ForClient(err))
 		}
 	})
+}
+
+// TestImportLinesWithForeignDigests: a line may say what is known of the secret that the token had elsewhere.
+func TestImportLinesWithForeignDigests(t *testing.T) {
+	const line = `{"id":"f-%d","user_id":"ann","client_id":"app","session_id":"s","created_at":"2026-11-01T00:00:00Z","rotating":true,%s}` + "\n"
+	hexed := hex.EncodeToString(sha256Of(opaque))
+	for name, c := range map[string]struct {
+		rest  string
+		field string // what it is refused for, or none
+		weak  bool
+	}{
+		"a strong secret":     {`"foreign_digest":"` + hexed + `"`, "", false},
+		"said to be strong":   {`"foreign_digest":"` + hexed + `","foreign_entropy":128`, "", false},
+		"a weak secret":       {`"foreign_digest":"` + hexed + `","foreign_entropy":127`, "", true},
+		"a salted digest":     {`"foreign_digest":"$2b$10$abcdefghijklmnopqrstuv"`, "foreign_digest", false},
+		"no text":             {`"foreign_digest":7`, "foreign_digest", false},
+		"entropy of nothing":  {`"foreign_entropy":128`, "foreign_entropy", false},
+		"an empty digest":     {`"foreign_digest":""`, "foreign_digest", false},
+		"null is not to give": {`"foreign_digest":null`, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, tokenstore.Options{})
+			report, refused := r.ndjson(fmt.Sprintf(line, 1, c.rest), tokenstore.ImportOptions{})
+			if c.field != "" {
+				if len(refused) != 1 || report.Imported != 0 {
+					t.Fatalf("%+v, refused %+v", report, refused)
+				}
+				wantField(t, refused[0].Err, c.field)
+				return
+			}
+			live := r.live("ann")
+			if len(live) != 1 || live[0].ForeignWeak != c.weak {
+				t.Fatalf("%+v, refused %+v", live, refused)
+			}
+			_, err := r.tryText(opaque)
+			if known := strings.Contains(c.rest, hexed); (err == nil) != known {
+				t.Errorf("the secret: %v", err)
+			}
+		})
+	}
+}
+
+func sha256Of(text string) []byte {
+	sum := sha256.Sum256([]byte(text))
+	return sum[:]
 }

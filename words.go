@@ -139,6 +139,7 @@ var (
 	ErrDigestTaken    = store.ErrDigestTaken
 	ErrCap            = store.ErrCap
 	ErrCursorGone     = store.ErrCursorGone
+	ErrOccupied       = store.ErrOccupied
 	ErrClosed         = store.ErrClosed
 	ErrNotCommitted   = store.ErrNotCommitted
 	ErrUnknownOutcome = store.ErrUnknownOutcome

@@ -91,7 +91,7 @@ func checkShape(tenants *bbolt.Bucket) error {
 		}
 		return tenant.ForEach(func(key, _ []byte) error {
 			isBucket := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, key) })
-			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !bytes.Equal(key, keyMeta) {
+			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !bytes.Equal(key, keyMeta) && !bytes.Equal(key, keyOrigin) {
 				return fmt.Errorf("%w: tenant %q has a wrong bucket %q", ErrCorrupt, name, key)
 			}
 			return nil

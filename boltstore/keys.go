@@ -15,7 +15,8 @@ var (
 	bucketPending = []byte("pending") // name of a tenant that has pending tombstones → nothing
 
 	keyFormat = []byte("format")
-	keyMeta   = []byte("meta") // in the tenant's bucket itself
+	keyMeta   = []byte("meta")   // in the tenant's bucket itself
+	keyOrigin = []byte("origin") // beside it: what the tenant's memory was taken over from
 
 	bucketTokens   = []byte("tokens")   // id → token
 	bucketUsers    = []byte("users")    // user, id → nothing

@@ -24,6 +24,7 @@ var children = map[string]func(args []string) error{
 	"create":  createChild,
 	"damaged": damagedChild,
 	"hold":    holdChild,
+	"import":  importChild,
 }
 
 func TestMain(m *testing.M) {

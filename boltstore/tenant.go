@@ -61,8 +61,10 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	if there, ok := r.token(token.ID); ok {
 		return store.Inserted{Token: there, Err: store.ErrExists}
 	}
-	if err := r.admit(&token, row.AsOf); err != nil {
-		return store.Inserted{Token: token, Err: err}
+	for candidate := range row.Candidates() {
+		if err := r.admit(&candidate, row.AsOf); err != nil {
+			return store.Inserted{Token: token, Err: err}
+		}
 	}
 	if r.get(bucketForeign, token.ForeignDigest[:]) != nil {
 		return store.Inserted{Token: token, Err: store.ErrDigestTaken}

@@ -9,6 +9,7 @@ type AsOf struct {
 	sequence uint64
 	time     time.Time
 	skew     time.Duration
+	cleared  uint64 // what was recorded up to this sequence is known not to cover the candidate
 }
 
 type asOfKind uint8
@@ -27,6 +28,13 @@ func AsOfSequence(sequence uint64) AsOf { return AsOf{kind: asOfSequence, sequen
 // revocation refuses what stems from up to skew after it. A negative skew is none.
 func AsOfTime(t time.Time, skew time.Duration) AsOf {
 	return AsOf{kind: asOfTime, time: t, skew: max(skew, 0)}
+}
+
+// Cleared returns the point, of a candidate that is known to be covered by nothing that was recorded up to the given sequence:
+// that some of it has been forgotten does not refuse the candidate. What is remembered refuses it nevertheless.
+func (a AsOf) Cleared(sequence uint64) AsOf {
+	a.cleared = sequence
+	return a
 }
 
 // Guard is what is remembered of a revocation's target after the sweep, so that admission can refuse what stems from
@@ -89,8 +97,20 @@ func (h Horizon) Forget(g Guard) Horizon {
 	return h
 }
 
+// Join returns the horizon that bounds what either has forgotten.
+func (h Horizon) Join(other Horizon) Horizon {
+	h.Sequence = max(h.Sequence, other.Sequence)
+	if other.Time.After(h.Time) {
+		h.Time = other.Time
+	}
+	return h
+}
+
 // Beyond reports whether what stems from the given point may have been revoked by something that is forgotten.
 func (h Horizon) Beyond(asOf AsOf) bool {
+	if asOf.cleared > 0 && h.Sequence <= asOf.cleared {
+		return false
+	}
 	switch asOf.kind {
 	case asOfSequence:
 		return asOf.sequence < h.Sequence

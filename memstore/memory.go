@@ -17,6 +17,7 @@ type memory struct {
 	history    sortedSet[age]      // the retired tombstones that may be forgotten, oldest first
 	horizon    domain.Horizon
 	erasureKey domain.ErasureKey
+	origin     ulid.ULID // what it was taken over from
 }
 
 // guardAge is when the revocation of a guard was asked for, and which guard it is.

@@ -134,8 +134,10 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	if there := t.tokens[token.ID]; there != nil {
 		return store.Inserted{Token: there.token, Err: store.ErrExists}
 	}
-	if err := t.admit(&token, row.AsOf); err != nil {
-		return store.Inserted{Token: token, Err: err}
+	for candidate := range row.Candidates() {
+		if err := t.admit(&candidate, row.AsOf); err != nil {
+			return store.Inserted{Token: token, Err: err}
+		}
 	}
 	if _, taken := t.byForeign[token.ForeignDigest]; taken {
 		return store.Inserted{Token: token, Err: store.ErrDigestTaken}

@@ -49,7 +49,8 @@
 //   - R19 retire: a tombstone is retired only when no token that it covers is left and none can still become visible, or
 //     by R14. Together with that, its guards are remembered.
 //   - R20 admission: Insert refuses a candidate that a pending tombstone or a guard bars at its as-of point
-//     ([domain.ErrRevoked]) or that stems from before the horizon ([domain.ErrBeyondMemory]).
+//     ([domain.ErrRevoked]), as it is or in its former session, or that stems from before the horizon
+//     ([domain.ErrBeyondMemory]) and is not cleared of it.
 //   - R21 guards: guards of the same target are joined by their maximum.
 //   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
 //     commit. It never drops what is pending, nor what leads to a revocation that superseded it and is still there.
@@ -87,4 +88,9 @@
 //   - R40 erased events: when a revocation that erases a user is retired, no event of what was recorded before it names the
 //     user. What was about her alone has become an event of [KindErased], under its number. The erasure of a tenant drops the
 //     events of all that was recorded before it.
+//   - R41 hand over: of a [Mover], Guards returns every guard that is there throughout, once or more over all pages; a page has
+//     at most Limit guards, and none but the last is empty.
+//   - R42 take over: of a [Mover], Remember raises the sequence and the horizon to at least what it is given, joins the guards
+//     to those that are there, and keeps an erasure key where there is none, in one commit; again and again with the same
+//     origin. It is [ErrOccupied], and writes nothing, for a tenant that was written to before it first took over.
 package store

@@ -23,6 +23,8 @@ var (
 	// ErrCursorGone: events after a cursor have been dropped. The error is a [CursorGoneError], which says from where the feed
 	// goes on.
 	ErrCursorGone = errors.New("tokenstore: events after this cursor have been dropped")
+	// ErrOccupied: a tenant can't take over what another one remembers, since it has lived a life of its own.
+	ErrOccupied = errors.New("tokenstore: tenant is not empty")
 	// ErrClosed: the backend has been closed.
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -92,6 +93,21 @@ type Insertion struct {
 	AsOf  domain.AsOf
 	Cap   Cap
 	Emit  Kinds // Emit says which of [KindIssued] and [KindEvicted] to write events of, as of the creation time (R36).
+	// Former is the session id that the token had elsewhere, if it is not to keep it. What refuses that session refuses the
+	// insertion (R20).
+	Former domain.SessionID
+}
+
+// Candidates walks what admission is asked about: the token, and the token as it was in its former session.
+func (i *Insertion) Candidates() iter.Seq[domain.RefreshToken] {
+	return func(yield func(domain.RefreshToken) bool) {
+		if !yield(i.Token) || i.Former.IsNull() {
+			return
+		}
+		former := i.Token
+		former.SessionID = i.Former
+		yield(former)
+	}
 }
 
 // Validate checks the limits of the row.

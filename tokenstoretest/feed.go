@@ -23,6 +23,8 @@ type reader struct {
 	want    []wanted
 }
 
+func newReader() reader { return reader{seen: map[uint64]tokenstore.Event{}} }
+
 // wanted is an event that must be in the feed.
 type wanted struct {
 	kind  tokenstore.Kinds

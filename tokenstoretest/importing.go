@@ -46,13 +46,13 @@ func (m *machine) importTokens(t *rapid.T) {
 		if in := w.model.find(l.id); there == nil && in != nil && in.event > before { // by an earlier row
 			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session), ForeignDigest: in.foreignDigest()}
 		}
-		m.checkImported(t, w, l, there, results[i])
+		m.checkImported(t, w, l, there, results[i], w.model.admission(l, point{kind: fromTime, time: l.created}))
 	}
 }
 
 // checkImported compares what became of one token of an import with what must, and takes in what was let in. there is
-// what had the id before.
-func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult) {
+// what had the id before, want what its admission must be.
+func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult, want admission) {
 	same := there != nil && there.UserID == l.user && there.ClientID == l.client && there.SessionID == sessionID(l.session) &&
 		there.ForeignID == l.foreign && (l.opaque == "" || there.ForeignDigest == l.foreignDigest())
 	switch {
@@ -69,7 +69,6 @@ func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.Re
 			fail(t, "an import must not replace another token", "got %+v", got)
 		}
 	default:
-		from := point{kind: fromTime, time: l.created}
 		if w.model.holder(l.opaque) != nil {
 			if got.Err == nil {
 				fail(t, "a foreign secret must be one token's", "got %+v, want %s refused", got, l.id)
@@ -78,7 +77,7 @@ func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.Re
 				return
 			}
 		}
-		m.checkAdmission(t, w.model.admission(l, from), got.Err)
+		m.checkAdmission(t, want, got.Err)
 		if got.Err != nil {
 			return
 		}

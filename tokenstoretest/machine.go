@@ -65,7 +65,7 @@ func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 	}
 	m.backend = c.New(tb)
 	for _, name := range tenantNames {
-		m.tenants = append(m.tenants, &tenant{name: name, reader: reader{seen: map[uint64]tokenstore.Event{}}})
+		m.tenants = append(m.tenants, &tenant{name: name, reader: newReader()})
 	}
 	m.open(t)
 	return m

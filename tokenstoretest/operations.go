@@ -12,7 +12,8 @@ import (
 func operations() []operation {
 	return []operation{
 		{"issue", 5, (*machine).issue},
-		{"import", 4, (*machine).importTokens},
+		{"import", 3, (*machine).importTokens},
+		{"importLines", 2, (*machine).importLines},
 		{"exchange", 4, (*machine).exchange},
 		{"retry", 1, (*machine).retry},
 		{"outdated", 1, (*machine).outdated},
@@ -32,6 +33,7 @@ func operations() []operation {
 		expireOperation,
 		readOperation,
 		pepperOperation,
+		moveOperation,
 	}
 }
 

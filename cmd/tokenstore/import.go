@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,17 +10,21 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/revocation"
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 )
 
-// batchSize is how many tokens are committed at once.
-const batchSize = 1000
+// importFlags say what an import lets in.
+type importFlags struct {
+	tenantFlags
+	nullLegacySessions, beyondMemory, full bool
+}
 
 func newImportCommand() *cobra.Command {
-	var f tenantFlags
+	var f importFlags
 	cmd := &cobra.Command{
 		Use:   "import --db FILE FILE.ndjson",
-		Short: "Import tokens, one JSON resource a line",
+		Short: "Import tokens, one JSON resource a line, or a full export",
 		Long: "import reads tokens in the shape of the management API's resource, one a line, from a file or, for \"-\", from stdin. Lines\n" +
 			"that are refused are reported on stderr, with their number and the reason, and hold up no other; the exit code is then 3.\n" +
 			"An import may be repeated: what is there already is unchanged, and what has been revoked stays out.",
@@ -33,6 +36,9 @@ func newImportCommand() *cobra.Command {
 		},
 	}
 	f.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.nullLegacySessions, "null-legacy-sessions", false, "leave out the session id of tokens created before the cut-off, instead of refusing them")
+	cmd.Flags().BoolVar(&f.beyondMemory, "beyond-memory", false, "let in tokens so old that their revocation may be forgotten; each is logged")
+	cmd.Flags().BoolVar(&f.full, "full", false, "take over the tenant of a full export; the tenant must be empty")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := f.check(); err != nil {
 			return err
@@ -42,7 +48,14 @@ func newImportCommand() *cobra.Command {
 	return cmd
 }
 
-func (f *tenantFlags) importFrom(ctx context.Context, name string, out io.Writer) (err error) {
+func (f *importFlags) check() error {
+	if f.full && (f.nullLegacySessions || f.beyondMemory) {
+		return usage("--full takes over a tenant as it was: --null-legacy-sessions and --beyond-memory have no part in it")
+	}
+	return f.tenantFlags.check()
+}
+
+func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer) (err error) {
 	input, size := os.Stdin, int64(-1)
 	if name != "-" {
 		if input, err = os.Open(name); err != nil {
@@ -53,92 +66,36 @@ func (f *tenantFlags) importFrom(ctx context.Context, name string, out io.Writer
 			size = info.Size()
 		}
 	}
-	file, manager, err := f.open(slog.New(slog.DiscardHandler), revocation.Events{}, nil)
+	bar := newBar(size)
+	errs := bar.over(os.Stderr)
+	file, manager, err := f.open(slog.New(slog.NewTextHandler(errs, nil)), revocation.Events{}, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
-	bar := newBar(size)
-	i := importer{manager: manager, bar: bar, errs: bar.over(os.Stderr)}
-	err = i.read(ctx, bar.reader(input))
+	read := manager.ImportNDJSON
+	if f.full {
+		read = manager.ImportFull
+	}
+	report, err := read(ctx, bar.reader(input), &tokenstore.ImportOptions{
+		NullLegacySessions: f.nullLegacySessions, BeyondMemory: f.beyondMemory,
+		Refused: func(l tokenstore.RefusedLine) { fmt.Fprintln(errs, refusal(l)) },
+	})
 	bar.done()
-	fmt.Fprintf(out, "imported %d, unchanged %d, refused %d\n", i.imported, i.unchanged, i.refused)
+	fmt.Fprintf(out, "imported %d, unchanged %d, refused %d\n", report.Imported, report.Unchanged, report.Refused)
 	switch {
 	case err != nil:
 		return fmt.Errorf("import stopped, and may be repeated: %w", err)
-	case i.refused > 0:
-		return exitError{exitRefused, fmt.Errorf("%d lines were refused", i.refused)}
+	case report.Refused > 0:
+		return exitError{exitRefused, fmt.Errorf("%d lines were refused", report.Refused)}
 	}
 	return nil
 }
 
-// importer brings in the tokens of lines, a batch at a time.
-type importer struct {
-	manager *tokenstore.Manager
-	bar     *bar
-	errs    io.Writer
-
-	batch   []tokenstore.RefreshToken
-	numbers []int // the line of each token of the batch
-
-	imported, unchanged, refused int
-}
-
-func (i *importer) read(ctx context.Context, r io.Reader) error {
-	for n, line := range lines(r) {
-		if line.err != nil {
-			return line.err
-		}
-		var token tokenstore.RefreshToken
-		switch {
-		case line.tooLong:
-			i.refuse(n, fmt.Errorf("longer than %d bytes", maxLine))
-			continue
-		case len(line.text) == 0:
-			continue
-		}
-		if err := json.Unmarshal(line.text, &token); err != nil {
-			i.refuse(n, reason(err))
-			continue
-		}
-		i.batch, i.numbers = append(i.batch, token), append(i.numbers, n)
-		if len(i.batch) == batchSize {
-			if err := i.commit(ctx); err != nil {
-				return err
-			}
-		}
+// refusal is the message of a refused line. A foreign id is not told: it is whatever the line says.
+func refusal(l tokenstore.RefusedLine) string {
+	if l.ID == (ulid.ULID{}) {
+		return fmt.Sprintf("line %d: %v", l.Number, l.Err)
 	}
-	return i.commit(ctx)
-}
-
-// reason says what is wrong with a line without repeating any of it.
-func reason(err error) error {
-	if field, ok := errors.AsType[*tokenstore.FieldError](err); ok {
-		return field
-	}
-	return errors.New("not valid JSON")
-}
-
-func (i *importer) commit(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	results, err := i.manager.Import(ctx, i.batch)
-	for k, result := range results {
-		switch result.Outcome {
-		case tokenstore.Imported:
-			i.imported++
-		case tokenstore.Unchanged:
-			i.unchanged++
-		default:
-			i.refuse(i.numbers[k], result.Err)
-		}
-	}
-	i.batch, i.numbers = i.batch[:0], i.numbers[:0]
-	return err
-}
-
-func (i *importer) refuse(line int, why error) {
-	i.refused++
-	fmt.Fprintf(i.errs, "line %d: %v\n", line, why)
+	return fmt.Sprintf("line %d, token %s: %v", l.Number, l.ID, l.Err)
 }

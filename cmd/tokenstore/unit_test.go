@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"example.com/tokenstore"
@@ -141,31 +139,5 @@ func TestOutcome(t *testing.T) {
 				t.Errorf("%v is %q, want %q", err, got, want)
 			}
 		}
-	}
-}
-
-// What can't be read any further is the last that the lines say.
-func TestLines(t *testing.T) {
-	broken := errors.New("unplugged")
-	in := io.MultiReader(strings.NewReader("a\n\n b \nc"), iotest.ErrReader(broken))
-	var got []string
-	for n, line := range lines(in) {
-		if line.err != nil {
-			if !errors.Is(line.err, broken) || n != 4 {
-				t.Errorf("line %d: %v", n, line.err)
-			}
-			break
-		}
-		got = append(got, string(line.text))
-	}
-	if strings.Join(got, ",") != "a,,b" {
-		t.Errorf("got %q", got)
-	}
-	n := 0
-	for range lines(iotest.OneByteReader(strings.NewReader(strings.Repeat("x", maxLine-1) + "\n" + strings.Repeat("y", maxLine-1)))) {
-		n++
-	}
-	if n != 2 {
-		t.Errorf("%d lines of the greatest length, want 2", n)
 	}
 }

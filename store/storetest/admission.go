@@ -45,6 +45,7 @@ func checkAdmission(t testing.TB, e *env) {
 // barred tries candidates against revocations of a user, a session and an id, pending or swept.
 func barred(t testing.TB, e *env, swept bool) {
 	t.Helper()
+	when := map[bool]string{false: " (pending)", true: " (swept)"}[swept]
 	w := e.tenant(t)
 	token := w.add(t, "user-0", "client", "")
 	early := w.state(t).Sequence
@@ -93,7 +94,24 @@ func barred(t testing.TB, e *env, swept bool) {
 		if !swept && c.token.ID == returning.ID {
 			c.want = store.ErrExists // it is still there
 		}
-		wantErr(t, c.what+map[bool]string{false: " (pending)", true: " (swept)"}[swept], w.admit(t, c.token, c.asOf), c.want)
+		wantErr(t, c.what+when, w.admit(t, c.token, c.asOf), c.want)
+	}
+	w.wantFormer(t, when)
+}
+
+// wantFormer sees to it that a session which a token is not to keep refuses it like its own.
+func (w *tenant) wantFormer(t testing.TB, when string) {
+	t.Helper()
+	for session, want := range map[string]error{"dead": domain.ErrRevoked, "alive": nil} {
+		token := w.token("anyone", "client", "")
+		results, err := w.Insert(w.ctx, []store.Insertion{{Token: token, Former: must(domain.NewSessionID(session))}})
+		if err != nil || len(results) != 1 {
+			t.Fatalf("Insert must return a result for each row: got %d of 1, error %v", len(results), err)
+		}
+		wantErr(t, "a token of a session that is dead can't come in without it"+when, results[0].Err, want)
+		if want == nil && !results[0].Token.SessionID.IsNull() {
+			t.Fatalf("a former session must not be kept")
+		}
 	}
 }
 

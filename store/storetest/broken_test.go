@@ -39,7 +39,7 @@ var broken = []brokenStore{
 	{name: "keeps half of a bad batch", rules: []string{"R27"}, wrap: halfBatch},
 
 	// Revocations and sweeps (broken_sweeps_test.go).
-	{name: "latest number lags", rules: []string{"R3", "R11"}, wrap: laggingSequence},
+	{name: "latest number lags", rules: []string{"R3", "R11", "R42"}, wrap: laggingSequence},
 	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
 	{name: "takes a revocation id for other targets", rules: []string{"R12", "R33"}, wrap: noConflict},
 	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
@@ -51,10 +51,10 @@ var broken = []brokenStore{
 	{name: "reports no progress", rules: []string{"R18"}, wrap: reportsNothing},
 	{name: "checkpoint before effect", rules: []string{"R18", "R19"}, wrap: losesTail},
 	{name: "retires early", rules: []string{"R19", "R33", "R34", "R36", "R40"}, wrap: retiresEarly},
-	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21"}, wrap: forgetsGuards},
+	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21", "R42"}, wrap: forgetsGuards},
 	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
-	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34"}, wrap: ignoresHorizon},
-	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34"}, wrap: keepsHorizon},
+	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34", "R42"}, wrap: ignoresHorizon},
+	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34", "R42"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
 	{name: "revokes and does not erase", rules: []string{"R33", "R34", "R40"}, wrap: erasesNothing},
 	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
@@ -89,6 +89,13 @@ var broken = []brokenStore{
 	{name: "finds tokens of other tenants", rules: []string{"R35"}, wrap: findsEverywhere()},
 	{name: "takes a digest twice", rules: []string{"R35"}, wrap: sharesDigest},
 
+	// Moving (broken_move_test.go).
+	{name: "skips a guard at a page boundary", rules: []string{"R41", "R42"}, wrap: skipsGuard},
+	{name: "does not ask about the former session", rules: []string{"R20"}, wrap: forgetsFormer},
+	{name: "does not lift the sequence", rules: []string{"R42"}, wrap: keepsSequence},
+	{name: "takes over no guards", rules: []string{"R42"}, wrap: takesNoGuards},
+	{name: "takes over what is occupied", rules: []string{"R42"}, wrap: mixesTenants},
+
 	// The backend.
 	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
 		keys := 0
@@ -106,7 +113,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40", "R42"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

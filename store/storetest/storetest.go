@@ -92,6 +92,8 @@ var rules = []rule{
 	{38, "kinds", "every event costs a commit a write, so nobody pays for those that nobody asked for", checkKinds},
 	{39, "retention", "a reader that is too late must know what it missed, or it will never ask", checkRetention},
 	{40, "erased events", "a name that is left in the feed is read by those who must have forgotten it", checkErasedEvents},
+	{41, "hand over", "a guard that is left behind lets what it refuses into the other database", checkHandOver},
+	{42, "take over", "a tenant that moves must refuse what it refused, and must not mix with another", checkTakeOver},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }

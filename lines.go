@@ -1,4 +1,4 @@
-package main
+package tokenstore
 
 import (
 	"bufio"
@@ -8,8 +8,8 @@ import (
 	"iter"
 )
 
-// maxLine is the longest line, in bytes: a token at all of its limits fits, however it is escaped.
-const maxLine = 4 << 20
+// MaxLine is the longest line of an import, in bytes: a token at all of its limits fits, however it is escaped.
+const MaxLine = 4 << 20
 
 // line is one line of input. Its text is good until the next one, and has no space around it.
 type line struct {
@@ -22,13 +22,12 @@ type line struct {
 // error of r is the last.
 func lines(r io.Reader) iter.Seq2[int, line] {
 	return func(yield func(int, line) bool) {
-		in := bufio.NewReaderSize(r, maxLine)
+		in := bufio.NewReaderSize(r, 1<<16)
+		var text []byte
 		for n := 1; ; n++ {
-			text, err := in.ReadSlice('\n')
-			tooLong := errors.Is(err, bufio.ErrBufferFull)
-			for errors.Is(err, bufio.ErrBufferFull) {
-				_, err = in.ReadSlice('\n')
-			}
+			var tooLong bool
+			var err error
+			text, tooLong, err = readLine(in, text[:0])
 			switch {
 			case err != nil && err != io.EOF:
 				yield(n, line{err: err})
@@ -38,6 +37,21 @@ func lines(r io.Reader) iter.Seq2[int, line] {
 			case !yield(n, line{text: bytes.TrimSpace(text), tooLong: tooLong}), err == io.EOF:
 				return
 			}
+		}
+	}
+}
+
+// readLine appends the next line to text, unless it is too long.
+func readLine(in *bufio.Reader, text []byte) (_ []byte, tooLong bool, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if tooLong = tooLong || len(text)+len(part) > MaxLine; tooLong {
+			text = text[:0]
+		} else {
+			text = append(text, part...)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return text, tooLong, err
 		}
 	}
 }

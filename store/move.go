@@ -1,0 +1,73 @@
+package store
+
+import (
+	"context"
+
+	"example.com/tokenstore/domain"
+	"github.com/oklog/ulid/v2"
+)
+
+// Mover is what a [Store] can do beside its verbs, so that a tenant can move to another database: hand over what it
+// remembers of revocations, and take over what another one does. The stores of this module's backends are Movers.
+type Mover interface {
+	// Guards returns a page of guards, in an order of the store's own (R41).
+	Guards(ctx context.Context, q GuardQuery) (GuardPage, error)
+
+	// Remember takes over what another store remembers (R42). It returns [ErrOccupied] if the tenant has lived a life of its
+	// own, or has taken over something of another origin, or under another erasure key.
+	Remember(ctx context.Context, m Memory) error
+}
+
+// GuardQuery is what a list of guards shows.
+type GuardQuery struct {
+	After string // After is the cursor: the Next of the page before, or empty.
+	Limit int    // Limit is 1..[MaxPage].
+}
+
+// Validate checks the limits of the query.
+func (q GuardQuery) Validate() error {
+	if q.Limit < 1 || q.Limit > MaxPage {
+		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
+	}
+	return nil
+}
+
+// GuardPage is a page of guards. Next is the cursor of the next page, or empty on the last.
+type GuardPage struct {
+	Guards     []domain.Guard
+	Next       string
+	ErasureKey domain.ErasureKey // ErasureKey is the tenant's, or zero.
+}
+
+// Memory is what a store remembers of revocations, or a part of that.
+type Memory struct {
+	// Origin names what the memory comes from. A tenant takes over from one origin only, in as many parts as need be.
+	Origin     ulid.ULID
+	Sequence   uint64 // Sequence is what the tenant's is raised to, if it is lower.
+	Horizon    domain.Horizon
+	ErasureKey domain.ErasureKey // ErasureKey becomes the tenant's, if it has none.
+	Guards     []domain.Guard    // Guards are at most [MaxBatch], with watermarks of at most Sequence.
+}
+
+// Validate checks the limits of the memory.
+func (m *Memory) Validate() error {
+	if m.Origin.IsZero() {
+		return &domain.FieldError{Field: "origin", Limit: "a ULID other than zero"}
+	}
+	if n := len(m.Guards); n > MaxBatch {
+		return &domain.FieldError{Field: "guards", Limit: "0..1000 entries", Size: n}
+	}
+	if m.Horizon.Sequence > m.Sequence {
+		return &domain.FieldError{Field: "horizon", Limit: "not beyond the sequence"}
+	}
+	for i := range m.Guards {
+		g := &m.Guards[i]
+		if err := g.Target.Validate(); err != nil {
+			return err
+		}
+		if g.Watermark < 1 || g.Watermark > m.Sequence {
+			return &domain.FieldError{Field: "watermark", Limit: "at least 1, and not beyond the sequence"}
+		}
+	}
+	return nil
+}
