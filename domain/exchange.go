@@ -177,7 +177,8 @@ func (e *Exchange) fresh(token *RefreshToken) bool {
 
 // sameTerms reports whether an exchange leaves rotation and lifetimes as they were.
 func (t *RefreshToken) sameTerms(before *RefreshToken) bool {
-	return t.Rotating == before.Rotating && t.IdleLifetime == before.IdleLifetime && t.ExpiresAt.Equal(before.ExpiresAt)
+	idle := max(t.IdleLifetime, 0) == max(before.IdleLifetime, 0) // none is said in two ways
+	return t.Rotating == before.Rotating && idle && t.ExpiresAt.Equal(before.ExpiresAt)
 }
 
 // Introspect returns why a credential is not active now, or "" if it is (RFC 7662). An outdated secret is inactive; asking
