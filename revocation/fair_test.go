@@ -226,3 +226,34 @@ func TestTrimFails(t *testing.T) {
 		t.Errorf("%d lines of the log, want 4:\n%s", n, log.String())
 	}
 }
+
+// TestL2BrokenTenantHoldsUpNoOther: a tenant whose revocations can't be listed does not slow down those of another.
+func TestL2BrokenTenantHoldsUpNoOther(t *testing.T) {
+	inBubble(t, revocation.Options{}, func(r *rig) {
+		add := func(tenant string, n int) {
+			for i := range n {
+				revoked := store.Revocation{ID: r.id(), Targets: []domain.Target{{UserID: fmt.Sprint("user-", i)}}, Time: time.Now()}
+				if _, err := r.store(tenant).Revoke(r.Context(), revoked); err != nil {
+					r.Fatal(err)
+				}
+			}
+		}
+		add("broken", 1)
+		add("large", 2000)
+		r.faults.failWhen(func(c call) error {
+			if c.tenant == "broken" && c.verb == "Revocations" {
+				return errFault
+			}
+			return nil
+		})
+		began := time.Now()
+		stop := r.start(r.engine)
+		for r.state("large").Pending > 0 && time.Since(began) < time.Hour {
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			r.Errorf("2000 small revocations took %v", took)
+		}
+		stop()
+	})
+}

@@ -27,7 +27,8 @@ type lap struct {
 	tenants []string  // tenants still to be looked at, of the page at hand
 	after   string    // the last tenant of that page
 	cursor  ulid.ULID // where the look at the first of tenants stands, or zero if it has yet to begin
-	failed  bool      // the look at a tenant failed, or something that failed was given up for room
+	missed  bool      // the look at a tenant failed
+	failed  bool      // the look at all failed, or something that failed was given up for room
 }
 
 // leftover says where the look at a tenant that had more pending than there was room for goes on.
@@ -130,26 +131,30 @@ func (p *plan) revocationsListed(page store.RevocationPage) {
 }
 
 // lookFailed passes over the tenant that could not be looked at, or ends the lap if it was the list of tenants that failed.
-// After a lap with a failure the next one starts after a pause that doubles.
+// After a lap with a failure the next one starts after a pause that doubles; but what others have left is looked for at once.
 func (p *plan) lookFailed(now time.Time, jitter float64) {
-	p.lap.failed = true
 	if len(p.lap.tenants) > 0 {
+		p.lap.missed = true
 		p.nextTenant()
 		return
 	}
+	p.lap.failed = true
 	p.endLap(now, jitter)
 }
 
 func (p *plan) endLap(now time.Time, jitter float64) {
-	if p.lap.failed {
+	again := p.relap && !p.lap.failed
+	switch {
+	case again:
+		p.relap, p.lapAt = false, now
+	case p.lap.failed || p.lap.missed:
 		p.misses++
 		p.lapAt = now.Add(min(p.pause(p.misses, jitter), p.limits.pollEvery))
-	} else {
-		p.misses, p.lapAt = 0, now.Add(p.limits.pollEvery)
-		if p.relap {
-			p.lapAt = now
-		}
-		p.relap = false
+	default:
+		p.lapAt = now.Add(p.limits.pollEvery)
+	}
+	if !p.lap.failed && !p.lap.missed {
+		p.misses = 0
 		// What an entire lap did not come across has nothing pending any more.
 		maps.DeleteFunc(p.left, func(_ string, l leftover) bool { return l.lap != p.laps })
 	}
