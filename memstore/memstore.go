@@ -7,9 +7,8 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
-	"maps"
-	"slices"
 	"sync"
 
 	"example.com/tokenstore/domain"
@@ -20,8 +19,15 @@ import (
 type Backend struct {
 	mu      sync.Mutex
 	tenants map[string]*tenant
+	names   sortedSet[tenantName] // the same
 	closed  bool
 }
+
+// tenantName is the name of a tenant.
+type tenantName string
+
+// Compare orders by bytes.
+func (n tenantName) Compare(other tenantName) int { return cmp.Compare(n, other) }
 
 var _ store.Backend = (*Backend)(nil)
 
@@ -42,13 +48,14 @@ func (b *Backend) Tenant(name string) (store.Store, error) {
 	if t == nil {
 		t = newTenant()
 		b.tenants[name] = t
+		b.names.add(tenantName(name))
 	}
 	return t, nil
 }
 
 // Pending returns the names of tenants that have pending tombstones.
 func (b *Backend) Pending(ctx context.Context, after string, limit int) ([]string, error) {
-	return b.names(ctx, after, limit, (*tenant).hasPending)
+	return b.list(ctx, after, limit, (*tenant).hasPending)
 }
 
 // Create records a tenant that holds nothing yet.
@@ -64,31 +71,52 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 
 // Tenants returns the names of tenants that were created or written to.
 func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
-	return b.names(ctx, after, limit, (*tenant).named)
+	return b.list(ctx, after, limit, (*tenant).named)
 }
 
-// names returns the names of tenants of which something holds. It asks without holding up those who look for a tenant.
-func (b *Backend) names(ctx context.Context, after string, limit int, holds func(*tenant) bool) ([]string, error) {
+// list returns the names of tenants of which something holds. It asks without holding up those who look for a tenant.
+func (b *Backend) list(ctx context.Context, after string, limit int, holds func(*tenant) bool) ([]string, error) {
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	b.mu.Lock()
-	tenants, closed := maps.Clone(b.tenants), b.closed
-	b.mu.Unlock()
-	if closed {
-		return nil, store.ErrClosed
-	}
 	var names []string
-	for name, t := range tenants {
-		if name > after && holds(t) {
-			names = append(names, name)
+	for len(names) < limit {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		page, err := b.page(after)
+		if err != nil || len(page) == 0 {
+			return names, err
+		}
+		for _, t := range page {
+			if after = t.name; len(names) < limit && holds(t.tenant) {
+				names = append(names, t.name)
+			}
 		}
 	}
-	slices.Sort(names)
-	return names[:min(limit, len(names))], nil
+	return names, nil
+}
+
+type namedTenant struct {
+	name   string
+	tenant *tenant
+}
+
+// page returns tenants, whatever they hold, in the order of their names.
+func (b *Backend) page(after string) ([]namedTenant, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, store.ErrClosed
+	}
+	var page []namedTenant
+	for n := range b.names.after(tenantName(after)) {
+		if len(page) == chunkSize {
+			break
+		}
+		page = append(page, namedTenant{string(n), b.tenants[string(n)]})
+	}
+	return page, nil
 }
 
 // Close makes every further verb fail with [store.ErrClosed], and waits for those under way.
