@@ -33,6 +33,7 @@ type plan struct {
 	walk     *walk               // the walk through all tenants for their upkeep under way, or nil
 	upkeepAt [trim + 1]time.Time // expire, trim: when the next walk for it is due
 	upkeep   int                 // how many times upkeep is due, of all tenants in the ring
+	stays    int                 // how many of them have more to do than a walk waits for
 }
 
 // pacing is what the options say about time and size, and how much the plan may hold.
@@ -54,7 +55,9 @@ type tenantQueue struct {
 	name string
 	jobs []*job
 	due  [trim + 1]bool // expire, trim
-	last actionKind     // what its last turn went to
+
+	stays [trim + 1]bool // expire, trim: whether it has more to do than a walk waits for
+	last  actionKind     // what its last turn went to
 }
 
 func (q *tenantQueue) idle() bool { return len(q.jobs) == 0 && !q.due[expire] && !q.due[trim] }

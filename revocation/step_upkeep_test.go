@@ -201,3 +201,40 @@ func TestPlannerExpiryOff(t *testing.T) {
 	p.limits.expireEvery = -1
 	wantSleep(t, p, t0, p.lapAt)
 }
+
+// TestBacklogTakesNoWalks: what one tenant has to do for long is done in its turns, not once in a walk through all tenants.
+func TestBacklogTakesNoWalks(t *testing.T) {
+	const tenants, backlog = 10_000, 50
+	for _, at := range []int{0, 5000, 9950} {
+		p := sweepPlan()
+		p.limits.expireEvery = time.Hour
+		large := fmt.Sprintf("t%05d", at)
+		slices := 0
+		for left := backlog; left > 0; {
+			switch a := p.step(t0); a.kind {
+			case listAll:
+				from := 0
+				if a.after != "" {
+					from, _ = strconv.Atoi(a.after[1:])
+					from++
+				}
+				var names []string
+				for i := from; i < min(from+pageSize, tenants); i++ {
+					names = append(names, fmt.Sprintf("t%05d", i))
+				}
+				p.allListed(t0, names)
+			case expire:
+				slices++
+				if a.tenant == large {
+					left--
+				}
+				p.upkept(t0, a, a.tenant == large && left > 0, 0)
+			default:
+				t.Fatalf("step = %+v", a)
+			}
+		}
+		if slices > tenants+backlog {
+			t.Errorf("the backlog of tenant %d was done after %d slices, want %d at most", at, slices, tenants+backlog)
+		}
+	}
+}

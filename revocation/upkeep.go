@@ -14,7 +14,8 @@ import (
 // upkeeps are the kinds of upkeep.
 var upkeeps = [...]actionKind{expire, trim}
 
-// maxUpkeep is how much upkeep may be due in the plan before the walk pauses.
+// maxUpkeep is how much upkeep may be due in the plan, beside the page at hand. Half of it may stay there for as long as it takes,
+// so that what a few tenants have to do for long keeps the walk from nothing; for the other half the walk pauses.
 const maxUpkeep = pageSize
 
 // walk is one walk through all tenants.
@@ -41,8 +42,11 @@ func (p *plan) walks(now time.Time) bool {
 			}
 		}
 	}
-	return p.walk != nil && p.upkeep < maxUpkeep
+	return p.walk != nil && !p.busy()
 }
+
+// busy says whether the walk has to pause.
+func (p *plan) busy() bool { return p.upkeep-p.stays >= maxUpkeep/2 }
 
 // allListed takes in a page of all tenants.
 func (p *plan) allListed(now time.Time, names []string) {
@@ -81,19 +85,31 @@ func (p *plan) endWalk(now time.Time, pause func(actionKind) time.Duration) {
 }
 
 // upkept takes in what a slice of upkeep did, and whether the tenant has more to do. If it has, it is due again in its next
-// turn; but it leaves while it keeps the walk from going on, and another walk finds it.
+// turn. Where it would keep the walk from going on it stays beside, or leaves if too many do, and another walk finds it.
 func (p *plan) upkept(now time.Time, a action, more bool, took time.Duration) {
+	defer p.pace(now, took)
 	q := p.byName[a.tenant]
-	if more && p.walk != nil && p.upkeep >= maxUpkeep {
-		p.walk.left[a.kind] = true
-		more = false
+	if q == nil {
+		return
 	}
-	if q != nil && !more {
-		q.due[a.kind] = false
-		p.upkeep--
-		p.dropIdle(q)
+	if more && p.walk != nil && p.busy() && !q.stays[a.kind] {
+		if more = p.stays < maxUpkeep/2; more {
+			q.stays[a.kind] = true
+			p.stays++
+		} else {
+			p.walk.left[a.kind] = true
+		}
 	}
-	p.pace(now, took)
+	if more {
+		return
+	}
+	if q.stays[a.kind] {
+		q.stays[a.kind] = false
+		p.stays--
+	}
+	q.due[a.kind] = false
+	p.upkeep--
+	p.dropIdle(q)
 }
 
 // expire removes a slice of a tenant's expired tokens. What fails is tried again by the next walk.
