@@ -62,7 +62,8 @@ func TestSlowClients(t *testing.T) {
 // What is too large is refused, and the program goes on.
 func TestTooLarge(t *testing.T) {
 	p := serve(t, filepath.Join(t.TempDir(), "tokens.db"), "--oauth-client", "web=secret", "--max-header", "8192")
-	huge := strings.Repeat("x", 1<<20)
+	// Not much over a limit, so that all of it is sent before the connection is closed, and the answer is read.
+	huge := strings.Repeat("x", 264<<10)
 	request := func(method, path, kind, body, header string) answer {
 		req, err := http.NewRequest(method, "http://"+p.address+path, strings.NewReader(body))
 		if err != nil {
@@ -80,7 +81,7 @@ func TestTooLarge(t *testing.T) {
 		"header": {431, func() answer { return request("GET", "/healthz", "", "", huge[:20_000]) }},
 		"path":   {431, func() answer { return request("GET", "/"+huge[:20_000], "", "", "") }},
 		"OAuth": {413, func() answer {
-			return request("POST", "/oauth/revoke", "application/x-www-form-urlencoded", "token="+huge, "")
+			return request("POST", "/oauth/revoke", "application/x-www-form-urlencoded", "token="+huge[:40_000], "")
 		}},
 		"JSON": {413, func() answer {
 			return request("POST", "/api/v2/refresh-tokens/revoke", "application/json", `{"user_id":"`+huge+`"}`, "")
