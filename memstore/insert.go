@@ -1,0 +1,125 @@
+package memstore
+
+import (
+	"context"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+)
+
+// Insert adds tokens.
+func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if n := len(rows); n < 1 || n > store.MaxBatch {
+		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
+	}
+	for i := range rows {
+		if err := rows[i].Validate(); err != nil {
+			return nil, err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usable(ctx); err != nil {
+		return nil, err
+	}
+	results := make([]store.Inserted, len(rows))
+	for i := range rows {
+		results[i] = t.insert(rows[i])
+	}
+	return results, nil
+}
+
+func (t *tenant) insert(row store.Insertion) store.Inserted {
+	token := row.Token
+	if there := t.tokens[token.ID]; there != nil {
+		return store.Inserted{Token: there.token, Err: store.ErrExists}
+	}
+	for candidate := range row.Candidates() {
+		if err := t.admit(&candidate, row.AsOf); err != nil {
+			return store.Inserted{Token: token, Err: err}
+		}
+	}
+	if _, taken := t.byForeign[token.ForeignDigest]; taken {
+		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+	}
+	surplus := t.surplus(&token, row.Cap)
+	if len(surplus) > 0 && row.Cap.Refuse {
+		return store.Inserted{Token: token, Err: store.ErrCap}
+	}
+	for i := range surplus {
+		t.evict(&surplus[i], token.CreatedAt)
+		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
+	}
+	token.Sequence = t.next()
+	if token.CreatedAt.After(t.latest) {
+		t.latest = token.CreatedAt
+	}
+	r := &record{token: token}
+	t.tokens[token.ID] = r
+	t.byID.add(token.ID)
+	t.putForeign(&token)
+	t.schedule(r)
+	indexUnder(t.byUser, token.UserID).add(token.ID)
+	if session, ok := token.SessionID.Get(); ok {
+		indexUnder(t.bySession, session).add(token.ID)
+	} else {
+		t.sessionless++
+	}
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
+	return store.Inserted{Token: token, Evicted: surplus}
+}
+
+// next is the number of what is being written.
+func (t *tenant) next() uint64 {
+	t.erased = false
+	t.sequence++
+	return t.sequence
+}
+
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
+// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
+func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
+	barred := t.barred(candidate, asOf)
+	if !barred && t.erasureKey != (domain.ErasureKey{}) {
+		alias := t.erasureKey.Alias(*candidate)
+		barred = t.barred(&alias, asOf)
+	}
+	switch {
+	case barred:
+		return domain.ErrRevoked
+	case t.horizon.Beyond(asOf):
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
+	for _, anchor := range candidate.Anchors() {
+		for _, p := range t.fence.under(anchor) {
+			if p.status.Tombstone.Bars(candidate, asOf) {
+				return true
+			}
+		}
+		for _, guard := range t.guards[anchor] {
+			if guard.Bars(candidate, asOf) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (t *tenant) remove(token *domain.RefreshToken) {
+	if r := t.tokens[token.ID]; r.due != 0 {
+		t.byDue.remove(dueKey{r.due, token.ID})
+	}
+	delete(t.tokens, token.ID)
+	t.byID.remove(token.ID)
+	delete(t.byForeign, token.ForeignDigest)
+	unindex(t.byUser, token.UserID, token.ID)
+	if session, ok := token.SessionID.Get(); ok {
+		unindex(t.bySession, session, token.ID)
+	} else {
+		t.sessionless--
+	}
+}
