@@ -127,6 +127,7 @@ func (e *exporter) full(ctx context.Context) error {
 	err = e.write(fullLine{Export: &fullHeader{
 		Version: fullVersion, ID: e.report.ID, Tenant: e.m.opts.Tenant, Sequence: before.Sequence,
 		HorizonSequence: before.Horizon.Sequence, HorizonTime: before.Horizon.Time, ErasureKey: unlessZero(first.ErasureKey[:]),
+		LastEvent: before.LastEvent,
 	}})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type fullHeader struct {
 	HorizonSequence uint64    `json:"horizon_sequence,string"`
 	HorizonTime     time.Time `json:"horizon_time,omitzero"`
 	ErasureKey      []byte    `json:"erasure_key,omitempty"`
+	LastEvent       uint64    `json:"last_event,omitempty,string"`
 }
 
 func (h *fullHeader) horizon() domain.Horizon {

@@ -142,9 +142,10 @@ func (m *Manager) override(ctx context.Context, rows []store.Insertion, results 
 }
 
 // sameToken reports whether an imported token is the one that is there. Times don't count: the resource's JSON has them to
-// the millisecond only, and it has no digest.
+// the millisecond only, and it has no digest. One that is weak must be known as such, or it would get a leeway.
 func sameToken(there, imported *RefreshToken) bool {
-	return (imported.ForeignDigest == Digest{} || imported.ForeignDigest == there.ForeignDigest) && there.ForeignID == imported.ForeignID && there.UserID == imported.UserID &&
+	sameSecret := imported.ForeignDigest == there.ForeignDigest && imported.ForeignWeak == there.ForeignWeak
+	return (imported.ForeignDigest == Digest{} || sameSecret) && there.ForeignID == imported.ForeignID && there.UserID == imported.UserID &&
 		there.ClientID == imported.ClientID && there.SessionID == imported.SessionID
 }
 

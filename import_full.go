@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -21,7 +20,8 @@ func asField(err error) (*FieldError, bool) { return errors.AsType[*FieldError](
 //
 // What was remembered comes first, so that from the first token on nothing that the other database had revoked is let in: its
 // sequence, which goes on from there, so that as-of points that a host has kept stay exact; its guards, those of revocations
-// that were pending among them; its horizon; and its erasure key. Each token is then let in as of its own sequence, with the
+// that were pending among them; its horizon; its erasure key; and the number of its latest event, so that cursors of its feed
+// stay good. Each token is then let in as of its own sequence, with the
 // state of its secret, so the clients exchange what they hold. A token that has been revoked here since stays out. Tokens whose
 // digests are under a key need that key here.
 //
@@ -56,7 +56,7 @@ type fullImporter struct {
 func (f *fullImporter) line(ctx context.Context, text []byte) (*RefreshToken, error) {
 	var line fullLine
 	err := json.Unmarshal(text, &line)
-	if err == nil && !utf8.Valid(text) { // encoding/json would replace what is not
+	if err == nil && !domain.ValidUnicode(text) { // encoding/json would replace what is not
 		err = &FieldError{Field: "line", Limit: "valid UTF-8", Size: len(text)}
 	}
 	switch {
@@ -90,6 +90,7 @@ func (f *fullImporter) begin(ctx context.Context, header *fullHeader) error {
 func (f *fullImporter) remember(ctx context.Context) error {
 	memory := store.Memory{
 		Origin: f.header.ID, Sequence: f.header.Sequence, Horizon: f.header.horizon(), ErasureKey: f.header.erasureKey(), Guards: f.guards,
+		LastEvent: f.header.LastEvent, Complete: f.ended,
 	}
 	if err := again(func() error { return f.mover.Remember(ctx, memory) }); err != nil {
 		return fatal{err}
@@ -121,16 +122,12 @@ func (f *fullImporter) token(ctx context.Context, line *fullToken) (*RefreshToke
 }
 
 func (f *fullImporter) end(ctx context.Context, end *fullEnd) error {
-	if len(f.guards) > 0 {
-		if err := f.remember(ctx); err != nil {
-			return err
-		}
-	}
-	if end.Tokens != f.tokens || end.Guards != f.report.Guards {
-		return fatal{fmt.Errorf("%d of %d tokens and %d of %d guards: %w", f.tokens, end.Tokens, f.report.Guards, end.Guards, io.ErrUnexpectedEOF)}
+	guards := f.report.Guards + len(f.guards)
+	if end.Tokens != f.tokens || end.Guards != guards {
+		return fatal{fmt.Errorf("%d of %d tokens and %d of %d guards: %w", f.tokens, end.Tokens, guards, end.Guards, io.ErrUnexpectedEOF)}
 	}
 	f.ended = true
-	return nil
+	return f.remember(ctx)
 }
 
 // letIn inserts tokens as of their own sequences. That they were not revoked is known up to the sequence of the export: what

@@ -262,11 +262,11 @@ func TestImportForeignDigests(t *testing.T) {
 	otherSecret.ForeignDigest = tokenstore.DigestForeign("another")
 	own := withSecret("f-3", "bob", "3", r.now)
 	own.SecretDigest = tokenstore.Digest{1}
-	weak := foreign("f-4", "bob", r.now)
-	weak.ForeignWeak = true
-	for i, result := range r.bring(token, token, bare, otherSecret, otherToken, own, weak, withSecret("f-5", "bob", "5", r.now)) {
-		want := []error{nil, nil, nil, tokenstore.ErrExists, tokenstore.ErrDigestTaken, tokenstore.ErrInvalid, tokenstore.ErrInvalid, nil}[i]
-		outcome := []tokenstore.ImportOutcome{0, 1, 1, 2, 2, 2, 2, 0}[i]
+	weak, weakened := foreign("f-4", "bob", r.now), token
+	weak.ForeignWeak, weakened.ForeignWeak = true, true
+	for i, result := range r.bring(token, token, bare, otherSecret, otherToken, own, weak, withSecret("f-5", "bob", "5", r.now), weakened) {
+		want := []error{nil, nil, nil, tokenstore.ErrExists, tokenstore.ErrDigestTaken, tokenstore.ErrInvalid, tokenstore.ErrInvalid, nil, tokenstore.ErrExists}[i]
+		outcome := []tokenstore.ImportOutcome{0, 1, 1, 2, 2, 2, 2, 0, 2}[i]
 		if !errors.Is(result.Err, want) || result.Outcome != outcome {
 			t.Errorf("%d: %+v, want outcome %d, %v", i, result, outcome, want)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -246,6 +247,64 @@ func TestMoveResumed(t *testing.T) {
 	})
 }
 
+// What has been erased since does not return by importing again.
+func TestMoveAgainNamesNoErasedUser(t *testing.T) {
+	for name, erase := range map[string]tokenstore.EraseRequest{"a user": {UserID: "ann"}, "the tenant": {Everything: true}} {
+		t.Run(name, func(t *testing.T) {
+			onPairs(t, func(t *testing.T, from, to *rig) {
+				from.issue(request("ann"))
+				from.run(from.revoke(tokenstore.Target{UserID: "ann"}))
+				from.issue(request("bob"))
+				text, _ := from.export(full)
+				to.at(from.clock())
+				to.takeOver(text)
+				to.wait(time.Second)
+				receipt, err := to.Erase(t.Context(), erase)
+				if err != nil {
+					t.Fatal(err)
+				}
+				to.run(receipt)
+				state := to.state()
+				if _, err := to.ImportFull(t.Context(), strings.NewReader(text), nil); err != nil {
+					t.Fatal(err)
+				}
+				if again, _ := to.export(full); strings.Contains(again, `"ann"`) || to.state() != state {
+					t.Errorf("an erasure must outlast importing again: %+v became %+v:\n%s", state, to.state(), again)
+				}
+			})
+		})
+	}
+}
+
+// A reader of the old database's feed misses nothing of the new one's without being told.
+func TestMoveKeepsCursors(t *testing.T) {
+	onPairs(t, func(t *testing.T, from, to *rig) {
+		revoke := func(r *rig, user string) {
+			r.issue(request(user))
+			r.run(r.revoke(tokenstore.Target{UserID: user}))
+		}
+		revoke(from, "ann")
+		revoke(from, "bob")
+		cursor := from.state().LastEvent
+		text, _ := from.export(full)
+		to.at(from.clock())
+		to.takeOver(text)
+		for range cursor {
+			revoke(to, "eve")
+		}
+		if events := to.feed(cursor); len(events) != int(cursor) {
+			t.Errorf("a reader that had read all must go on: got %+v", events)
+		}
+		if _, err := to.Feed(t.Context(), tokenstore.FeedRequest{After: cursor - 1}); !errors.Is(err, tokenstore.ErrCursorGone) {
+			t.Errorf("a reader that had not must be told: %v", err)
+		}
+		to.takeOver(text)
+		if got := to.state().LastEvent; got != 2*cursor {
+			t.Errorf("importing again must leave the feed: the latest event is %d", got)
+		}
+	})
+}
+
 // wantNoToken checks that a call adds and removes no token.
 func (r *rig) wantNoToken(call func()) {
 	r.Helper()
@@ -266,7 +325,7 @@ func (errorReader) Read([]byte) (int, error) { return 0, errBroken }
 func TestMoveRefused(t *testing.T) {
 	from := newRig(t, tokenstore.Options{})
 	from.liveThrough()
-	text, _ := from.export(full)
+	text, exported := from.export(full)
 	again, _ := from.export(full)
 	lines := strings.SplitAfter(text, "\n")
 	lines = lines[:len(lines)-1]
@@ -292,6 +351,8 @@ func TestMoveRefused(t *testing.T) {
 		"a wrong guard":     {strings.Replace(whole, `"watermark":"`, `"watermark":"9999999`, 1), "watermark", nil},
 		"an empty guard":    {lines[0] + `{"guard":{"watermark":"1"}}` + "\n" + strings.Join(lines[2:], ""), "target", nil},
 		"broken UTF-8":      {strings.Replace(whole, `"user_id":"`, "\"user_id\":\"\xff", 1), "line", nil},
+		"half a surrogate":  {strings.Replace(whole, `"user_id":"`, `"user_id":"\ud800`, 1), "line", nil},
+		"too high a number": {strings.Replace(whole, fmt.Sprintf(`"sequence":"%d"`, exported.Sequence), `"sequence":"9223372036854775808"`, 1), "sequence", nil},
 		"a broken guard":    {lines[0] + "{\n" + strings.Join(lines[2:], ""), "line", nil},
 		"a horizon too far": {strings.Replace(whole, `"horizon_sequence":"`, `"horizon_sequence":"9999999`, 1), "horizon", nil},
 	} {

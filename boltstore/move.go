@@ -39,8 +39,11 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 	}
 	m.Guards = slices.Clone(m.Guards) // they are read by whoever leads the commit
 	return t.update(ctx, func(r *records) error {
-		origin, none := r.origin(), domain.ErasureKey{}
+		none := domain.ErasureKey{}
+		origin, complete := r.origin()
 		switch {
+		case complete && origin == m.Origin:
+			return nil
 		case origin != m.Origin && (!origin.IsZero() || r.meta.sequence > 0),
 			m.ErasureKey != none && r.meta.erasureKey != none && r.meta.erasureKey != m.ErasureKey:
 			return store.ErrOccupied
@@ -53,19 +56,29 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 			r.meta.erased = false
 		}
 		r.meta.horizon = r.meta.horizon.Join(m.Horizon)
+		if r.meta.events == 0 && m.LastEvent > r.meta.lastEvent {
+			r.meta.lastEvent, r.meta.floor = m.LastEvent, m.LastEvent
+		}
 		for _, guard := range m.Guards {
 			r.remember(guard)
 		}
 		r.save()
-		check(r.root.Put(keyOrigin, m.Origin[:]))
+		from := m.Origin[:]
+		if m.Complete {
+			from = append(from, originComplete)
+		}
+		check(r.root.Put(keyOrigin, from))
 		return nil
 	})
 }
 
-// origin is what the tenant's memory was taken over from, or zero.
-func (r *records) origin() (id ulid.ULID) {
+// originComplete stands behind an origin of which nothing is yet to come.
+const originComplete = 1
+
+// origin is what the tenant's memory was taken over from, or zero, and whether nothing of that is yet to come.
+func (r *records) origin() (id ulid.ULID, complete bool) {
 	if r.root != nil {
-		copy(id[:], r.root.Get(keyOrigin))
+		complete = copy(id[:], r.root.Get(keyOrigin)) < len(r.root.Get(keyOrigin))
 	}
-	return id
+	return id, complete
 }

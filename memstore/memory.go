@@ -18,6 +18,7 @@ type memory struct {
 	horizon    domain.Horizon
 	erasureKey domain.ErasureKey
 	origin     ulid.ULID // what it was taken over from
+	complete   bool      // nothing of that is yet to come
 }
 
 // guardAge is when the revocation of a guard was asked for, and which guard it is.

@@ -62,11 +62,13 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 	}
 	none := domain.ErasureKey{}
 	switch {
+	case t.complete && t.origin == m.Origin:
+		return nil
 	case t.origin != m.Origin && (!t.origin.IsZero() || t.sequence > 0),
 		m.ErasureKey != none && t.erasureKey != none && t.erasureKey != m.ErasureKey:
 		return store.ErrOccupied
 	}
-	t.origin = m.Origin
+	t.origin, t.complete = m.Origin, m.Complete
 	if m.ErasureKey != none {
 		t.erasureKey = m.ErasureKey
 	}
@@ -75,6 +77,9 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 		t.erased = false
 	}
 	t.horizon = t.horizon.Join(m.Horizon)
+	if len(t.events) == 0 && m.LastEvent > t.lastEvent {
+		t.lastEvent, t.floor = m.LastEvent, m.LastEvent
+	}
 	for _, guard := range m.Guards {
 		t.remember(guard)
 	}

@@ -91,6 +91,6 @@
 //   - R41 hand over: of a [Mover], Guards returns every guard that is there throughout, once or more over all pages; a page has
 //     at most Limit guards, and none but the last is empty.
 //   - R42 take over: of a [Mover], Remember raises the sequence and the horizon to at least what it is given, joins the guards
-//     to those that are there, and keeps an erasure key where there is none, in one commit; again and again with the same
-//     origin. It is [ErrOccupied], and writes nothing, for a tenant that was written to before it first took over.
+//     to those that are there, keeps an erasure key where there is none, and raises the number of the latest event while there
+//     is no event, in one commit; again and again with the same origin, until that is complete. It is [ErrOccupied], and writes nothing, for a tenant that was written to before it first took over.
 package store

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
@@ -39,6 +40,10 @@ type GuardPage struct {
 	ErasureKey domain.ErasureKey // ErasureKey is the tenant's, or zero.
 }
 
+// MaxSequence is the highest sequence, and number of an event, that is taken over, so far from the end of its range that none ever comes there: a
+// sequence that began again would put revocations before what they cover.
+const MaxSequence = math.MaxInt64
+
 // Memory is what a store remembers of revocations, or a part of that.
 type Memory struct {
 	// Origin names what the memory comes from. A tenant takes over from one origin only, in as many parts as need be.
@@ -47,6 +52,12 @@ type Memory struct {
 	Horizon    domain.Horizon
 	ErasureKey domain.ErasureKey // ErasureKey becomes the tenant's, if it has none.
 	Guards     []domain.Guard    // Guards are at most [MaxBatch], with watermarks of at most Sequence.
+	// LastEvent is what the number of the latest event is raised to while there is no event, so that cursors of the other
+	// store's feed are good or known to be gone.
+	LastEvent uint64
+	// Complete says that nothing of the origin is yet to come. From then on its memory changes nothing: what has been forgotten
+	// or erased since must not return.
+	Complete bool
 }
 
 // Validate checks the limits of the memory.
@@ -56,6 +67,12 @@ func (m *Memory) Validate() error {
 	}
 	if n := len(m.Guards); n > MaxBatch {
 		return &domain.FieldError{Field: "guards", Limit: "0..1000 entries", Size: n}
+	}
+	if m.Sequence > MaxSequence {
+		return &domain.FieldError{Field: "sequence", Limit: "at most 2^63-1"}
+	}
+	if m.LastEvent > MaxSequence {
+		return &domain.FieldError{Field: "last_event", Limit: "at most 2^63-1"}
 	}
 	if m.Horizon.Sequence > m.Sequence {
 		return &domain.FieldError{Field: "horizon", Limit: "not beyond the sequence"}

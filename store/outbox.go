@@ -212,13 +212,19 @@ func (e *Event) Scrub(by *domain.Tombstone, key domain.ErasureKey) domain.Remain
 			others = append(others, token)
 		}
 	}
-	named := len(others) < len(e.Tokens) || !slices.Equal(t.Targets, e.Targets)
-	alone := len(others) == 0 && !slices.ContainsFunc(e.Targets, func(t domain.Target) bool { return t.UserID != user && t.TokenID.IsZero() })
+	var targets []domain.Target
+	for _, target := range e.Targets {
+		if target.UserID != user {
+			targets = append(targets, target)
+		}
+	}
+	named := len(others) < len(e.Tokens) || len(targets) < len(e.Targets)
+	alone := len(others) == 0 && !slices.ContainsFunc(targets, func(t domain.Target) bool { return t.TokenID.IsZero() })
 	switch {
 	case named && alone:
 		e.Erase(by)
 	case named:
-		e.Tokens, e.Targets, e.Reason, e.Actor = others, t.Targets, "", t.Actor
+		e.Tokens, e.Targets, e.Reason, e.Actor = others, targets, "", t.Actor
 	case remains == domain.RemainsAsIs:
 		return remains
 	default:

@@ -44,7 +44,7 @@ func (m *machine) importTokens(t *rapid.T) {
 		l.id = ids[i]
 		there := stored[i]
 		if in := w.model.find(l.id); there == nil && in != nil && in.event > before { // by an earlier row
-			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session), ForeignDigest: in.foreignDigest()}
+			there = &domain.RefreshToken{ForeignID: in.foreign, UserID: in.user, ClientID: in.client, SessionID: sessionID(in.session), ForeignDigest: in.foreignDigest(), ForeignWeak: in.weak}
 		}
 		m.checkImported(t, w, l, there, results[i], w.model.admission(l, point{kind: fromTime, time: l.created}))
 	}
@@ -54,7 +54,7 @@ func (m *machine) importTokens(t *rapid.T) {
 // what had the id before, want what its admission must be.
 func (m *machine) checkImported(t *rapid.T, w *tenant, l *life, there *domain.RefreshToken, got tokenstore.ImportResult, want admission) {
 	same := there != nil && there.UserID == l.user && there.ClientID == l.client && there.SessionID == sessionID(l.session) &&
-		there.ForeignID == l.foreign && (l.opaque == "" || there.ForeignDigest == l.foreignDigest())
+		there.ForeignID == l.foreign && (l.opaque == "" || there.ForeignDigest == l.foreignDigest() && there.ForeignWeak == l.weak)
 	switch {
 	case l.created.After(m.clock.now().Add(skew)) || l.created.Before(cutOff) && l.session != "":
 		if !errors.Is(got.Err, tokenstore.ErrInvalid) {

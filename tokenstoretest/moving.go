@@ -45,7 +45,9 @@ func (m *machine) move(t *rapid.T) {
 	m.open(t)
 	for _, w := range m.tenants {
 		w.model.moved()
-		w.reader = newReader() // the feed stays behind as well
+		w.reader = newReader() // the events stay behind as well, and the numbers go on
+		m.noteEvents(t, w)
+		w.reader.cursor = w.reader.latest
 		for _, l := range w.model.lives {
 			if v, err := w.store.Get(m.ctx, l.id); err == nil && w.model.find(l.id) == l {
 				l.sequence = v.Token.Sequence

@@ -76,7 +76,7 @@ var broken = []brokenStore{
 	{name: "skips an event at a page boundary", rules: []string{"R37"}, wrap: skipsEvent},
 	{name: "shares its events", rules: []string{"R37"}, wrap: sharesEvents},
 	{name: "writes events of all kinds", rules: []string{"R38"}, wrap: emitsAll},
-	{name: "does not say that a cursor is gone", rules: []string{"R39", "R40"}, wrap: resumesSilently},
+	{name: "does not say that a cursor is gone", rules: []string{"R39", "R40", "R42"}, wrap: resumesSilently},
 	{name: "gives numbers again after a trim", rules: []string{"R39"}, wrap: reusesNumbers},
 	{name: "drops events of any age", rules: []string{"R39"}, wrap: dropsYoung},
 	{name: "leaves names in the feed", rules: []string{"R40"}, wrap: leavesNames},
@@ -94,6 +94,8 @@ var broken = []brokenStore{
 	{name: "does not ask about the former session", rules: []string{"R20"}, wrap: forgetsFormer},
 	{name: "does not lift the sequence", rules: []string{"R42"}, wrap: keepsSequence},
 	{name: "takes over no guards", rules: []string{"R42"}, wrap: takesNoGuards},
+	{name: "begins the feed anew", rules: []string{"R42"}, wrap: changes(func(m *store.Memory) { m.LastEvent = 0 })},
+	{name: "takes over again what was taken over to the end", rules: []string{"R42"}, wrap: changes(func(m *store.Memory) { m.Complete = false })},
 	{name: "takes over what is occupied", rules: []string{"R42"}, wrap: mixesTenants},
 
 	// The backend.

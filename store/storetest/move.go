@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -130,11 +131,12 @@ func checkTakeOver(t testing.TB, e *env) {
 	slices.SortFunc(list, func(a, b domain.Guard) int { return int(a.Watermark) - int(b.Watermark) })
 	w := e.tenant(t)
 	take := func(m store.Memory) error { return w.mover(t).Remember(w.ctx, m) }
-	memory := store.Memory{Origin: from.id(), Sequence: sequence, Horizon: domain.Horizon{Sequence: 2, Time: after(-time.Hour)}, ErasureKey: domain.ErasureKey{7}}
+	memory := store.Memory{Origin: from.id(), Sequence: sequence, Horizon: domain.Horizon{Sequence: 2, Time: after(-time.Hour)}, ErasureKey: domain.ErasureKey{7}, LastEvent: 9}
 	for what, spoil := range map[string]func(*store.Memory){
 		"a memory without origin":                   func(m *store.Memory) { m.Origin = ulid.ULID{} },
 		"a memory of a guard beyond its sequence":   func(m *store.Memory) { m.Sequence = 1; m.Horizon = domain.Horizon{} },
 		"a memory of a horizon beyond its sequence": func(m *store.Memory) { m.Horizon.Sequence = m.Sequence + 1 },
+		"a memory whose sequence could begin again": func(m *store.Memory) { m.Sequence = store.MaxSequence + 1 },
 		"a memory of an empty target":               func(m *store.Memory) { m.Guards = []domain.Guard{{Watermark: 1}} },
 		"a memory of too many guards":               func(m *store.Memory) { m.Guards = make([]domain.Guard, store.MaxBatch+1) },
 	} {
@@ -186,6 +188,12 @@ func checkTakeOver(t testing.TB, e *env) {
 		t.Fatalf("the sequence must go on above the one that was taken over: got %d, want above %d", got, sequence)
 	}
 	lives := w.state(t)
+	if outbox, ok := w.Store.(store.Outbox); ok {
+		_, err := outbox.Feed(w.ctx, 8, 1)
+		if gone, ok := errors.AsType[*store.CursorGoneError](err); !ok || gone.Resume != 9 || lives.LastEvent != 9 {
+			t.Fatalf("the feed must go on above the number that was taken over: got %v, and the latest is %d", err, lives.LastEvent)
+		}
+	}
 	if err := take(store.Memory{Origin: memory.Origin, Sequence: 3}); err != nil || w.state(t) != lives {
 		t.Fatalf("less than what is there must change nothing: %v", err)
 	}
@@ -199,5 +207,17 @@ func checkTakeOver(t testing.TB, e *env) {
 	wantErr(t, "a tenant that has lived must not take over anything", from.mover(t).Remember(w.ctx, other), store.ErrOccupied)
 	if w.state(t) != lives {
 		t.Fatalf("what was refused must write nothing")
+	}
+	if err := take(store.Memory{Origin: memory.Origin, Sequence: 3, Complete: true}); err != nil || w.state(t) != lives {
+		t.Fatalf("that nothing is yet to come must change nothing else: %v", err)
+	}
+	if e.config.Reopen != nil {
+		e.backend = e.config.Reopen(t, e.backend)
+		w.Store, from.Store = e.named(t, w.name).Store, e.named(t, from.name).Store
+	}
+	more := memory
+	more.Guards = []domain.Guard{{Target: domain.Target{UserID: "forgotten"}, Watermark: 1}}
+	if err := take(more); err != nil || w.state(t) != lives {
+		t.Fatalf("what has been taken over to the end must not return: %v", err)
 	}
 }
