@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,9 @@ func eventsAfterCommit(_ store.Backend, _ string, s store.Store) store.Store {
 			}
 			results, err := s.Insert(ctx, rows)
 			if emits {
-				time.Sleep(5 * time.Millisecond)
+				for range 10_000 { // long enough for a reader to come by
+					runtime.Gosched()
+				}
 			}
 			return results, err
 		},
