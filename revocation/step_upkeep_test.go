@@ -107,16 +107,7 @@ func TestHugeUpkeepLetsTheWalkGoOn(t *testing.T) {
 				if lists++; lists > total+tenants {
 					t.Fatal("it only lists")
 				}
-				from := 0
-				if a.after != "" {
-					from, _ = strconv.Atoi(a.after[1:])
-					from++
-				}
-				var names []string
-				for i := from; i < min(from+pageSize, tenants); i++ {
-					names = append(names, fmt.Sprintf("t%05d", i))
-				}
-				p.allListed(t0, names)
+				p.allListed(t0, tenantsAfter(a.after, tenants))
 			case kind:
 				slices[a.tenant]++
 				if total++; total > 10*tenants {
@@ -213,16 +204,7 @@ func TestBacklogTakesNoWalks(t *testing.T) {
 		for left := backlog; left > 0; {
 			switch a := p.step(t0); a.kind {
 			case listAll:
-				from := 0
-				if a.after != "" {
-					from, _ = strconv.Atoi(a.after[1:])
-					from++
-				}
-				var names []string
-				for i := from; i < min(from+pageSize, tenants); i++ {
-					names = append(names, fmt.Sprintf("t%05d", i))
-				}
-				p.allListed(t0, names)
+				p.allListed(t0, tenantsAfter(a.after, tenants))
 			case expire:
 				slices++
 				if a.tenant == large {
@@ -237,4 +219,17 @@ func TestBacklogTakesNoWalks(t *testing.T) {
 			t.Errorf("the backlog of tenant %d was done after %d slices, want %d at most", at, slices, tenants+backlog)
 		}
 	}
+}
+
+// tenantsAfter is a page of so many tenants, t00000 and so on.
+func tenantsAfter(after string, tenants int) (names []string) {
+	from := 0
+	if after != "" {
+		from, _ = strconv.Atoi(after[1:])
+		from++
+	}
+	for i := from; i < min(from+pageSize, tenants); i++ {
+		names = append(names, fmt.Sprintf("t%05d", i))
+	}
+	return names
 }
