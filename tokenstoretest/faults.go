@@ -17,6 +17,7 @@ import (
 // once before it has done anything, once after it has done it. A caller who meets an error repeats its call, as
 // docs/errors.md tells it to; at the end everything must be as if nothing had failed.
 func runFaults(t *testing.T, c Config) {
+	cases := tally(t, "cases")
 	for _, after := range []bool{false, true} {
 		n := 0
 		for fired := true; fired; {
@@ -29,6 +30,9 @@ func runFaults(t *testing.T, c Config) {
 			if t.Failed() {
 				t.Logf("failed with a fault at call %d, after its effect: %v", n, after)
 				return
+			}
+			if fired {
+				cases.Add(1)
 			}
 		}
 		t.Logf("%d calls failed, one at a time, after their effect: %v", n-1, after)

@@ -62,18 +62,18 @@ func Run(t *testing.T, c Config) {
 		if c.Reopen == nil {
 			t.Log("S5 durable is not checked: the backend keeps nothing (Config.Reopen is nil)")
 		}
-		rapid.Check(t, func(rt *rapid.T) { runMachine(rt, t, c) })
+		checkCases(t, func(rt *rapid.T) { runMachine(rt, t, c) })
 	})
 	t.Run("MachineWithEngine", func(t *testing.T) {
 		if c.NoBubble {
 			t.Skip("the backend does not work in a bubble of testing/synctest (Config.NoBubble)")
 		}
-		rapid.Check(t, func(rt *rapid.T) {
+		checkCases(t, func(rt *rapid.T) {
 			rapid.SyncTest(rt, func(rt *rapid.T) { runMachineWithEngine(rt, t, c) })
 		})
 	})
 	t.Run("Order", func(t *testing.T) {
-		rapid.Check(t, func(rt *rapid.T) { runOrder(rt, t, c) })
+		checkCases(t, func(rt *rapid.T) { runOrder(rt, t, c) })
 	})
 	t.Run("Faults", func(t *testing.T) {
 		if c.NoBubble {
