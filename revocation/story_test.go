@@ -3,202 +3,161 @@ package revocation_test
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
-
-	"example.com/tokenstore"
-	"example.com/tokenstore/memstore"
-	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
+	"testing/synctest"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the outcomes of the stories in testdata anew")
+var update = flag.Bool("update", false, "write the outcomes of the stories in testdata anew")
 
-// TestStories plays the stories of testdata, line by line. They are meant to be read: each shows how a revocation flows.
+// TestStories plays the stories of testdata on every backend, and has the same observed on each, word for word. They are meant to
+// be read: testdata/README.md says in which order.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no stories: %v", err)
 	}
+	index, err := os.ReadFile("testdata/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(index), ".txt)"); n != len(files) {
+		t.Errorf("testdata/README.md lists %d stories, and there are %d", n, len(files))
+	}
+	told, commands := 0, 0
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := newStory(t)
-			var told strings.Builder
-			for line := range strings.Lines(string(text)) {
-				told.WriteString(s.line(strings.TrimRight(line, "\n")) + "\n")
-			}
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(told.String()), 0o644); err != nil {
-					t.Fatal(err)
+		if name := filepath.Base(file); !strings.Contains(string(index), "("+name+")") {
+			t.Errorf("testdata/README.md does not list %s", name)
+		}
+		for _, backend := range []string{"memstore", "boltstore"} {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt")+"/"+backend, func(t *testing.T) {
+				n := tell(t, file, backend)
+				commands += n
+				told++
+			})
+		}
+	}
+	t.Attr("stories", strconv.Itoa(told))
+	t.Attr("operations", strconv.Itoa(commands))
+}
+
+// tell plays a story, and returns how many commands it had.
+func tell(t *testing.T, file, backend string) (commands int) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := parseScript(string(text))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	seen, err := playAlone(t, written, backend)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	if *update && backend == "memstore" {
+		if err := os.WriteFile(file, []byte(seen.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		written = seen
+	}
+	for i := range seen {
+		commands += len(seen[i].commands)
+		if !slices.Equal(seen[i].told, written[i].told) {
+			t.Errorf("the story goes on otherwise; \"go test ./revocation -run TestStories -update\" writes it so\n%s:%d:\n%s\nobserved:\n%s",
+				file, written[i].line, strings.Join(slices.Concat(written[i].head, []string{"----"}, written[i].told), "\n"), strings.Join(seen[i].told, "\n"))
+			break // what follows is likely to be another story
+		}
+	}
+	return commands
+}
+
+// playAlone plays a story in a bubble of its own, and returns it with what was observed.
+func playAlone(t *testing.T, written script, backend string) (seen script, err error) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, backend, dir)
+		defer w.close()
+		for _, b := range written {
+			b.told = nil
+			for _, c := range b.commands {
+				var lines []string
+				if lines, err = w.play(c); err != nil {
+					err = &scriptError{c.line, err}
+					return
 				}
-			} else if told.String() != string(text) {
-				t.Errorf("the story has another outcome (go test ./revocation -rewrite keeps it):\n%s", told.String())
+				b.told = append(b.told, lines...)
+			}
+			seen = append(seen, b)
+		}
+	})
+	return seen, err
+}
+
+// TestStoriesAreStrict: what a story can't mean is refused, with its line.
+func TestStoriesAreStrict(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		line int
+		want error
+	}{
+		"empty":                   {"", 1, errNoCommand},
+		"prose alone":             {"# Nothing\n# happens.\n", 2, errNoCommand},
+		"an outcome of nothing":   {"# a\n----\nt1: token 1\n", 2, errNoCommand},
+		"no outcome":              {"pending\n\npending\n----\n", 2, errNoOutcome},
+		"no outcome at the end":   {"pending\n----\n\npending\n", 4, errNoOutcome},
+		"no such command":         {"pending\nisue t1 user=ann\n----\n", 2, errBadCommand},
+		"an argument unknown":     {"\nissue t1 usr=ann\n----\n", 2, errBadWord},
+		"a flag unknown":          {"revoke r1 user=ann loudly\n----\n", 1, errBadWord},
+		"an argument twice":       {"issue t1 user=ann user=bob\n----\n", 1, errBadWord},
+		"an argument of nothing":  {"issue t1 user=\n----\n", 1, errBadWord},
+		"no such token":           {"# a\n# b\nexchange t1\n----\n", 3, errBadName},
+		"no such revocation":      {"status r1\n----\n", 1, errBadName},
+		"no such applier":         {"slice at=a9\n----\n", 1, errBadName},
+		"no such login":           {"issue t1 user=ann session=s1 as-of=l1\n----\n", 1, errBadName},
+		"a name missing":          {"issue\n----\n", 1, errBadName},
+		"a name too many":         {"pending r1\n----\n", 1, errBadWord},
+		"a name taken":            {"issue t1 user=ann session=s1\nissue t1 user=ann session=s1\n----\n", 2, errBadName},
+		"a time that is none":     {"clock soon\n----\n", 1, errBadValue},
+		"a number that is none":   {"policy web cap=few\n----\n", 1, errBadValue},
+		"a date that is none":     {"import t1 user=ann session=s1 created=then\n----\n", 1, errBadValue},
+		"a secret it never had":   {"issue t1 user=ann session=s1\nexchange t1 generation=3\n----\n", 2, errBadValue},
+		"a number where none fit": {"issue t1..x user=ann session=s1\n----\n", 1, errBadName},
+	} {
+		t.Run(name, func(t *testing.T) {
+			written, err := parseScript(c.text)
+			if err == nil {
+				_, err = playAlone(t, written, "memstore")
+			}
+			broken, ok := errors.AsType[*scriptError](err)
+			if !ok || broken.line != c.line || !errors.Is(err, c.want) {
+				t.Errorf("error %v, want line %d: %v", err, c.line, c.want)
 			}
 		})
 	}
 }
 
-// story plays one story: a manager on a memory backend, no engine, a clock that ticks with every line, and a name for everything.
-type story struct {
-	*testing.T
-	m           *tokenstore.Manager
-	store       store.Store
-	now         time.Time
-	tokens      map[string]ulid.ULID
-	secrets     map[string][]tokenstore.Secret // all that the token ever had
-	revocations map[string]ulid.ULID
-}
-
-func newStory(t *testing.T) *story {
-	s := &story{
-		T: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), tokens: map[string]ulid.ULID{},
-		secrets: map[string][]tokenstore.Secret{}, revocations: map[string]ulid.ULID{},
-	}
-	backend := memstore.New()
-	m, err := tokenstore.New(backend, &tokenstore.Options{Now: func() time.Time { return s.now }})
+// TestStoriesAreKept: a story is written as it was read, with what was observed and nothing else changed.
+func TestStoriesAreKept(t *testing.T) {
+	const text = "# Who comes late.\n\n# An issue.\nissue t1 user=ann session=s1\nexchange t1\n----\nt1: sequence 2\nt1: generation 7\n\n# The end.\n"
+	written, err := parseScript(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.m = m
-	if s.store, err = backend.Tenant("default"); err != nil {
-		t.Fatal(err)
+	if written.String() != text {
+		t.Errorf("read and written it is\n%s", written)
 	}
-	return s
-}
-
-// line plays "command arguments -> outcome", and returns it with the outcome as it is.
-func (s *story) line(line string) string {
-	command, _, _ := strings.Cut(line, " -> ")
-	command = strings.TrimRight(command, " ")
-	if command == "" || strings.HasPrefix(command, "#") {
-		return line
+	if written[0].line != 7 {
+		t.Errorf("what was observed begins on line %d, want 7", written[0].line)
 	}
-	s.now = s.now.Add(time.Millisecond) // so that ids come in the order of the story
-	words := strings.Fields(command)
-	return fmt.Sprintf("%-36s -> %s", command, s.play(words[0], words[1], words[2:]))
-}
-
-func (s *story) play(verb, name string, args []string) string {
-	arg := map[string]string{}
-	for _, a := range args {
-		key, value, _ := strings.Cut(a, "=")
-		arg[key] = value
+	seen, err := playAlone(t, written, "memstore")
+	want := strings.NewReplacer("sequence 2", "sequence 1", "generation 7", "generation 1").Replace(text)
+	if err != nil || seen.String() != want {
+		t.Errorf("played it is, %v\n%s\nwant\n%s", err, seen, want)
 	}
-	ctx := s.Context()
-	switch verb {
-	case "wait":
-		d, err := time.ParseDuration(name)
-		if err != nil {
-			s.Fatal(err)
-		}
-		s.now = s.now.Add(d)
-		return s.now.Format(time.TimeOnly)
-	case "issue":
-		r := tokenstore.IssueRequest{UserID: arg["user"], ClientID: "app", SessionID: tokenstore.MustSessionID(arg["session"])}
-		if at := arg["asof"]; at != "" {
-			n, _ := strconv.ParseUint(at, 10, 64)
-			r.AsOf = tokenstore.AsOfSequence(n)
-		}
-		out, err := s.m.Issue(ctx, r)
-		if err != nil {
-			return outcome(err)
-		}
-		s.tokens[name], s.secrets[name] = out.Token.ID, []tokenstore.Secret{out.Secret}
-		return fmt.Sprintf("token %d", out.Token.Sequence)
-	case "exchange":
-		secrets := s.secrets[name]
-		at := len(secrets) - 1
-		if old := arg["generation"]; old != "" {
-			at, _ = strconv.Atoi(old)
-		}
-		out, err := s.m.Exchange(ctx, tokenstore.ExchangeRequest{Secret: secrets[at], ClientID: "app"})
-		if err != nil {
-			return outcome(err)
-		}
-		if out.Retried {
-			return fmt.Sprintf("generation %d, again", out.Token.Generation)
-		}
-		s.secrets[name] = append(secrets, out.Secret)
-		return fmt.Sprintf("generation %d", out.Token.Generation)
-	case "revoke":
-		target := tokenstore.Target{UserID: arg["user"], SessionID: arg["session"], TokenID: s.tokens[arg["token"]]}
-		receipt, err := s.m.Revoke(ctx, tokenstore.RevokeRequest{ID: s.revocations[name], Targets: []tokenstore.Target{target}})
-		if err != nil {
-			return outcome(err)
-		}
-		s.revocations[name] = receipt.ID()
-		return standing(receipt.Status)
-	case "apply":
-		bounds := store.Bounds{Visit: 1000, Remove: 1000, Now: s.now}
-		if visit := arg["visit"]; visit != "" {
-			bounds.Visit, _ = strconv.Atoi(visit)
-		}
-		statuses, err := s.store.Apply(ctx, []ulid.ULID{s.revocations[name]}, bounds)
-		switch {
-		case err != nil:
-			return outcome(err)
-		case len(statuses) == 0:
-			return "not pending"
-		}
-		return standing(statuses[0])
-	case "look":
-		status, err := s.m.Revocation(ctx, s.revocations[name])
-		if err != nil {
-			return outcome(err)
-		}
-		return standing(status)
-	case "list":
-		var names []string
-		for _, c := range []tokenstore.Consistency{tokenstore.Eventual, tokenstore.Fenced} {
-			var shown []string
-			for token, err := range s.m.All(ctx, tokenstore.ListRequest{UserID: name, Consistency: c}) {
-				if err != nil {
-					return outcome(err)
-				}
-				shown = append(shown, s.nameOf(token.ID))
-			}
-			slices.Sort(shown)
-			names = append(names, "["+strings.Join(shown, " ")+"]")
-		}
-		return names[0] + ", fenced " + names[1]
-	}
-	s.Fatalf("no such command: %s", verb)
-	return ""
-}
-
-func (s *story) nameOf(id ulid.ULID) string {
-	for name, other := range s.tokens {
-		if other == id {
-			return name
-		}
-	}
-	return id.String()
-}
-
-func outcome(err error) string {
-	if errors.Is(err, tokenstore.ErrNotFound) {
-		return "not found"
-	}
-	return strings.TrimPrefix(err.Error(), "tokenstore: ")
-}
-
-func standing(status store.Status) string {
-	how := "pending"
-	switch {
-	case !status.SupersededBy.IsZero():
-		how = "superseded"
-	case status.Retired:
-		how = "retired"
-	}
-	return fmt.Sprintf("%s, reaches tokens up to %d, swept %d", how, status.Tombstone.Watermark, status.Swept)
 }
