@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test race e2e lint bench fuzz ci
+.PHONY: help quickstart test prove race e2e lint bench fuzz ci
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -9,6 +9,9 @@ quickstart: ## see the library at work
 
 test: ## run all tests
 	go test ./...
+
+prove: ## show for each promise what was tried; PROVE=short or long
+	cd tools && GOWORK=off go run ./prove
 
 race: ## run all tests under the race detector
 	go test -race ./...

@@ -97,7 +97,11 @@ func (c *crashed) hear(t testing.TB, line string) {
 func TestCrash(t *testing.T) {
 	rounds := crashRounds(t)
 	path := temporary(t)
-	acked := 0
+	kills, acked := 0, 0
+	defer func() {
+		t.Attr("kills", strconv.Itoa(kills))
+		t.Attr("operations", strconv.Itoa(acked))
+	}()
 	for round := range rounds {
 		c := crashed{tokens: map[ulid.ULID]*crashToken{}, revocations: map[ulid.ULID]*crashRevocation{}}
 		runAndKill(t, path, &c)
@@ -106,6 +110,7 @@ func TestCrash(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("failed in round %d", round)
 		}
+		kills++
 		if err := os.Remove(path); round%20 == 19 && err != nil { // so that a round takes no longer than the one before
 			t.Fatal(err)
 		}

@@ -1,0 +1,119 @@
+package main
+
+import "slices"
+
+// test is a test by the folder of its package and its name, which may be that of a subtest.
+type test struct{ pkg, name string }
+
+// check is one way in which promises are tested.
+type check struct {
+	method   string
+	promises []string
+	tests    []test
+	unit     string // what is counted
+	floor    int    // what must be tried at least, by default effort; other efforts multiply it, but for passed
+}
+
+// What can be counted. Passed are the tests and subtests that passed. All others are what a test says of itself by an attribute
+// of that name; where it does not, cases are what rapid says.
+const (
+	passed     = "passed"
+	cases      = "cases"
+	operations = "operations"
+	stories    = "stories"
+	kills      = "kills"
+)
+
+// Where a package of tokenstoretest or storetest runs.
+func promisesOf(subtest string) []test {
+	return []test{{"tokenstoretest", "TestMemstore/" + subtest}, {"boltstore", "TestPromises/" + subtest}}
+}
+
+var safety = []string{"S1", "S2", "S3", "S4", "S6", "S7"}
+
+// checks are the methods that reach across promises. Beside them every promise has the tests that docs/guarantees.md names.
+var checks = []check{
+	{
+		method:   "rules of the store, memory and bbolt",
+		promises: slices.Concat(safety, []string{"S5", "L1", "F1"}),
+		tests:    []test{{"memstore", "TestConformance"}, {"boltstore", "TestConformance"}},
+		unit:     passed, floor: 85,
+	},
+	{
+		method:   "model machine, memory and bbolt",
+		promises: slices.Concat(safety, []string{"L1", "F1"}),
+		tests:    promisesOf("Machine"),
+		unit:     cases, floor: 1000,
+	},
+	{
+		method:   "model machine, bbolt reopened",
+		promises: []string{"S5"},
+		tests:    []test{{"boltstore", "TestPromises/Machine"}},
+		unit:     cases, floor: 100,
+	},
+	{
+		method:   "model machine with the engine, memory and bbolt",
+		promises: slices.Concat(safety, []string{"L1", "F1"}),
+		tests:    promisesOf("MachineWithEngine"),
+		unit:     cases, floor: 1000,
+	},
+	{
+		method:   "laws of order and grouping, memory and bbolt",
+		promises: []string{"S2", "S3"},
+		tests:    promisesOf("Order"),
+		unit:     cases, floor: 1000,
+	},
+	{
+		method:   "every call of the store fails, memory and bbolt",
+		promises: []string{"S4", "S7", "L1", "F1"},
+		tests:    promisesOf("Faults"),
+		unit:     cases, floor: 200,
+	},
+	{
+		method:   "killed by SIGKILL, bbolt",
+		promises: []string{"S5", "F1"},
+		tests:    []test{{"boltstore", "TestCrash"}},
+		unit:     kills, floor: 100,
+	},
+	{
+		method:   "random planners",
+		promises: []string{"L1", "L2"},
+		tests: []test{{"revocation", "TestL1PlannerConverges"}, {"revocation", "TestL2PlannerIsFair"},
+			{"revocation", "TestL2PlannerSharesItsMemory"}},
+		unit: cases, floor: 3000,
+	},
+}
+
+// effort is how much is tried.
+type effort struct {
+	times   float64  // times the floors of what is counted
+	env     []string // for every package
+	disk    []string // for packages whose every case writes to a disk, after env
+	timeout string   // of each package
+	all     bool     // whether the promises without a number are tested too
+}
+
+// disk are the packages whose every case writes to a disk.
+var disk = []string{"boltstore"}
+
+var efforts = map[string]effort{
+	"short": {times: 0.05, timeout: "10m",
+		env: []string{"RAPID_CHECKS=60", "CRASH_ROUNDS=10"}, disk: []string{"RAPID_CHECKS=10"}},
+	"": {times: 1, timeout: "20m", all: true,
+		env: []string{"RAPID_CHECKS=1000", "CRASH_ROUNDS=100"}, disk: []string{"RAPID_CHECKS=100"}},
+	"long": {times: 30, timeout: "12h", all: true,
+		env: []string{"RAPID_CHECKS=40000", "CRASH_ROUNDS=3000"}, disk: []string{"RAPID_CHECKS=4000"}},
+}
+
+// rows returns those of the rows that are tested with this effort.
+func (e effort) rows(all []row) []row {
+	return slices.DeleteFunc(slices.Clone(all), func(r row) bool { return !e.all && r.promise.id == "" })
+}
+
+// least is what a row must have tried.
+func (e effort) least(c check) int {
+	if c.unit == passed {
+		return c.floor
+	}
+	return max(1, int(float64(c.floor)*e.times))
+}
