@@ -1,6 +1,7 @@
 package tokenstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -130,4 +133,51 @@ func TestLegacyTarget(t *testing.T) {
 			t.Errorf("swept %d, want 1", status.Swept)
 		}
 	}
+}
+
+// TestNotCommittedAfterUnknownOutcome: what is not committed says nothing of an attempt before it, which was.
+func TestNotCommittedAfterUnknownOutcome(t *testing.T) {
+	backend := &thenNotCommitted{Backend: memstore.New()}
+	m, err := tokenstore.New(backend, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := m.Issue(t.Context(), request("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	backend.answers = []error{store.ErrUnknownOutcome, store.ErrNotCommitted, store.ErrNotCommitted}
+	_, err = m.Revoke(t.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: "ann"}}})
+	if !errors.Is(err, store.ErrUnknownOutcome) || errors.Is(err, store.ErrNotCommitted) {
+		t.Errorf("error %v, want that the outcome is unknown, and not that nothing was committed", err)
+	}
+	if seen, err := m.Introspect(t.Context(), out.Secret); err != nil || seen.Active {
+		t.Errorf("%+v, %v: the first attempt did not commit, so the test shows nothing", seen, err)
+	}
+}
+
+// thenNotCommitted commits the first of some revocations, and answers as it is told.
+type thenNotCommitted struct {
+	store.Backend
+	answers []error
+}
+
+func (b *thenNotCommitted) Tenant(name string) (store.Store, error) {
+	st, err := b.Backend.Tenant(name)
+	return thenNotCommittedStore{st, b}, err
+}
+
+type thenNotCommittedStore struct {
+	store.Store
+	backend *thenNotCommitted
+}
+
+func (s thenNotCommittedStore) Revoke(ctx context.Context, r store.Revocation) (store.Status, error) {
+	answer := s.backend.answers[0]
+	s.backend.answers = s.backend.answers[1:]
+	if errors.Is(answer, store.ErrNotCommitted) {
+		return store.Status{}, answer
+	}
+	_, err := s.Store.Revoke(ctx, r)
+	return store.Status{}, errors.Join(err, answer)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"time"
@@ -170,11 +171,14 @@ func (m *Manager) newID(now time.Time) (ulid.ULID, error) {
 // attempts is how often a call is made again whose outcome the store could not tell.
 const attempts = 3
 
-// again runs a call that recognises its own earlier commit, until its outcome is known.
+// again runs a call that recognises its own earlier commit, until its outcome is known. That a later attempt was not committed
+// says nothing of the earlier.
 func again(call func() error) error {
 	err := call()
 	for i := 1; i < attempts && errors.Is(err, store.ErrUnknownOutcome); i++ {
-		err = call()
+		if err = call(); errors.Is(err, store.ErrNotCommitted) {
+			err = fmt.Errorf("%w, and repeated: %v", store.ErrUnknownOutcome, err)
+		}
 	}
 	return err
 }
