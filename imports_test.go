@@ -22,6 +22,7 @@ const (
 	rapids = "pgregory.net/rapid"
 	bbolt  = "go.etcd.io/bbolt"
 	xrate  = "golang.org/x/time/rate"
+	search = "github.com/anishathalye/porcupine"
 )
 
 // arrows say who may import whom, beside the standard library. A name without a dot in its first element is a package
@@ -37,7 +38,7 @@ var arrows = []arrow{
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},
-	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids}},
+	{pkg: "tokenstoretest", may: []string{".", "revocation", "store", "domain", ulids, rapids, search}},
 	{pkg: "management", may: []string{".", "store", "domain", ulids, xrate}},
 	{pkg: "cmd/...", any: true},
 	{pkg: "examples/...", any: true},
@@ -46,7 +47,7 @@ var arrows = []arrow{
 var (
 	forTestsOnly = []string{"store/storetest", "tokenstoretest"} // no other than test files import these
 	forNobody    = []string{"cmd/...", "examples/..."}           // nothing imports these, but what stands beside them
-	notFromRoot  = []string{"testing", rapids, bbolt, module + "/memstore", module + "/boltstore"}
+	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 
 type arrow struct {

@@ -15,6 +15,15 @@
 // Beside them it predicts what policies, caps and lifetimes make of each token: who is evicted, which use is noted, which
 // tokens go when another begins to rotate.
 //
+// Concurrent calls are checked twice, in real time and with real times of the calls (Linearizable). One check searches for an order of
+// the calls that explains every answer and keeps to the order of those that did not overlap: each call is one atomic step. The
+// other, which knows nothing of the first, compares times only: what began after a revocation returned must fail (S1), what a
+// revocation that had returned before the issue can't have refused must succeed (S2), and a secret has one successor (S7). Calls
+// fail, are cancelled around the commit and repeated; one of unknown outcome may take effect at any later time, or never.
+// What this does not show: a history has about a hundred calls of two dozen tokens, of one process; how calls overlap is up to the
+// scheduler and is not repeated by a seed; what can't be told from answers alone, and what takes longer than a round, is not
+// seen.
+//
 // A test of a backend takes one call:
 //
 //	func TestPromises(t *testing.T) {
@@ -27,7 +36,9 @@
 // be seen.
 //
 // The flags and environment variables of pgregory.net/rapid apply: -rapid.checks and -rapid.steps say how much is tried,
-// -rapid.seed repeats a run. A failure names the promise; the log of the smallest failing case says how it came about.
+// -rapid.seed repeats a run. A failure names the promise; the log of the smallest failing case says how it came about. That of
+// Linearizable, which is not made smaller, has the calls that led to it, and a picture of all of them for a browser, which go test
+// keeps with -artifacts.
 package tokenstoretest
 
 import (
@@ -39,7 +50,7 @@ import (
 
 // Config says how to get at the backend under test. Its first two fields are those of package storetest.
 type Config struct {
-	// New returns a fresh and empty backend. It is called for every case, for those of MachineWithEngine within a bubble of
+	// New returns a fresh and empty backend. It is called for every case and round, for those of MachineWithEngine within a bubble of
 	// testing/synctest; t is the test as a whole. Each case closes its backend.
 	New func(t testing.TB) store.Backend
 
@@ -48,14 +59,15 @@ type Config struct {
 	Reopen func(t testing.TB, b store.Backend) store.Backend
 
 	// NoBubble says that the backend does not work in a bubble of testing/synctest, for example because it talks to
-	// another process. MachineWithEngine is then skipped.
+	// another process. MachineWithEngine and Faults are then skipped.
 	NoBubble bool
 }
 
-// Run checks the promises in four subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
+// Run checks the promises in five subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
 // all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Order checks that the order,
 // grouping and repetition of revocations don't matter. Faults has
-// the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing.
+// the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing. Linearizable
+// has callers overlap, in as many rounds as there are checks, but ends early after 20 ms for each: two seconds, by default.
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	t.Run("Machine", func(t *testing.T) {
@@ -81,6 +93,7 @@ func Run(t *testing.T, c Config) {
 		}
 		runFaults(t, c)
 	})
+	t.Run("Linearizable", func(t *testing.T) { runLinearizable(t, c) })
 }
 
 // fail stops the case. The details go to the log only, because rapid can make a case smaller as long as the message stays
