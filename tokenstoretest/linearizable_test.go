@@ -149,7 +149,7 @@ func TestLinearizableReports(t *testing.T) {
 	r, dir, ended := &recorder{name: t.Name()}, t.TempDir(), make(chan struct{})
 	go func() { defer close(ended); found.check(r, dir) }()
 	<-ended
-	if !r.failed || !strings.Contains(r.log.String(), "\nS1 fence: ") || !strings.Contains(r.log.String(), "revoke") {
+	if !r.failed || !strings.Contains(r.log.String(), "\nS1 fence: ") || !strings.Contains(r.log.String(), "issue of token") {
 		t.Errorf("the log does not say what happened:\n%s", r.log.String())
 	}
 	picture, err := os.ReadFile(filepath.Join(dir, "history-"+found.tenant+".html"))

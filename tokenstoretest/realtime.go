@@ -10,22 +10,18 @@ import (
 // The oracle of real time shares nothing with the model of sequential.go but the reading of targets. It compares only the times of
 // calls, so it knows nothing of calls that overlap, and is sure of those that did not.
 
-// span is when something happened: after it began, and before it was over.
-type span struct{ began, over int64 }
-
-// deed is what revokes, and when.
+// deed is what revokes, and when: after it began, and before it was over.
 type deed struct {
-	span
-	call   *call
-	effect effect
+	began, over int64
+	effect      effect
 }
 
-// violations returns the promise that is broken, and the calls that show it; or "".
+// violation returns the promise that is broken, and the calls that show it; or "".
 func (h *chronicle) violation() (promise string, shown []*call) {
 	deeds := h.deeds()
 	for _, c := range h.calls {
-		if cause := h.mustHaveFailed(c, deeds); cause != nil {
-			return "S1 fence: a token is good for a call that began after its revocation had returned", []*call{cause, c}
+		if g := h.mustHaveFailed(c, deeds); g != nil {
+			return "S1 fence: a token is good for a call that began after its revocation had returned", h.about(g, c)
 		}
 		if g := h.failedForNothing(c, deeds); g != nil {
 			return "S2 exact: a token is refused as revoked, and no call can have revoked it", h.about(g, c)
@@ -47,7 +43,7 @@ func (h *chronicle) deeds() []deed {
 		i, repeated := ofRevocation[c.cut]
 		if c.cut == nil || !repeated {
 			ofRevocation[c.cut] = len(all)
-			all = append(all, deed{span{c.called, c.returned}, c, c.effect})
+			all = append(all, deed{c.called, c.returned, c.effect})
 			continue
 		}
 		all[i].began = min(all[i].began, c.called)
@@ -56,15 +52,15 @@ func (h *chronicle) deeds() []deed {
 	return all
 }
 
-// mustHaveFailed returns what revoked a token that the call finds good.
-func (h *chronicle) mustHaveFailed(c *call, deeds []deed) *call {
+// mustHaveFailed returns a token that the call finds good, though it had been revoked.
+func (h *chronicle) mustHaveFailed(c *call, deeds []deed) *grant {
 	for n, g := range h.grants {
 		if !c.good(g) {
 			continue
 		}
 		for _, d := range deeds {
 			if d.effect.names.has(n) && g.issue.returned < d.began && d.over < c.called {
-				return d.call
+				return g
 			}
 		}
 	}
@@ -117,7 +113,7 @@ func (c *call) bad(g *grant) bool {
 		errors.Is(c.cause, tokenstore.ErrBeyondMemory) || errors.Is(c.cause, store.ErrNotFound)
 }
 
-// about returns the calls about a token, up to one of them.
+// about returns the calls that are about a token or revoke it, up to one of them.
 func (h *chronicle) about(g *grant, last *call) []*call {
 	var all []*call
 	for _, c := range h.calls {
@@ -138,7 +134,7 @@ func (h *chronicle) doubleSpent() (promise string, shown []*call) {
 		}
 		for _, other := range []*call{successor[c.presented], parent[c.handed]} {
 			if other != nil && (other.handed != c.handed || other.presented != c.presented) {
-				return "S7 single use: all exchanges of one secret must receive the same successor, and nobody else that", []*call{other, c}
+				return "S7 single use: all exchanges of one secret must receive the same successor, and nobody else that", h.about(c.grant, c)
 			}
 		}
 		successor[c.presented], parent[c.handed] = c, c
