@@ -64,6 +64,12 @@ var checks = []check{
 		unit:     cases, floor: 1000,
 	},
 	{
+		method:   "overlapping calls, linearizable, memory and bbolt",
+		promises: safety,
+		tests:    promisesOf("Linearizable"),
+		unit:     operations, floor: 50_000,
+	},
+	{
 		method:   "every call of the store fails, memory and bbolt",
 		promises: []string{"S4", "S7", "L1", "F1"},
 		tests:    promisesOf("Faults"),
