@@ -106,7 +106,7 @@ func drawGuard(t *rapid.T, target domain.Target) domain.Guard {
 }
 
 func TestGuardJoin(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	checkLaw(t, func(t *rapid.T) {
 		target := drawTarget(t)
 		a, b, c := drawGuard(t, target), drawGuard(t, target), drawGuard(t, target)
 		if a.Join(b) != b.Join(a) {

@@ -115,7 +115,7 @@ func TestCoversCVE202618218ClientNotMaskedByRealm(t *testing.T) {
 // TestCoversIsUnion: what is covered is the union over all tombstones and targets, however these are ordered, repeated,
 // taken apart or put together.
 func TestCoversIsUnion(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	checkLaw(t, func(t *rapid.T) {
 		var set []domain.Tombstone
 		for range rapid.IntRange(0, 5).Draw(t, "tombstones") {
 			set = append(set, drawTombstone(t))
