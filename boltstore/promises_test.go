@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"example.com/tokenstore/tokenstoretest"
 )
@@ -14,12 +16,28 @@ import (
 func TestPromises(t *testing.T) {
 	c := config()
 	var reopened atomic.Int64
-	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: func(t testing.TB, b store.Backend) store.Backend {
+	reopen := func(t testing.TB, b store.Backend) store.Backend {
 		if reopened.Add(1)%2 == 0 {
 			return c.Reopen(t, b)
 		}
 		return c.crash(t, b)
+	}
+	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: reopen, Others: []tokenstoretest.Config{
+		{New: func(testing.TB) store.Backend { return memstore.New() }},
+		{New: c.limited, Reopen: reopen},
 	}})
+}
+
+// limited is a file that may grow so far, and grows in smaller steps.
+func (c fileConfig) limited(t testing.TB) store.Backend {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	b, err := boltstore.Open(path, &boltstore.Options{MaxSize: 4 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.paths.Store(b, path)
+	return b
 }
 
 // crash opens what a process that is killed now would leave behind: the bytes of the file, without a Close.

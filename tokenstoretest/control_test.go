@@ -24,7 +24,12 @@ func TestWithoutFaultPasses(t *testing.T) {
 
 // TestMachineCatchesForgetfulRestart has a backend whose guards don't survive a restart.
 func TestMachineCatchesForgetfulRestart(t *testing.T) {
-	c := Config{
+	c := forgetfulConfig(t)
+	mustFail(t, func(rt *rapid.T) { runMachine(rt, t, c) })
+}
+
+func forgetfulConfig(t *testing.T) Config {
+	return Config{
 		New: func(testing.TB) store.Backend {
 			return newFaulty(func(s *faultyStore) store.Store { return &forgetful{faultyStore: s} })
 		},
@@ -35,7 +40,6 @@ func TestMachineCatchesForgetfulRestart(t *testing.T) {
 			return b
 		},
 	}
-	mustFail(t, func(rt *rapid.T) { runMachine(rt, t, c) })
 }
 
 // forgetful loses its guards in a restart, and does not know it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -40,6 +41,7 @@ type faultyStore struct {
 	store.Store
 	backend *faultyBackend
 	lost    map[ulid.ULID][]domain.RefreshToken // by tombstone, the rows that its sweep misses
+	mu      sync.Mutex                          // of a sweep that has more to do than that of the store that is wrapped
 }
 
 func (s *faultyStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
@@ -121,6 +123,8 @@ func (s unfencedUpdate) Update(ctx context.Context, id ulid.ULID, decide func(st
 type earlyRetire struct{ *faultyStore }
 
 func (s earlyRetire) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.tokens(ctx)
 	statuses, err := s.Store.Apply(ctx, ids, bounds)
 	for _, status := range statuses {
@@ -151,6 +155,8 @@ func (s *faultyStore) removed(ctx context.Context, before []domain.RefreshToken,
 type skippedRow struct{ *faultyStore }
 
 func (s skippedRow) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.tokens(ctx)
 	statuses, err := s.Store.Apply(ctx, ids, bounds)
 	for _, status := range statuses {
@@ -294,6 +300,8 @@ func (s *faultyStore) covered(ctx context.Context, t domain.Tombstone) []domain.
 }
 
 func (s lastWins) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	statuses, err := s.Store.Apply(ctx, ids, bounds)
 	if len(s.pending(ctx)) == 0 {
 		s.restore(ctx, s.lost[ulid.ULID{}])

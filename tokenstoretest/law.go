@@ -1,101 +1,176 @@
 package tokenstoretest
 
 import (
-	"encoding/json"
+	"errors"
 	"slices"
-	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
 )
 
-// runOrder is a case of the law that the order, grouping and repetition of revocations can't matter: what is revoked is
-// the union of what they name. The same tokens are put into two backends; the same targets are revoked in both, in the
-// one as drawn, in the other shuffled, some of them twice, and in other groups. In between, both sweep as they like.
-func runOrder(t *rapid.T, tb testing.TB, c Config) {
-	var grants []*life
-	for range rapid.IntRange(1, 12).Draw(t, "tokens") {
-		grants = append(grants, drawOrderGrant(t))
-	}
-	seed := byte(rapid.IntRange(0, 255).Draw(t, "seed"))
-	one := newOrdered(t, tb, c, grants, seed)
-	defer one.release()
-	other := newOrdered(t, tb, c, grants, seed)
+// runLaws is a case of the laws of a set of revocations: their order, grouping and repetition can't matter, nor when and by
+// whom they are swept. Two tenants live through the same eras. In each, tokens come in, and then revocations. The plain
+// tenant records these as drawn, and sweeps at the end. The other has the same targets in another order and in other groups,
+// some of them twice, and sweeps, by several appliers, and is opened again as it likes. At the end of each era both must
+// refuse the same, and at rest their dumps must be the same, and what an account says that asks no store.
+func runLaws(t *rapid.T, tb testing.TB, c Config) {
+	var drawn roster
+	eras := drawn.drawEras(t)
+	books := &account{records: map[ulid.ULID]domain.RefreshToken{}, guards: map[string]domain.Guard{}, optional: map[string]bool{}}
+	plain := newLawful(t, tb, c, books)
+	defer plain.release()
+	other := newLawful(t, tb, c, books)
 	defer other.release()
+	other.page = rapid.IntRange(1, 5).Draw(t, "page")
 
-	var drawn [][]tokenstore.Target
-	for range rapid.IntRange(1, 5).Draw(t, "revocations") {
-		drawn = append(drawn, one.drawTargets(t, one.tenants[0]))
-	}
-	one.revokeAll(t, drawn)
-	other.revokeAll(t, regroup(t, drawn))
-	if a, b := one.dump(t, tokenstore.Fenced), other.dump(t, tokenstore.Fenced); a != b {
-		fail(t, "order: a set of revocations must refuse the same tokens in any order and grouping", "as drawn:\n%s\nregrouped:\n%s", a, b)
-	}
-	one.rest(t)
-	other.rest(t)
-	a, b := one.dump(t, tokenstore.Eventual), other.dump(t, tokenstore.Eventual)
-	if a != b {
-		fail(t, "order: a set of revocations must leave the same tokens in any order and grouping", "as drawn:\n%s\nregrouped:\n%s", a, b)
-	}
-	if want := one.survivors(t, drawn); a != want {
-		fail(t, "order: exactly what no target names must be left", "got:\n%s\nwant:\n%s", a, want)
-	}
-}
-
-// ordered is a backend with tokens whose revocations come in one order.
-type ordered struct {
-	*machine
-	tokens []tokenstore.RefreshToken
-}
-
-func drawOrderGrant(t *rapid.T) *life {
-	l := drawGrant(t)
-	l.created = pick(t, "created", start, start.Add(-idle), start.Add(-absolute), cutOff.Add(-idle))
-	if l.created.Before(cutOff) {
-		l.session = ""
-	}
-	return l
-}
-
-func newOrdered(t *rapid.T, tb testing.TB, c Config, grants []*life, seed byte) *ordered {
-	o := &ordered{machine: newMachine(t, tb, c, false)}
-	random := newRandomness(seed)
-	for _, grant := range grants {
-		l := *grant
-		id, err := ulid.New(ulid.Timestamp(l.created), random)
-		if err != nil {
-			fail(t, "an id must be drawn", "%v", err)
+	for _, e := range eras {
+		for _, a := range e.arrivals {
+			books.arrive(t, a, plain, other)
 		}
-		l.id = id
-		servers, err := domain.NewResourceServers(resourceServers(l.audiences)...)
-		if err != nil {
-			fail(t, "resource servers must be accepted", "%v", err)
+		books.revoke(e, len(plain.points))
+		for _, targets := range e.revocations {
+			plain.revoke(t, ulid.ULID{}, e.at, targets)
 		}
-		o.tokens = append(o.tokens, tokenstore.RefreshToken{
-			ID: l.id, UserID: l.user, ClientID: l.client, SessionID: sessionID(l.session), CreatedAt: l.created,
-			Offline: l.offline, ResourceServers: servers,
-		})
-		results, err := o.tenants[0].Import(o.ctx, o.tokens[len(o.tokens)-1:])
-		if err != nil || results[0].Outcome != tokenstore.Imported {
-			fail(t, "S2 exact: what no revocation bars must be let in", "%+v, %v", results, err)
+		other.revokeInAnotherWay(t, e)
+		plain.mark(t)
+		other.mark(t)
+		if a, b := plain.live(t), other.live(t); !slices.Equal(a, b) {
+			fail(t, "law: a set of revocations must refuse the same tokens in any order and grouping", "as drawn:\n%s\nin another way:\n%s", text(a), text(b))
 		}
-		o.letIn(t, o.tenants[0], &l)
 	}
-	return o
+	now := eras[len(eras)-1].at
+	plain.converge(t, len(drawn.lives), store.Bounds{Visit: 100, Remove: 100, Now: now})
+	other.convergeInAnotherWay(t, len(drawn.lives), now)
+	compareWhole(t, books, plain, other)
+	for range rapid.IntRange(0, 6).Draw(t, "probes") {
+		books.arrive(t, drawn.drawProbe(t, books, now), plain, other)
+	}
+	plain.trim(t, 100)
+	other.trim(t, rapid.IntRange(1, 3).Draw(t, "trim"))
+	books.forget()
+	compareWhole(t, books, plain, other)
 }
 
-// revokeAll revokes, with slices of the sweep in between.
-func (o *ordered) revokeAll(t *rapid.T, revocations [][]tokenstore.Target) {
-	for _, targets := range revocations {
-		o.revokeTargets(t, o.tenants[0], ulid.ULID{}, targets)
-		for range rapid.IntRange(0, 3).Draw(t, "slices") {
-			if pending := o.tenants[0].pending(t, o.machine); len(pending) > 0 {
-				o.applySome(t, o.tenants[0], pending)
+// compareWhole compares the dumps of both with each other, and with what must be.
+func compareWhole(t *rapid.T, books *account, plain, other *lawful) {
+	a, b, want := plain.whole(t), other.whole(t), books.whole(plain)
+	if !slices.Equal(a, b) {
+		fail(t, "law: a set of revocations must leave the same behind in any order and grouping", "as drawn:\n%s\nin another way:\n%s", text(a), text(b))
+	}
+	if !slices.Equal(a, want) {
+		fail(t, "law: exactly what the revocations name must be gone, and be remembered", "got:\n%s\nwant:\n%s", text(a), text(want))
+	}
+}
+
+// lawful is a tenant to which the eras happen in one way.
+type lawful struct {
+	twin
+	tb       testing.TB
+	config   Config
+	marks    []uint64 // the sequence at the end of each era
+	recorded int      // how many revocations were asked for
+}
+
+func newLawful(t *rapid.T, tb testing.TB, c Config, books *account) *lawful {
+	w := &lawful{tb: tb, config: c, twin: newTwin()}
+	w.optional = books.optional // what the one may not remember is left out of both dumps
+	w.open(t, c.New(tb))
+	return w
+}
+
+func (w *lawful) release() { _ = w.backend.Close() }
+
+// mark ends an era.
+func (w *lawful) mark(t *rapid.T) {
+	w.point(t)
+	w.marks = append(w.marks, w.points[len(w.points)-1])
+}
+
+// live is the canonical form of what is not revoked.
+func (w *lawful) live(t *rapid.T) []string {
+	var lines []string
+	for _, token := range w.tokens(t, true) {
+		lines = append(lines, w.describe(token))
+	}
+	return lines
+}
+
+// whole is the canonical form of all that can be seen at rest. Of a revocation, what is the same in any grouping are its targets,
+// its times, and its place; which revocations there are, and how many tokens each has looked at or removed, is not, but how many
+// all of them removed is.
+func (w *lawful) whole(t *rapid.T) []string {
+	lines := append(w.dump(t, time.Time{}), w.remembered(t)...) // nothing expires
+	var history []string
+	swept := 0
+	for _, status := range w.revocations(t, true) {
+		swept += int(status.Swept)
+		for _, g := range status.Tombstone.Guards() {
+			if !w.optional[g.Target.Key()] {
+				history = append(history, describeRevoked(g, w.place(g.Watermark)))
 			}
+		}
+	}
+	return append(append(lines, sortedOnce(history)...), describeSwept(swept))
+}
+
+// arrive has a token come in, and returns it as stored, or why it was refused.
+func (w *lawful) arrive(t *rapid.T, a arrival) (domain.RefreshToken, error) {
+	if a.from.kind == fromStep {
+		a.from.sequence = w.marks[a.mark]
+	}
+	servers, err := domain.NewResourceServers(resourceServers(a.life.audiences)...)
+	if err != nil {
+		fail(t, "resource servers must be accepted", "%v", err)
+	}
+	token := domain.RefreshToken{
+		ID: a.life.id, UserID: a.life.user, ClientID: a.life.client, SessionID: sessionID(a.life.session), CreatedAt: a.life.created,
+		Offline: a.life.offline, ResourceServers: servers,
+	}
+	rows, err := w.store.Insert(w.ctx, []store.Insertion{{Token: token, AsOf: a.from.asOf()}})
+	if err != nil {
+		fail(t, "an insertion must succeed as a whole", "%v", err)
+	}
+	if rows[0].Err == nil {
+		w.points = append(w.points, rows[0].Token.Sequence)
+	}
+	return rows[0].Token, rows[0].Err
+}
+
+// revoke records a revocation, under the given id or one of its own.
+func (w *lawful) revoke(t *rapid.T, id ulid.ULID, at time.Time, targets []tokenstore.Target) ulid.ULID {
+	if w.recorded++; id.IsZero() {
+		id = ulid.ULID{0: 1, 15: byte(w.recorded)}
+	}
+	status, err := w.store.Revoke(w.ctx, store.Revocation{ID: id, Targets: targets, Time: at, Reason: "test"})
+	if err != nil {
+		fail(t, "a revocation that is within the limits must succeed", "%v", err)
+	}
+	if _, err := w.store.Revocation(w.ctx, id); errors.Is(err, store.ErrNotFound) && status.Retired {
+		w.optionally(targets)
+	}
+	return id
+}
+
+// revokeInAnotherWay records the revocations of an era in another order and in other groups, some of them twice under one id or
+// under another, sweeps in between, and is opened again.
+func (w *lawful) revokeInAnotherWay(t *rapid.T, e era) {
+	for _, targets := range regroup(t, e.revocations) {
+		id := ulid.ULID{0: 1, 7: byte(rapid.IntRange(0, 255).Draw(t, "id")), 15: byte(w.recorded)}
+		w.revoke(t, id, e.at, targets)
+		for range rapid.IntRange(0, 3).Draw(t, "slices") {
+			w.applySome(t, e.at)
+		}
+		if chance(t, "again", 4) && !w.optionalAny(targets) { // what was not recorded would be another one
+			w.revoke(t, id, e.at, targets)
+		}
+		if w.config.Reopen != nil && chance(t, "reopen", 8) {
+			w.open(t, w.config.Reopen(w.tb, w.backend))
 		}
 	}
 }
@@ -116,31 +191,46 @@ func regroup(t *rapid.T, revocations [][]tokenstore.Target) [][]tokenstore.Targe
 	return groups
 }
 
-// dump is what is there: ids and JSON, in order.
-func (o *ordered) dump(t *rapid.T, c tokenstore.Consistency) string {
-	return dump(t, o.all(t, o.tenants[0], c))
+// applySome sweeps a slice of any size, of any pending revocations in any order, as one of several appliers would.
+func (w *lawful) applySome(t *rapid.T, now time.Time) {
+	pending := w.pending(t)
+	if len(pending) == 0 {
+		return
+	}
+	ids := rapid.Permutation(pending).Draw(t, "pending")
+	w.apply(t, ids[:rapid.IntRange(1, len(ids)).Draw(t, "ids")], store.Bounds{
+		Visit: pick(t, "visit", 1, 2, 3, 5, 100), Remove: pick(t, "remove", 1, 1, 2, 100), Now: now,
+	})
 }
 
-// survivors is the dump of the tokens that no target names.
-func (o *ordered) survivors(t *rapid.T, revocations [][]tokenstore.Target) string {
-	var left []tokenstore.RefreshToken
-	for i, l := range o.tenants[0].model.lives {
-		if !slices.ContainsFunc(slices.Concat(revocations...), func(target tokenstore.Target) bool { return names(target, l) }) {
-			left = append(left, o.tokens[i])
-		}
+// convergeInAnotherWay sweeps in slices of any size, or has two appliers at it at once.
+func (w *lawful) convergeInAnotherWay(t *rapid.T, tokens int, now time.Time) {
+	if chance(t, "atOnce", 3) {
+		w.convergeAtOnce(t, tokens, now)
 	}
-	slices.SortFunc(left, func(a, b tokenstore.RefreshToken) int { return a.ID.Compare(b.ID) })
-	return dump(t, left)
+	for range rapid.IntRange(0, 6).Draw(t, "slices") {
+		w.applySome(t, now)
+	}
+	w.converge(t, tokens, store.Bounds{Visit: pick(t, "visit", 1, 3, 100), Remove: pick(t, "remove", 1, 2, 100), Now: now})
 }
 
-func dump(t *rapid.T, tokens []tokenstore.RefreshToken) string {
-	var b strings.Builder
-	for _, token := range tokens {
-		data, err := json.Marshal(token)
-		if err != nil {
-			fail(t, "a token must have a JSON form", "%v", err)
-		}
-		b.WriteString(token.ID.String() + " " + string(data) + "\n")
+// convergeAtOnce has two appliers at it at once, for as many slices as each alone could need.
+func (w *lawful) convergeAtOnce(t *rapid.T, tokens int, now time.Time) {
+	ids, most := w.pending(t), w.mostSlices(t, tokens)
+	ids = ids[:min(len(ids), store.MaxSlice)]
+	var group sync.WaitGroup
+	errs := make([]error, 2)
+	for i := range errs {
+		group.Go(func() {
+			for left, n := len(ids), 0; left > 0 && n < most && errs[i] == nil; n++ {
+				var statuses []store.Status
+				statuses, errs[i] = w.store.Apply(w.ctx, ids, store.Bounds{Visit: 2 + i, Remove: 1 + i, Now: now})
+				left = len(statuses)
+			}
+		})
 	}
-	return b.String()
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		fail(t, "a sweep must succeed", "Apply: %v", err)
+	}
 }

@@ -32,6 +32,12 @@ func (h *host) policy(client string) tokenstore.ClientPolicy {
 	return h.policies[client]
 }
 
+func (h *host) set(client string, p tokenstore.ClientPolicy) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.policies[client] = p
+}
+
 func (h *host) evict(_ string, token tokenstore.RefreshToken) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,13 +62,7 @@ func (m *machine) changePolicy(t *rapid.T) {
 		Cap:          pick(t, "cap", 0, 0, 1, 2, 3),
 		CapRefuse:    chance(t, "capRefuse", 3),
 	}
-	m.setPolicy(client, p)
-}
-
-func (m *machine) setPolicy(client string, p tokenstore.ClientPolicy) {
-	m.host.mu.Lock()
-	defer m.host.mu.Unlock()
-	m.host.policies[client] = p
+	m.host.set(client, p)
 }
 
 // switchRotation switches the rotation of a client on and off, and presents the current secret of one of its tokens each
@@ -78,7 +78,7 @@ func (m *machine) switchRotation(t *rapid.T) {
 	for range rapid.IntRange(1, 3).Draw(t, "times") {
 		p := m.host.policy(l.client)
 		p.Rotation = pick(t, "rotation", tokenstore.RotationOn, tokenstore.RotationOff)
-		m.setPolicy(l.client, p)
+		m.host.set(l.client, p)
 		m.present(t, w, l, l.generation())
 	}
 	if l.generation() > 0 && rapid.Bool().Draw(t, "parent") {

@@ -141,8 +141,13 @@ func (m *machine) drawTargets(t *rapid.T, w *tenant) []tokenstore.Target {
 	return targets
 }
 
-// drawTarget draws any conjunction. Narrow ones come more often, or nothing would live long.
 func (m *machine) drawTarget(t *rapid.T, w *tenant) tokenstore.Target {
+	return drawTarget(t, w.LegacyTarget().LegacyBefore, func() ulid.ULID { return m.drawTokenID(t, w) }, func() time.Time { return m.drawTime(t, w) })
+}
+
+// drawTarget draws any conjunction, of an id and an instant that are drawn by the given functions. Narrow ones come more often,
+// or nothing would live long.
+func drawTarget(t *rapid.T, legacyBefore time.Time, id func() ulid.ULID, at func() time.Time) tokenstore.Target {
 	var target tokenstore.Target
 	switch pick(t, "target", "user", "user", "session", "session", "id", "id", "client", "userClient", "any", "any", "any", "everything") {
 	case "everything":
@@ -155,7 +160,7 @@ func (m *machine) drawTarget(t *rapid.T, w *tenant) tokenstore.Target {
 		target.Offline = pick(t, "offline", tokenstore.OfflineAny, tokenstore.OfflineNo)
 		return target
 	case "id":
-		target.TokenID = m.drawTokenID(t, w)
+		target.TokenID = id()
 		return target
 	case "client":
 		target.ClientID = pick(t, "client", clients...)
@@ -165,7 +170,7 @@ func (m *machine) drawTarget(t *rapid.T, w *tenant) tokenstore.Target {
 		return target
 	}
 	if chance(t, "withID", 6) {
-		target.TokenID = m.drawTokenID(t, w)
+		target.TokenID = id()
 	}
 	if chance(t, "withUser", 3) {
 		target.UserID = pick(t, "user", users...)
@@ -180,10 +185,10 @@ func (m *machine) drawTarget(t *rapid.T, w *tenant) tokenstore.Target {
 		target.Audience = pick(t, "audience", audiences...)
 	}
 	if chance(t, "withTime", 3) {
-		target.IssuedBefore = m.drawTime(t, w)
+		target.IssuedBefore = at()
 	}
 	if chance(t, "legacy", 5) {
-		target.LegacyBefore = w.LegacyTarget().LegacyBefore
+		target.LegacyBefore = legacyBefore
 	}
 	target.Offline = pick(t, "offline", tokenstore.OfflineAny, tokenstore.OfflineAny, tokenstore.OfflineNo, tokenstore.OfflineYes)
 	if target == (tokenstore.Target{}) {

@@ -35,6 +35,12 @@
 // that list alone, never by the store's sequence, reads targets by rules of its own, and says after every step what must
 // be seen.
 //
+// Two subtests predict nothing, or little. Laws has the same revocations recorded in two ways, and Metamorphic has the same
+// actions happen on several backends used in several ways; what can be seen must be the same, byte for byte, in a canonical
+// form. That form writes the numbers of a sequence as places among those that all have in common. It leaves out, by rule, what
+// is not promised: tokens that are dead, which a sweep may have removed or not; and what is remembered of a revocation that
+// names nothing but ids of dead tokens, which need not be recorded. An erasure has no part in either.
+//
 // The flags and environment variables of pgregory.net/rapid apply: -rapid.checks and -rapid.steps say how much is tried,
 // -rapid.seed repeats a run. A failure names the promise; the log of the smallest failing case says how it came about. That of
 // Linearizable, which is not made smaller, has the calls that led to it, and a picture of all of them for a browser, which go test
@@ -50,8 +56,8 @@ import (
 
 // Config says how to get at the backend under test. Its first two fields are those of package storetest.
 type Config struct {
-	// New returns a fresh and empty backend. It is called for every case and round, for those of MachineWithEngine within a bubble of
-	// testing/synctest; t is the test as a whole. Each case closes its backend.
+	// New returns a fresh and empty backend. It is called for every case and round, for those of MachineWithEngine and Metamorphic
+	// within a bubble of testing/synctest; t is the test as a whole. Each case closes its backend.
 	New func(t testing.TB) store.Backend
 
 	// Reopen closes the backend and opens the same database again. Nil says that the backend keeps nothing: S5 is then
@@ -59,13 +65,18 @@ type Config struct {
 	Reopen func(t testing.TB, b store.Backend) store.Backend
 
 	// NoBubble says that the backend does not work in a bubble of testing/synctest, for example because it talks to
-	// another process. MachineWithEngine and Faults are then skipped.
+	// another process. MachineWithEngine and Faults are then skipped, and Metamorphic does without the engine.
 	NoBubble bool
+
+	// Others are further backends that have a part in Metamorphic, each in every other case, such as the same one with other
+	// options. Of each, only New and Reopen are looked at.
+	Others []Config
 }
 
-// Run checks the promises in five subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
-// all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Order checks that the order,
-// grouping and repetition of revocations don't matter. Faults has
+// Run checks the promises in six subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
+// all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Laws checks that the order,
+// grouping and repetition of revocations don't matter, nor when and by whom they are swept. Metamorphic has one list of actions
+// happen to the backend that keeps everything in memory and to the configured ones, in other ways, and compares all answers. Faults has
 // the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing. Linearizable
 // has callers overlap, in as many rounds as there are checks, but ends early after 20 ms for each: two seconds, by default.
 func Run(t *testing.T, c Config) {
@@ -84,8 +95,17 @@ func Run(t *testing.T, c Config) {
 			rapid.SyncTest(rt, func(rt *rapid.T) { runMachineWithEngine(rt, t, c) })
 		})
 	})
-	t.Run("Order", func(t *testing.T) {
-		checkCases(t, func(rt *rapid.T) { runOrder(rt, t, c) })
+	t.Run("Laws", func(t *testing.T) {
+		checkCases(t, func(rt *rapid.T) { runLaws(rt, t, c) })
+	})
+	t.Run("Metamorphic", func(t *testing.T) {
+		checkCases(t, func(rt *rapid.T) {
+			if c.NoBubble {
+				runMetamorphic(rt, t, c)
+				return
+			}
+			rapid.SyncTest(rt, func(rt *rapid.T) { runMetamorphic(rt, t, c) })
+		})
 	})
 	t.Run("Faults", func(t *testing.T) {
 		if c.NoBubble {

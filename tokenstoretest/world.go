@@ -91,3 +91,10 @@ func (r *randomness) Read(p []byte) (int, error) {
 	defer r.mu.Unlock()
 	return r.src.Read(p)
 }
+
+// restart has the source go on as if it were new, and drawn for the given step.
+func (r *randomness) restart(seed byte, step int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.src = rand.NewChaCha8([32]byte{seed, byte(step), byte(step >> 8), 1})
+}

@@ -59,8 +59,14 @@ var checks = []check{
 	},
 	{
 		method:   "laws of order and grouping, memory and bbolt",
-		promises: []string{"S2", "S3"},
-		tests:    promisesOf("Order"),
+		promises: []string{"S2", "S3", "S4"},
+		tests:    promisesOf("Laws"),
+		unit:     cases, floor: 1000,
+	},
+	{
+		method:   "one list of actions on all backends, in all ways",
+		promises: []string{"S1", "S2", "S4", "L1", "F1"},
+		tests:    promisesOf("Metamorphic"),
 		unit:     cases, floor: 1000,
 	},
 	{
