@@ -131,5 +131,8 @@ func wantViolations(t *testing.T, c Config, want ...string) {
 		if !strings.Contains(strings.Join(messages, "\n"), id+" ") {
 			t.Errorf("a failure must name its rule: %s: %q", id, messages)
 		}
+		if slices.ContainsFunc(messages, func(m string) bool { return strings.HasPrefix(m, "panic: ") }) {
+			t.Errorf("a rule must fail, and not end the tests of all others: %s: %q", id, messages)
+		}
 	}
 }
