@@ -82,7 +82,9 @@ func TestRevokeNothingThere(t *testing.T) {
 		out := r.issue(request("ann"))
 		r.wantNoWrite(func() {
 			receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
-			if status, err := r.Wait(t.Context(), receipt); err != nil || !status.Retired {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // nobody would retire it
+			defer cancel()
+			if status, err := r.Wait(ctx, receipt); err != nil || !status.Retired {
 				t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
 			}
 		})

@@ -41,6 +41,32 @@ func TestRevokeIsOneCommit(t *testing.T) {
 	}
 }
 
+// What a slice removes, how far it came and what it retires are in one commit: a crash finds all of it or nothing.
+func TestSliceIsOneCommit(t *testing.T) {
+	b := open(t, temporary(t), nil)
+	s := tenant(t, b, "acme")
+	fill(t, s, 100)
+	for i, target := range []domain.Target{{UserID: "user-1"}, {ClientID: "client"}} { // by index, and by the walk
+		status := revoke(t, s, 1_000_000+i, target)
+		for !status.Retired {
+			before := status.Swept
+			got := commits(b, func() {
+				statuses, err := s.Apply(t.Context(), ids(status), store.Bounds{Visit: 7, Remove: 7, Now: base})
+				if err != nil || len(statuses) != 1 {
+					t.Fatalf("a slice must tell how far it came: got %+v, error %v", statuses, err)
+				}
+				status = statuses[0]
+			})
+			if got != 1 {
+				t.Fatalf("a slice must be one commit: got %d, for %d tokens of %+v", got, status.Swept-before, target)
+			}
+		}
+		if status.Swept == 0 {
+			t.Errorf("something must have been swept of %+v", target)
+		}
+	}
+}
+
 func TestLoneWriter(t *testing.T) {
 	b := open(t, temporary(t), nil)
 	s := tenant(t, b, "acme")

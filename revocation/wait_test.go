@@ -71,6 +71,33 @@ func TestWaitIsSupersededMeanwhile(t *testing.T) {
 	})
 }
 
+// TestWaitIgnoresOthers: what is retired beside the one that is waited for ends no wait.
+func TestWaitIgnoresOthers(t *testing.T) {
+	inBubble(t, revocation.Options{PollEvery: time.Hour, MaxSlice: 16}, func(r *rig) {
+		r.issue("a", "ann", 1000)
+		r.issue("a", "bob", 1)
+		huge := r.revoke(r.engine, "a", 1, "ann")
+		small := r.revoke(r.engine, "a", 2, "bob")
+		waited := make(chan store.Status)
+		go func() {
+			status, err := r.engine.Wait(r.Context(), huge)
+			if err != nil {
+				r.Error(err)
+			}
+			waited <- status
+		}()
+		synctest.Wait()
+		stop := r.start(r.engine)
+		if status := <-waited; !status.Retired || status.Swept != 1000 {
+			r.Errorf("Wait = %+v, want all swept", status)
+		}
+		if status, err := r.engine.Wait(r.Context(), small); err != nil || !status.Retired {
+			r.Errorf("Wait = %+v, %v, want the small one retired", status, err)
+		}
+		stop()
+	})
+}
+
 func TestWaitEndsWithItsContext(t *testing.T) {
 	inBubble(t, revocation.Options{}, func(r *rig) {
 		r.issue("a", "ann", 1)
