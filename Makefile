@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test prove race e2e lint bench fuzz ci
+.PHONY: help quickstart test prove race e2e lint bench fuzz mutants ci
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: ## run all benchmarks
 
 fuzz: ## fuzz every target for a minute each
 	FUZZ_TIME=1m bash .ci/run fuzz
+
+mutants: ## seed bugs and see that the named test fails for each (MUTANTS=short: a few)
+	cd tools && GOWORK=off go run ./mutants
 
 ci: ## run all that must hold before a change is merged
 	bash .ci/run
