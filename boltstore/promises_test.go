@@ -1,6 +1,8 @@
 package boltstore_test
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -22,7 +24,7 @@ func TestPromises(t *testing.T) {
 		}
 		return c.crash(t, b)
 	}
-	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: reopen, Others: []tokenstoretest.Config{
+	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: reopen, Copy: c.snapshot, Others: []tokenstoretest.Config{
 		{New: func(testing.TB) store.Backend { return memstore.New() }},
 		{New: c.limited, Reopen: reopen},
 	}})
@@ -38,6 +40,23 @@ func (c fileConfig) limited(t testing.TB) store.Backend {
 	}
 	c.paths.Store(b, path)
 	return b
+}
+
+// snapshot copies the file as a backup does.
+func (c fileConfig) snapshot(t testing.TB, b store.Backend) func(testing.TB) store.Backend {
+	t.Helper()
+	var data bytes.Buffer
+	if err := b.(*boltstore.Backend).Snapshot(context.Background(), &data); err != nil {
+		t.Fatal(err)
+	}
+	return func(t testing.TB) store.Backend {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "tokens.db")
+		if err := os.WriteFile(path, data.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return c.open(t, path)
+	}
 }
 
 // crash opens what a process that is killed now would leave behind: the bytes of the file, without a Close.

@@ -157,7 +157,8 @@ func (m *machine) checkRecord(t *rapid.T, l *life, got *tokenstore.RefreshToken)
 		got.SessionID == sessionID(l.session) && got.CreatedAt.Equal(l.created) && got.Offline == l.offline &&
 		got.Confirmation == l.key && got.PepperKeyID == l.pepper && got.ForeignDigest == l.foreignDigest() && got.ForeignWeak == l.weak &&
 		got.Rotating == l.rotating && got.ExpiresAt.Equal(l.expires) && got.IdleExpiresAt.Equal(l.idleExpires) &&
-		got.LastExchangedAt.Equal(l.exchanged) && int(got.Generation) == l.generation() && got.Sequence == l.sequence
+		got.LastExchangedAt.Equal(l.exchanged) && int(got.Generation) == l.generation() && got.Sequence == l.sequence &&
+		got.Device == l.device && got.AuthenticatedAt.Equal(l.authenticated)
 	var heard []string
 	for rs := range got.ResourceServers.All() {
 		heard = append(heard, rs.Audience)

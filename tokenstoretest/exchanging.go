@@ -2,6 +2,7 @@ package tokenstoretest
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,9 +65,14 @@ func (m *machine) retry(t *rapid.T) {
 		m.present(t, w, l, l.generation())
 	}
 	if l.generation() < 1 {
-		t.Skip("no parent")
+		return
 	}
-	m.present(t, w, l, l.generation()-1)
+	for range pick(t, "retries", 1, 1, 2, 3) {
+		if m.config.draws("fault") && chance(t, "unknown", 4) {
+			m.faults.arm(0, 1, unknownDone)
+		}
+		m.present(t, w, l, l.generation()-1)
+	}
 }
 
 // outdated presents any secret that the token ever had.
@@ -87,7 +93,7 @@ func (m *machine) use(t *rapid.T) {
 		l = w.drawSecret(t, 0)
 	}
 	if len(l.secrets) == 0 || l.rotating {
-		t.Skip("refused, or rotates")
+		return
 	}
 	for range rapid.IntRange(2, 4).Draw(t, "uses") {
 		m.present(t, w, l, l.generation())
@@ -105,6 +111,7 @@ func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
 	l = w.owner(l, generation)
 	want := m.expect(w, l, generation)
 	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.secrets[generation]), ClientID: l.client, Confirmation: l.key}
+	request.Device = exchangedFrom(drawDevice(t))
 	if l.key == (tokenstore.Confirmation{}) {
 		request.Confirmation = pick(t, "proved", keys...) // what the sender proves is nothing to a token that is not bound
 	}
@@ -112,7 +119,15 @@ func (m *machine) present(t *rapid.T, w *tenant, l *life, generation int) {
 		request.ExpiresBy = m.clock.now().Add(pick(t, "by", time.Minute, time.Hour, 3*absolute))
 	}
 	becomes := m.change(w, l, request.ExpiresBy)
+	becomes.device = request.Device
+	if want != succeeds || m.options.Leeway <= 0 || l.weak && l.isForeign(generation) {
+		m.faults.atMost(attempts - 1) // the client's own repetition would be another use
+	}
+	failed := m.faults.failed()
 	got, err := w.Exchange(m.ctx, request)
+	if want == succeeds && got.Retried && m.faults.failed() == failed {
+		fail(t, "a first exchange is no retry", "%s generation %d", l.id, generation)
+	}
 	m.checkExchanged(t, w, l, generation, want, becomes, got, err)
 }
 
@@ -182,6 +197,7 @@ func (m *machine) rotate(t *rapid.T, w *tenant, l *life, becomes change, got tok
 	l.rotating, l.idle, l.expires = becomes.terms.rotating, becomes.terms.idle, becomes.terms.expires
 	if !becomes.unnoted {
 		l.exchanged, l.idleExpires = now, time.Time{}
+		l.device = m.kept(seen(l.device, becomes.device))
 		if l.idle > 0 {
 			l.idleExpires = now.Add(l.idle)
 		}
@@ -194,6 +210,9 @@ func (m *machine) rotate(t *rapid.T, w *tenant, l *life, becomes change, got tok
 		}
 		l.secrets = append(l.secrets, secret)
 		l.rotated, l.retries, l.used = now, 0, false
+		if got.Retried && m.options.RetryLimit > 0 { // the answer to the first was lost
+			l.retries = 1
+		}
 	} else {
 		if secret != l.current() {
 			fail(t, "a static token must keep its secret", "%s", l.id)
@@ -279,6 +298,7 @@ func (m *machine) race(t *rapid.T) {
 	if m.expect(w, l, generation) != succeeds {
 		t.Skip("nothing to race for")
 	}
+	m.faults.disarm()
 	n := rapid.IntRange(2, 4).Draw(t, "exchanges")
 	withRevoke := chance(t, "revoke", 3)
 	request := tokenstore.ExchangeRequest{Secret: tokenstore.NewSecret(l.current()), ClientID: l.client, Confirmation: l.key}
@@ -352,6 +372,10 @@ func (m *machine) takeRace(t *rapid.T, w *tenant, l *life, becomes change, outco
 	if reused {
 		m.reuse(t, w, l)
 	}
+}
+
+func (w *tenant) hasSecrets() bool {
+	return slices.ContainsFunc(w.model.lives, func(l *life) bool { return len(l.secrets) > 0 })
 }
 
 // drawSecret draws a token that had a secret, and has been rotated so many times.

@@ -3,7 +3,6 @@ package tokenstoretest
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,56 +12,30 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// runFaults lives through the same short history again and again, and has the n-th call of the store fail, for every n:
-// once before it has done anything, once after it has done it. A caller who meets an error repeats its call, as
-// docs/errors.md tells it to; at the end everything must be as if nothing had failed.
+// runFaults lives through the same short history again and again, and has the n-th call of the store fail, for every n: once
+// before it has done anything, once after it has done it. A caller who meets an error repeats its call, as docs/errors.md tells it to; at the end everything must be as
+// if nothing had failed.
 func runFaults(t *testing.T, c Config) {
 	cases := tally(t, "cases")
-	for _, after := range []bool{false, true} {
+	for _, how := range []breakdown{undone, unknownDone} {
 		n := 0
 		for fired := true; fired; {
 			n++
 			synctest.Test(t, func(t *testing.T) {
-				faults := &failure{at: n, after: after}
+				faults := &failure{at: n, times: 1, breakdown: how}
 				history(t, failing{Backend: c.New(t), faults: faults}, faults)
 				fired = faults.count >= n
 			})
 			if t.Failed() {
-				t.Logf("failed with a fault at call %d, after its effect: %v", n, after)
+				t.Logf("failed with a fault at call %d: %s", n, how)
 				return
 			}
 			if fired {
 				cases.Add(1)
 			}
 		}
-		t.Logf("%d calls failed, one at a time, after their effect: %v", n-1, after)
+		t.Logf("%d calls failed, one at a time: %s", n-1, how)
 	}
-}
-
-// failure says which call of the store fails.
-type failure struct {
-	mu    sync.Mutex
-	at    int  // the number of the call, from 1
-	after bool // it fails after its effect, instead of before
-	count int
-}
-
-// call makes a call, or has it fail.
-func (f *failure) call(do func() error) error {
-	f.mu.Lock()
-	f.count++
-	hit := f.count == f.at
-	f.mu.Unlock()
-	switch {
-	case !hit:
-		return do()
-	case !f.after:
-		return store.ErrNotCommitted
-	}
-	if err := do(); err != nil {
-		return err
-	}
-	return store.ErrUnknownOutcome
 }
 
 // history is what happens: tokens of two users are issued, imported, exchanged, updated and revoked in four ways, and what
@@ -115,9 +88,7 @@ func history(t *testing.T, backend store.Backend, f *failure) {
 	time.Sleep(20 * time.Second)
 	synctest.Wait()
 
-	f.mu.Lock()
-	f.at = 0
-	f.mu.Unlock()
+	f.disarm()
 	h.refused(bob[0])
 	h.left(foreign, bob[1], bob[2])
 	if state, err := m.State(ctx); err != nil || state.Pending != 0 {
@@ -276,74 +247,4 @@ func (h *past) told(revocations, erased int) {
 		h.t.Logf("%+v, %v", page, err)
 		h.t.Error("F1: the feed does not have one event for each revocation")
 	}
-}
-
-// failing is a backend some call of which fails.
-type failing struct {
-	store.Backend
-	faults *failure
-}
-
-func (b failing) Tenant(name string) (store.Store, error) {
-	st, err := b.Backend.Tenant(name)
-	return failingStore{st, b.faults}, err
-}
-
-func (b failing) Pending(ctx context.Context, after string, limit int) ([]string, error) {
-	return through(b.faults, func() ([]string, error) { return b.Backend.Pending(ctx, after, limit) })
-}
-
-func (b failing) Tenants(ctx context.Context, after string, limit int) ([]string, error) {
-	return through(b.faults, func() ([]string, error) { return b.Backend.Tenants(ctx, after, limit) })
-}
-
-type failingStore struct {
-	store.Store
-	faults *failure
-}
-
-// through makes a call that returns a value, which is lost if it fails.
-func through[T any](f *failure, call func() (T, error)) (value T, err error) {
-	var made T
-	err = f.call(func() (err error) { made, err = call(); return err })
-	if err == nil {
-		value = made
-	}
-	return value, err
-}
-
-func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	return s.Store.(store.Outbox).Feed(ctx, after, limit)
-}
-
-func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
-	return through(s.faults, func() ([]store.Inserted, error) { return s.Store.Insert(ctx, rows) })
-}
-
-func (s failingStore) Find(ctx context.Context, foreign tokenstore.Digest) (ulid.ULID, error) {
-	return through(s.faults, func() (ulid.ULID, error) { return s.Store.Find(ctx, foreign) })
-}
-
-func (s failingStore) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
-	return s.faults.call(func() error { return s.Store.Update(ctx, id, decide) })
-}
-
-func (s failingStore) Revoke(ctx context.Context, r store.Revocation) (store.Status, error) {
-	return through(s.faults, func() (store.Status, error) { return s.Store.Revoke(ctx, r) })
-}
-
-func (s failingStore) Apply(ctx context.Context, ids []ulid.ULID, b store.Bounds) ([]store.Status, error) {
-	return through(s.faults, func() ([]store.Status, error) { return s.Store.Apply(ctx, ids, b) })
-}
-
-func (s failingStore) Revocations(ctx context.Context, q store.RevocationQuery) (store.RevocationPage, error) {
-	return through(s.faults, func() (store.RevocationPage, error) { return s.Store.Revocations(ctx, q) })
-}
-
-func (s failingStore) Expire(ctx context.Context, b store.Bounds) (store.Expired, error) {
-	return through(s.faults, func() (store.Expired, error) { return s.Store.Expire(ctx, b) })
-}
-
-func (s failingStore) Trim(ctx context.Context, trim store.Trim) (store.Trimmed, error) {
-	return through(s.faults, func() (store.Trimmed, error) { return s.Store.Trim(ctx, trim) })
 }

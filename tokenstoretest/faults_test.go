@@ -48,6 +48,14 @@ func (s *faultyStore) Feed(ctx context.Context, after uint64, limit int) (store.
 	return s.Store.(store.Outbox).Feed(ctx, after, limit)
 }
 
+func (s *faultyStore) Guards(ctx context.Context, q store.GuardQuery) (store.GuardPage, error) {
+	return s.Store.(store.Mover).Guards(ctx, q)
+}
+
+func (s *faultyStore) Remember(ctx context.Context, m store.Memory) error {
+	return s.Store.(store.Mover).Remember(ctx, m)
+}
+
 // pending returns what is pending, as the store that is wrapped says.
 func (s *faultyStore) pending(ctx context.Context) []domain.Tombstone {
 	page, err := s.Store.Revocations(ctx, store.RevocationQuery{Limit: store.MaxPage})

@@ -69,11 +69,7 @@ func (m *machine) readPage(t *rapid.T, w *tenant, limit int) uint64 {
 	r := &w.reader
 	page, err := w.Feed(m.ctx, tokenstore.FeedRequest{After: r.cursor, Limit: limit})
 	if gone, ok := errors.AsType[*tokenstore.CursorGoneError](err); ok {
-		if !m.mayDrop(w) || gone.Resume <= r.cursor || gone.Resume > r.latest {
-			fail(t, "F1 feed: no event must be dropped but what a trim or an erasure may", "%s: %v", w.name, err)
-		}
-		r.resumed = max(r.resumed, gone.Resume)
-		return gone.Resume
+		return m.takeGone(t, w, gone)
 	}
 	if err != nil {
 		fail(t, "F1 feed: a page must be read", "%s after %d: %v", w.name, r.cursor, err)
@@ -92,9 +88,19 @@ func (m *machine) readPage(t *rapid.T, w *tenant, limit int) uint64 {
 	return page.Next
 }
 
+// takeGone takes in that events have been dropped, and returns the cursor to go on from.
+func (m *machine) takeGone(t *rapid.T, w *tenant, gone *tokenstore.CursorGoneError) uint64 {
+	r := &w.reader
+	if !m.mayDrop(w) || gone.Resume <= r.cursor || gone.Resume > r.latest {
+		fail(t, "F1 feed: no event must be dropped but what a trim or an erasure may", "%s: %v", w.name, gone)
+	}
+	r.resumed = max(r.resumed, gone.Resume)
+	return gone.Resume
+}
+
 // mayDrop reports whether events of the tenant may have been dropped.
 func (m *machine) mayDrop(w *tenant) bool {
-	aged := m.bubble && m.clock.now().Sub(start) > 7*24*time.Hour
+	aged := m.bubble && max(m.clock.now().Sub(start), m.clock.latest.Sub(start)) > 7*24*time.Hour
 	return w.reader.dropped || aged || slices.ContainsFunc(w.model.revocations, func(r *acknowledged) bool { return r.erases && r.targets[0].Everything })
 }
 

@@ -203,6 +203,7 @@ type change struct {
 	terms    terms
 	unnoted  bool
 	siblings []tokenstore.Target
+	device   tokenstore.Device // where it comes from
 }
 
 // change says it, by the policy as it is now, and with an end that is asked for.

@@ -2,12 +2,12 @@ package tokenstoretest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
@@ -21,25 +21,29 @@ type machine struct {
 	backend store.Backend
 	clock   clock
 	options tokenstore.Options
-	root    *tokenstore.Manager
+	engines [2]runner
 	tenants []*tenant
 	event   int // counts what has been acknowledged
 	host    host
+	faults  failure
+	backup  *backup // nil for none
 
 	bubble bool
 	delay  time.Duration // how long a slice of the engine takes
-	stop   func()        // ends the engine's Run; nil while it does not run
-	runErr error         // what Run ended with
+	runErr error         // what a Run ended with
 }
 
 // tenant is a tenant under test.
 type tenant struct {
 	*tokenstore.Manager
-	model model
-	name  string
-	store store.Store // for the sweep and the trim, which the machine drives itself
-	marks []point     // points to stem from
-	pages int         // varies the size of pages
+	machine *machine
+	model   model
+	name    string
+	store   store.Store    // for the sweep and the trim, which the machine drives itself
+	marks   []point        // points to stem from
+	plans   [2][]ulid.ULID // what two planners of the sweep take for pending
+	lost    []lostSecret   // secrets of a future that a restored backup does not know
+	pages   int            // varies the size of pages
 
 	reader reader
 }
@@ -60,12 +64,16 @@ func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 		Replay:     pick(t, "replay", tokenstore.ReplayToken, tokenstore.ReplayToken, tokenstore.ReplaySession, tokenstore.ReplayUser),
 		Client:     m.host.policy, Evicted: m.host.evict,
 		Outbox:        drawOutbox(t),
+		Device:        pick(t, "device", tokenstore.DeviceAsGiven, tokenstore.DeviceTruncated, tokenstore.DeviceLeftOut),
 		LastUsedEvery: pick(t, "lastUsedEvery", 0, time.Minute, 10*time.Minute),
-		Engine:        revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: time.Minute},
+		Engine:        engineOptions(),
+	}
+	if c.tune != nil {
+		c.tune(&m.options)
 	}
 	m.backend = c.New(tb)
 	for _, name := range tenantNames {
-		m.tenants = append(m.tenants, &tenant{name: name, reader: newReader()})
+		m.tenants = append(m.tenants, &tenant{machine: m, name: name, reader: newReader()})
 	}
 	m.open(t)
 	return m
@@ -73,17 +81,22 @@ func newMachine(t *rapid.T, tb testing.TB, c Config, bubble bool) *machine {
 
 // open makes the managers of an opened backend.
 func (m *machine) open(t *rapid.T) {
-	var backend store.Backend = m.backend
+	backend := m.backend
 	if m.bubble {
 		backend = slow{backend, m.delay}
 	}
-	root, err := tokenstore.New(backend, &m.options)
-	if err != nil {
-		fail(t, "a manager must be made on a backend that is open", "New: %v", err)
+	backend = failing{backend, &m.faults}
+	if m.config.wrap != nil {
+		backend = m.config.wrap(backend)
 	}
-	m.root = root
+	var err error
+	for i := range m.engines {
+		if m.engines[i].root, err = tokenstore.New(backend, &m.options); err != nil {
+			fail(t, "a manager must be made on a backend that is open", "New: %v", err)
+		}
+	}
 	for _, w := range m.tenants {
-		if w.Manager, err = root.Tenant(w.name, nil); err != nil {
+		if w.Manager, err = m.engines[woken].root.Tenant(w.name, nil); err != nil {
 			fail(t, "a tenant needs no creation", "Manager.Tenant: %v", err)
 		}
 		if w.store, err = m.backend.Tenant(w.name); err != nil {
@@ -94,9 +107,7 @@ func (m *machine) open(t *rapid.T) {
 
 // close ends a case that went well.
 func (m *machine) close(t *rapid.T) {
-	if m.stop != nil {
-		m.stop()
-	}
+	m.stopAll()
 	if m.runErr != nil {
 		fail(t, "the engine's Run must end without an error", "Run: %v", m.runErr)
 	}
@@ -107,9 +118,7 @@ func (m *machine) close(t *rapid.T) {
 
 // release lets go of what a case holds, however it ends.
 func (m *machine) release() {
-	if m.stop != nil {
-		m.stop()
-	}
+	m.stopAll()
 	_ = m.backend.Close()
 }
 
@@ -135,6 +144,7 @@ func runMachine(t *rapid.T, tb testing.TB, c Config) {
 	m := newMachine(t, tb, c, false)
 	defer m.release()
 	m.run(t, append(operations(), applyOperation, trimOperation))
+	m.faults.disarm()
 	m.rest(t)
 	m.restExpired(t)
 	m.close(t)
@@ -145,7 +155,7 @@ func runMachine(t *rapid.T, tb testing.TB, c Config) {
 func runMachineWithEngine(t *rapid.T, tb testing.TB, c Config) {
 	m := newMachine(t, tb, c, true)
 	defer m.release()
-	m.run(t, append(operations(), applyOperation, trimOperation, startOperation, stopOperation, pauseOperation))
+	m.run(t, append(operations(), applyOperation, trimOperation, startOperation, stopOperation, pauseOperation, waitOperation))
 	m.restWithEngine(t)
 	m.close(t)
 }
@@ -157,14 +167,17 @@ type operation struct {
 	run    func(*machine, *rapid.T)
 }
 
+// racing are those of which comes what the scheduler decides.
+var racing = []string{"race", "applyBoth"}
+
 func (m *machine) run(t *rapid.T, ops []operation) {
 	// What comes of a race is not the same every time, so that rapid may not be able to make the case smaller. Most cases
 	// do without.
-	races := chance(t, "races", 4)
+	races := !m.config.still && chance(t, "races", 4)
 	byName := map[string]operation{}
 	var names []string
 	for _, op := range ops {
-		if op.name == "reopen" && m.config.Reopen == nil || op.name == "race" && !races {
+		if op.name == "reopen" && m.config.Reopen == nil || !races && slices.Contains(racing, op.name) || !m.config.draws(op.name) {
 			continue
 		}
 		byName[op.name] = op
@@ -177,9 +190,11 @@ func (m *machine) run(t *rapid.T, ops []operation) {
 		"step": func(t *rapid.T) { byName[drawn.Draw(t, "operation")].run(m, t) },
 		"": func(t *rapid.T) {
 			m.settle()
+			m.faults.pause(true)
 			for _, w := range m.tenants {
 				m.check(t, w)
 			}
+			m.faults.pause(false)
 		},
 	})
 }

@@ -48,6 +48,9 @@ type life struct {
 	weak   bool   // it has little entropy
 	pepper string // the id of the key that its digests are made under; empty for none
 
+	device        tokenstore.Device // as it is kept
+	authenticated time.Time
+
 	key      tokenstore.Confirmation // the key that it is bound to, or none
 	sequence uint64                  // only to see that it never changes
 	used     bool                    // the current secret has been used, though it did not rotate

@@ -17,6 +17,20 @@ var moveOperation = operation{"move", 1, (*machine).move}
 // move has all tenants move to a fresh backend, by full exports that may be imported in part first, and twice. What is revoked
 // and not yet swept stays behind, and so does the history; all else must be as it was.
 func (m *machine) move(t *rapid.T) {
+	m.needMovable(t)
+	resume := m.stopAll()
+	into := m.takeOverAll(t, m.exportAll(t))
+	if err := m.backend.Close(); err != nil {
+		fail(t, "Close must succeed", "Close: %v", err)
+	}
+	m.backend = into
+	m.open(t)
+	m.moved(t)
+	resume(t)
+}
+
+// needMovable ends the operation where tenants can't be exported in full.
+func (m *machine) needMovable(t *rapid.T) {
 	for _, w := range m.tenants {
 		if _, ok := w.store.(store.Mover); !ok {
 			t.Skip("the backend's stores can't move")
@@ -27,22 +41,27 @@ func (m *machine) move(t *rapid.T) {
 			}
 		}
 	}
-	running := m.stop != nil
-	if running {
-		m.stop()
-	}
-	from, into := m.backend, m.config.New(m.tb)
+}
+
+// exportAll exports every tenant in full.
+func (m *machine) exportAll(t *rapid.T) (texts []string) {
 	for _, w := range m.tenants {
-		text := m.export(t, w, from)
-		m.backend = into
-		m.takeOver(t, w, text)
-		m.backend = from
+		texts = append(texts, m.export(t, w, m.backend))
 	}
-	if err := from.Close(); err != nil {
-		fail(t, "Close must succeed", "Close: %v", err)
+	return texts
+}
+
+// takeOverAll imports what exportAll returned, into a fresh backend.
+func (m *machine) takeOverAll(t *rapid.T, texts []string) store.Backend {
+	into := m.config.New(m.tb)
+	for i, w := range m.tenants {
+		m.takeOver(t, w, into, texts[i])
 	}
-	m.backend = into
-	m.open(t)
+	return into
+}
+
+// moved notes of an opened backend that it has taken over all from another one.
+func (m *machine) moved(t *rapid.T) {
 	for _, w := range m.tenants {
 		w.model.moved()
 		w.reader = newReader() // the events stay behind as well, and the numbers go on
@@ -53,9 +72,6 @@ func (m *machine) move(t *rapid.T) {
 				l.sequence = v.Token.Sequence
 			}
 		}
-	}
-	if running {
-		m.start(t)
 	}
 }
 
@@ -90,8 +106,8 @@ func (m *machine) export(t *rapid.T, w *tenant, from store.Backend) string {
 }
 
 // takeOver imports a full export: some of it, and then all, and perhaps once more.
-func (m *machine) takeOver(t *rapid.T, w *tenant, text string) {
-	manager := m.manager(t, w, m.backend)
+func (m *machine) takeOver(t *rapid.T, w *tenant, into store.Backend, text string) {
+	manager := m.manager(t, w, into)
 	all := strings.SplitAfter(text, "\n")
 	if some := rapid.IntRange(0, len(all)-1).Draw(t, "some"); some > 0 {
 		_, _ = manager.ImportFull(m.ctx, strings.NewReader(strings.Join(all[:some], "")), nil)
@@ -137,6 +153,7 @@ func (m *machine) importLines(t *rapid.T) {
 	}
 	got := tokenstore.ImportResult{ID: l.id}
 	opts.Refused = func(l tokenstore.RefusedLine) { got.Outcome, got.Err = tokenstore.Refused, l.Err }
+	failed := m.faults.failed()
 	report, err := w.ImportNDJSON(m.ctx, bytes.NewReader(line), &opts)
 	if err != nil || report.Imported+report.Unchanged+report.Refused != 1 {
 		fail(t, "an import must say what became of every line", "%+v, %v", report, err)
@@ -144,6 +161,7 @@ func (m *machine) importLines(t *rapid.T) {
 	if report.Unchanged == 1 {
 		got.Outcome = tokenstore.Unchanged
 	}
+	m.takeRepeated(&got, there, failed)
 	m.checkLine(t, w, l, there, got, opts)
 }
 

@@ -3,6 +3,7 @@ package tokenstoretest
 import (
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/tokenstore"
@@ -210,29 +211,81 @@ var (
 	trimOperation  = operation{"trim", 2, (*machine).trim}
 )
 
-// apply sweeps one slice of any size, of any pending revocations in any order.
+// apply sweeps one slice of any size, of any pending revocations in any order, as one of two planners does: each applies what
+// it took for pending when it last looked, whatever the other has done since.
 func (m *machine) apply(t *rapid.T) {
 	w := m.tenant(t)
-	pending := w.pending(t, m)
-	if len(pending) == 0 {
-		t.Skip("nothing pending")
-	}
-	m.applySome(t, w, pending)
+	plan := m.drawPlan(t, w)
+	m.applySome(t, w, plan)
 }
 
-func (m *machine) applySome(t *rapid.T, w *tenant, pending []ulid.ULID) {
-	ids := rapid.Permutation(pending).Draw(t, "pending")
+func (m *machine) drawPlan(t *rapid.T, w *tenant) []ulid.ULID {
+	plan := &w.plans[rapid.IntRange(0, 1).Draw(t, "planner")]
+	if len(*plan) == 0 || !m.config.draws("stale") || rapid.Bool().Draw(t, "look") {
+		pending := w.pending(t, m)
+		if len(pending) == 0 {
+			t.Skip("nothing pending")
+		}
+		*plan = pending
+	}
+	return *plan
+}
+
+func (m *machine) drawSlice(t *rapid.T, plan []ulid.ULID) (ids []ulid.ULID, bounds store.Bounds) {
+	ids = rapid.Permutation(plan).Draw(t, "pending")
 	ids = ids[:rapid.IntRange(1, min(len(ids), store.MaxSlice)).Draw(t, "ids")]
-	bounds := store.Bounds{
+	return ids, store.Bounds{
 		Visit: pick(t, "visit", 1, 2, 3, 5, 100), Remove: pick(t, "remove", 1, 1, 2, 100), Now: m.clock.now(),
 		Emit: m.outbox(),
 	}
+}
+
+func (m *machine) applySome(t *rapid.T, w *tenant, plan []ulid.ULID) {
+	ids, bounds := m.drawSlice(t, plan)
 	before := m.tokens(t, w)
-	if _, err := w.store.Apply(m.ctx, ids, bounds); err != nil {
+	_, err := failingStore{w.store, &m.faults}.Apply(m.ctx, ids, bounds)
+	removed := before - m.tokens(t, w)
+	switch {
+	case errors.Is(err, store.ErrNotCommitted) && removed > 0:
+		fail(t, "what was not committed must have no effect", "removed %d", removed)
+	case err != nil && !errors.Is(err, store.ErrNotCommitted) && !errors.Is(err, store.ErrUnknownOutcome):
 		fail(t, "a sweep must succeed", "Apply: %v", err)
-	}
-	if removed := before - m.tokens(t, w); removed > bounds.Remove || removed > bounds.Visit {
+	case removed > bounds.Remove || removed > bounds.Visit:
 		fail(t, "a slice must keep within its bounds", "removed %d, %+v", removed, bounds)
+	}
+}
+
+// applyBoth has both planners sweep at the same time.
+func (m *machine) applyBoth(t *rapid.T) {
+	w := m.tenant(t)
+	type slice struct {
+		ids    []ulid.ULID
+		bounds store.Bounds
+	}
+	if len(w.pending(t, m)) == 0 {
+		t.Skip("nothing pending")
+	}
+	var slices [2][]slice
+	for i := range slices {
+		plan := m.drawPlan(t, w)
+		for range rapid.IntRange(1, 3).Draw(t, "slices") {
+			ids, bounds := m.drawSlice(t, plan)
+			slices[i] = append(slices[i], slice{ids, bounds})
+		}
+	}
+	var group sync.WaitGroup
+	var errs [2]error
+	for i := range slices {
+		group.Go(func() {
+			for _, s := range slices[i] {
+				_, err := w.store.Apply(m.ctx, s.ids, s.bounds)
+				errs[i] = errors.Join(errs[i], err)
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		fail(t, "a sweep must succeed", "Apply: %v", err)
 	}
 }
 

@@ -15,6 +15,13 @@
 // Beside them it predicts what policies, caps and lifetimes make of each token: who is evicted, which use is noted, which
 // tokens go when another begins to rotate.
 //
+// All that may come in between is drawn too: two planners that sweep at once, each by what it took for pending when it last
+// looked; two engines on one backend, of which one is woken by nobody and lives on its polls; clocks that step back, or a year
+// ahead; calls of the store that fail, with or without effect, while the host repeats them as docs/errors.md says; and a backup
+// that takes the place of the database. Of the latter, what is checked is what is promised today: what had been acknowledged
+// before the backup holds, a secret that is newer than its record is refused with ErrAhead or as unknown and writes nothing, a
+// cursor of the feed that was never given out is refused, and what was revoked since can be revoked again.
+//
 // Concurrent calls are checked twice, in real time and with real times of the calls (Linearizable). One check searches for an order of
 // the calls that explains every answer and keeps to the order of those that did not overlap: each call is one atomic step. The
 // other, which knows nothing of the first, compares times only: what began after a revocation returned must fail (S1), what a
@@ -48,8 +55,10 @@
 package tokenstoretest
 
 import (
+	"slices"
 	"testing"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/store"
 	"pgregory.net/rapid"
 )
@@ -64,6 +73,10 @@ type Config struct {
 	// not checked.
 	Reopen func(t testing.TB, b store.Backend) store.Backend
 
+	// Copy makes a copy of the backend as it is now, as a backup does, and returns what opens the copy, as often as it is called and
+	// each time as a backend of its own. Nil has full exports be the backups, of stores that are a [store.Mover].
+	Copy func(t testing.TB, b store.Backend) (open func(t testing.TB) store.Backend)
+
 	// NoBubble says that the backend does not work in a bubble of testing/synctest, for example because it talks to
 	// another process. MachineWithEngine and Faults are then skipped, and Metamorphic does without the engine.
 	NoBubble bool
@@ -71,10 +84,18 @@ type Config struct {
 	// Others are further backends that have a part in Metamorphic, each in every other case, such as the same one with other
 	// options. Of each, only New and Reopen are looked at.
 	Others []Config
+
+	wrap    func(store.Backend) store.Backend // puts a fault between the managers and the backend
+	tune    func(*tokenstore.Options)         // makes a fault of an option
+	without []string                          // operations and modes that are not drawn
+	still   bool                              // no goroutine beside the case's own
 }
 
+// draws reports whether an operation or a mode is drawn.
+func (c *Config) draws(name string) bool { return !slices.Contains(c.without, name) }
+
 // Run checks the promises in six subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
-// all other operations. MachineWithEngine has the engine's Run do it, in virtual time. Laws checks that the order,
+// all other operations. MachineWithEngine has the Run of one or two engines do it, in virtual time. Laws checks that the order,
 // grouping and repetition of revocations don't matter, nor when and by whom they are swept. Metamorphic has one list of actions
 // happen to the backend that keeps everything in memory and to the configured ones, in other ways, and compares all answers. Faults has
 // the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing. Linearizable

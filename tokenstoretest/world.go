@@ -35,6 +35,7 @@ const (
 	idle      = 20 * time.Minute
 	skew      = time.Minute
 	memoryFor = 24 * time.Hour
+	pollEvery = time.Minute
 )
 
 func pick[T any](t *rapid.T, label string, from ...T) T {
