@@ -144,7 +144,7 @@ func (m *machine) namesOfTenants(t *rapid.T) (names []string) {
 	return names
 }
 
-// follow has the reader follow the feed until it has caught up.
+// follow has the reader follow the feed until it has caught up, in a bubble: what is missing would be waited for in real time.
 func (m *machine) follow(t *rapid.T) {
 	w := m.tenant(t)
 	m.noteEvents(t, w)

@@ -155,7 +155,7 @@ func runMachine(t *rapid.T, tb testing.TB, c Config) {
 func runMachineWithEngine(t *rapid.T, tb testing.TB, c Config) {
 	m := newMachine(t, tb, c, true)
 	defer m.release()
-	m.run(t, append(operations(), applyOperation, trimOperation, startOperation, stopOperation, pauseOperation, waitOperation))
+	m.run(t, append(operations(), applyOperation, trimOperation, startOperation, stopOperation, pauseOperation, waitOperation, followOperation))
 	m.restWithEngine(t)
 	m.close(t)
 }

@@ -43,7 +43,6 @@ func operations() []operation {
 		exportOperation,
 		healthOperation,
 		tenantsOperation,
-		followOperation,
 		faultOperation,
 	}
 }
