@@ -154,33 +154,3 @@ func (x *exchange) decide(v store.View) store.Decision {
 	}
 	return d
 }
-
-// Introspection is what is known of a secret (RFC 7662). Token is set only if it is active.
-type Introspection struct {
-	Active bool
-	Token  RefreshToken
-	Cause  Refusal // Cause is why it is not active, for the host alone: a client is told no more than active=false.
-}
-
-// Introspect says whether a secret could be exchanged now. It writes nothing: an outdated secret is just not active. A
-// revocation that was acknowledged before is always seen. The error is for faults of the store only.
-func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, error) {
-	credential, err := m.credential(ctx, s)
-	if cause, refused := errors.AsType[Refusal](err); refused {
-		return Introspection{Cause: cause}, nil
-	}
-	if err != nil {
-		return Introspection{}, err
-	}
-	v, err := m.store.Get(ctx, credential.ID)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return Introspection{Cause: domain.ErrUnknownToken}, nil
-	case err != nil:
-		return Introspection{}, err
-	}
-	if cause := credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper); cause != "" {
-		return Introspection{Cause: cause}, nil
-	}
-	return Introspection{Active: true, Token: v.Token}, nil
-}

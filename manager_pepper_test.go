@@ -83,6 +83,10 @@ func TestPepperMissing(t *testing.T) {
 				if err != nil || in.Active || in.Cause != tokenstore.ErrKeyMissing {
 					t.Errorf("introspected: %+v, %v", in, err)
 				}
+				in, err = without.Recognise(t.Context(), tokenstore.NewSecret(text))
+				if err != nil || in.Cause != tokenstore.ErrKeyMissing || !in.Token.ID.IsZero() {
+					t.Errorf("recognised: %+v, %v", in, err)
+				}
 			}
 		})
 	}

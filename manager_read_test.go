@@ -11,7 +11,8 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// TestIntrospect: it tells every cause, and whatever is asked, it never writes and never revokes.
+// TestIntrospect: it tells every cause, and whatever is asked, it never writes and never revokes. Nor does Recognise, which
+// knows the token of every genuine secret.
 func TestIntrospect(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -54,6 +55,14 @@ func TestIntrospect(t *testing.T) {
 					if err != nil || got.Cause != c.cause || got.Active != (c.cause == "") || got.Active == got.Token.ID.IsZero() {
 						t.Errorf("Introspect = %+v, %v; want the cause %q", got, err, c.cause)
 					}
+					want := out.Token.ID
+					if c.cause == tokenstore.ErrMalformed || c.cause == tokenstore.ErrUnknownToken {
+						want = ulid.ULID{}
+					}
+					got, err = r.Recognise(t.Context(), secret)
+					if err != nil || got.Cause != c.cause || got.Active != (c.cause == "") || got.Token.ID != want {
+						t.Errorf("Recognise = %+v, %v; want the cause %q and the token %v", got, err, c.cause, want)
+					}
 				}
 			})
 		})
@@ -63,6 +72,9 @@ func TestIntrospect(t *testing.T) {
 	_ = r.spy.Close()
 	if _, err := r.Introspect(t.Context(), out.Secret); !errors.Is(err, tokenstore.ErrClosed) {
 		t.Errorf("Introspect = %v, want ErrClosed", err)
+	}
+	if _, err := r.Recognise(t.Context(), out.Secret); !errors.Is(err, tokenstore.ErrClosed) {
+		t.Errorf("Recognise = %v, want ErrClosed", err)
 	}
 }
 

@@ -2,10 +2,8 @@ package tokenstore
 
 import (
 	"context"
-	"errors"
 
 	"example.com/tokenstore/domain"
-	"example.com/tokenstore/store"
 )
 
 // ReasonClient is the reason of a revocation that the token's own client asked for, by [Manager.RevokeSecret].
@@ -21,32 +19,20 @@ type SecretRevocation struct {
 }
 
 // RevokeSecret revokes the token that a secret belongs to, for the client that authenticated (RFC 7009). It takes the token's
-// current secret and every one before it, also the one that an imported token had elsewhere: an outdated one is genuine too, and who gives it up wants none of its successors
-// to go on. Neither expiry nor the sender's key is asked about. A token that was issued to another client stays as it is.
+// current secret and every one before it, also the one that an imported token had elsewhere: an outdated one is genuine too,
+// and who gives it up wants none of its successors to go on. Neither expiry nor the sender's key is asked about. A token that was issued to another client stays as it is.
 //
 // When it returns without error, nothing that the secret stands for can be exchanged by this client: the token has been
 // revoked, durably as [Manager.Revoke] has it, or there was none. [ErrKeyMissing] says that this can't be told; any other
 // error is a fault of the store. After each the token may still be good, and the call may be repeated.
 func (m *Manager) RevokeSecret(ctx context.Context, clientID string, s Secret) (SecretRevocation, error) {
-	credential, err := m.credential(ctx, s)
-	if cause, refused := errors.AsType[Refusal](err); refused {
-		return SecretRevocation{Cause: cause}, nil
-	}
-	if err != nil {
-		return SecretRevocation{}, err
-	}
-	v, err := m.store.Get(ctx, credential.ID)
+	token, cause, err := m.recognise(ctx, s)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return SecretRevocation{Cause: domain.ErrUnknownToken}, nil
 	case err != nil:
 		return SecretRevocation{}, err
-	}
-	cause := credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper)
-	switch {
-	case cause == domain.ErrUnknownToken:
+	case cause == domain.ErrMalformed, cause == domain.ErrUnknownToken:
 		return SecretRevocation{Cause: cause}, nil
-	case v.Token.ClientID != clientID:
+	case token.ClientID != clientID:
 		return SecretRevocation{Cause: domain.ErrWrongClient}, nil
 	case cause == domain.ErrKeyMissing:
 		return SecretRevocation{}, cause
@@ -55,7 +41,7 @@ func (m *Manager) RevokeSecret(ctx context.Context, clientID string, s Secret) (
 	}
 	// The secret is genuine, whatever else the cause says: outdated, expired, or newer than a store that was rolled back.
 	receipt, err := m.Revoke(ctx, RevokeRequest{
-		Targets: []Target{{TokenID: v.Token.ID}}, Reason: ReasonClient, Actor: clientID,
+		Targets: []Target{{TokenID: token.ID}}, Reason: ReasonClient, Actor: clientID,
 	})
 	return SecretRevocation{Receipt: receipt}, err
 }
