@@ -60,17 +60,17 @@ type tokens interface {
 // server are the real handlers of fosite on a storage and a strategy.
 type server struct {
 	*testing.T
-	clients  map[string]fosite.Client
+	memory   *storage.MemoryStore // the clients and the access tokens
 	tokens   *gated
 	strategy oauth2.CoreStrategy
 	refresh  oauth2.RefreshTokenGrantHandler
 	revoke   oauth2.TokenRevocationHandler
 }
 
-func newServer(t *testing.T, clients *storage.MemoryStore, tokens tokens, strategy oauth2.CoreStrategy, config *fosite.Config) *server {
+func newServer(t *testing.T, memory *storage.MemoryStore, tokens tokens, strategy oauth2.CoreStrategy, config *fosite.Config) *server {
 	gated := &gated{tokens: tokens}
 	return &server{
-		T: t, clients: clients.Clients, tokens: gated, strategy: strategy,
+		T: t, memory: memory, tokens: gated, strategy: strategy,
 		refresh: oauth2.RefreshTokenGrantHandler{
 			AccessTokenStrategy: strategy, RefreshTokenStrategy: strategy, TokenRevocationStorage: gated, Config: config,
 		},
@@ -109,7 +109,7 @@ func (g *gated) CreateRefreshTokenSession(ctx context.Context, signature, access
 }
 
 // client is one of "web" and "app".
-func (s *server) client(id string) fosite.Client { return s.clients[id] }
+func (s *server) client(id string) fosite.Client { return s.memory.Clients[id] }
 
 func newMemory() *storage.MemoryStore {
 	m := storage.NewMemoryStore()

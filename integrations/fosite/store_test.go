@@ -223,6 +223,8 @@ func TestIntrospection(t *testing.T) {
 				t.Error("an outdated secret is active")
 			}
 		}
+		_, err := r.store.GetRefreshTokenSession(t.Context(), r.store.RefreshTokenSignature(t.Context(), first), openid.NewDefaultSession())
+		wantError(t, err, fosite.ErrNotFound)
 	})
 	r.revokeUser("ann")
 	if err := introspect(current, openid.NewDefaultSession()); err == nil {

@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/tokenstore"
+	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/management"
+	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/store"
+	"go.uber.org/goleak"
+	"golang.org/x/oauth2"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// framework makes an authorization server of which ann and bob are users and "web", with the secret "web-secret", and
+// "other" are clients, at an address that it is given. Its login asks nothing: it takes the login_hint for the user.
+type framework struct {
+	open     func(t *testing.T, manager *tokenstore.Manager, issuer string) http.Handler
+	paths    paths
+	wider    string // the error of a refresh for more scopes than the token has; "" if no notice is taken of them
+	userinfo string // where an access token is asked about at once, if anywhere
+}
+
+type paths struct{ authorize, token, revoke string }
+
+var frameworks = map[string]framework{
+	"zitadel": {newZitadel, paths{"/authorize", "/oauth/token", "/revoke"}, "invalid_scope", "/userinfo"},
+	"fosite":  {newFosite, paths{"/authorize", "/token", "/revoke"}, "", ""},
+}
+
+var backends = map[string]func(*testing.T) store.Backend{
+	"memstore": func(*testing.T) store.Backend { return memstore.New() },
+	"boltstore": func(t *testing.T) store.Backend {
+		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = b.Close() })
+		return b
+	},
+}
+
+// server is a running authorization server, with the management API beside it, and a clock that the test moves.
+type server struct {
+	*testing.T
+	framework
+	manager *tokenstore.Manager
+	backend store.Backend
+	url     string
+	api     string // host and port of the management API
+	ahead   *atomic.Int64
+}
+
+const apiToken = "a-token-for-the-sdk"
+
+// onAll runs a test in every framework on every backend.
+func onAll(t *testing.T, test func(s *server)) {
+	for name, f := range frameworks {
+		for on, open := range backends {
+			t.Run(name+" on "+on, func(t *testing.T) { test(start(t, f, open(t))) })
+		}
+	}
+}
+
+func start(t *testing.T, f framework, backend store.Backend) *server {
+	t.Helper()
+	s := &server{T: t, framework: f, backend: backend, ahead: new(atomic.Int64)}
+	manager, err := tokenstore.New(backend, &tokenstore.Options{
+		Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.manager = manager
+	s.serve()
+	return s
+}
+
+// another is a server of another tenant on the same backend.
+func (s *server) another() *server {
+	s.Helper()
+	other := *s
+	var err error
+	if other.manager, err = s.manager.Tenant("another", nil); err != nil {
+		s.Fatal(err)
+	}
+	other.serve()
+	return &other
+}
+
+func (s *server) serve() {
+	s.Helper()
+	var handler http.Handler
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	s.Cleanup(web.Close)
+	s.url = web.URL
+	handler = s.open(s.T, s.manager, web.URL)
+
+	auth, err := management.NewStaticTokens(map[string]management.Caller{
+		apiToken: {Actor: "operator", Scopes: []string{management.ScopeReadTokens, management.ScopeDeleteTokens}},
+	})
+	if err != nil {
+		s.Fatal(err)
+	}
+	manage, err := management.New(func(string) (*tokenstore.Manager, error) { return s.manager, nil }, auth, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	api := httptest.NewServer(manage)
+	s.Cleanup(api.Close)
+	s.api = api.Listener.Addr().String()
+}
+
+// config is that of golang.org/x/oauth2 for a client.
+func (s *server) config(clientID string) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: clientID, ClientSecret: clientID + "-secret", RedirectURL: redirectURI,
+		Scopes: []string{"openid", "email", "offline_access"},
+		Endpoint: oauth2.Endpoint{
+			AuthURL: s.url + s.paths.authorize, TokenURL: s.url + s.paths.token, AuthStyle: oauth2.AuthStyleInHeader,
+		},
+	}
+}
+
+// sweep runs the engine until ctx of the test ends.
+func (s *server) sweep() {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.manager.Run(ctx) }()
+	s.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			s.Error(err)
+		}
+	})
+}
+
+func (s *server) live() []tokenstore.RefreshToken {
+	s.Helper()
+	page, err := s.manager.List(s.Context(), tokenstore.ListRequest{Limit: 100, Consistency: tokenstore.Fenced})
+	if err != nil {
+		s.Fatal(err)
+	}
+	return page.Tokens
+}
