@@ -42,7 +42,7 @@ func newFosite(t *testing.T, manager *tokenstore.Manager, issuer string) http.Ha
 			Scopes:     fosite.Arguments{"openid", "email", "offline_access"},
 		}
 	}
-	tokens, err := adapter.New(manager, memory, nil)
+	tokens, err := adapter.New(manager, memory, &adapter.Options{Replayed: memory.RevokeAccessToken})
 	if err != nil {
 		t.Fatal(err)
 	}

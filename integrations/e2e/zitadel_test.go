@@ -92,7 +92,7 @@ func newZitadel(t *testing.T, manager *tokenstore.Manager, issuer string) http.H
 		},
 	})
 	provider, err := op.NewProvider(&op.Config{GrantTypeRefreshToken: true, CodeMethodS256: true}, h,
-		op.StaticIssuer(issuer), op.WithAllowInsecure(), op.WithHttpInterceptors(zitadel.Unavailable))
+		op.StaticIssuer(issuer), op.WithAllowInsecure(), op.WithHttpInterceptors(zitadel.Interceptor))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,8 +34,8 @@
 // # Requests are sessions
 //
 // fosite knows a grant by the id of the request that it began with. That id is the session of the token: so
-// RevokeRefreshToken is the revocation of a session, after which the session issues nothing any more. A host that wants the
-// sessions in which its users signed in gives the authorize request the session's id (SetID) before fosite answers it. Then
+// RevokeRefreshToken is the revocation of a session, after which the session issues nothing any more. It has 1..50 characters,
+// as fosite's own ids do. A host that wants the sessions in which its users signed in gives the authorize request the session's id (SetID) before fosite answers it. Then
 // all grants of the session end together, where fosite revokes one: on a code that is used twice, and by RFC 7009.
 //
 // # What holds
@@ -43,7 +43,7 @@
 // docs/integrations.md has the promises in a table, with what fosite does not let an adapter do. In short:
 //
 //   - Access tokens are the host's. An exchange that is under way while its grant is revoked may leave a live access token,
-//     though no live refresh token.
+//     though no live refresh token. [Options.Replayed] ends those of a grant that was replayed.
 //   - A refusal that only the exchange sees, because something came between, is answered as invalid_request, as fosite answers
 //     all of its own races; the next attempt gets invalid_grant.
 //   - A code whose grant has been revoked since is answered as server_error: a handler has nothing else to say then.

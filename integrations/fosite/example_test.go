@@ -18,7 +18,9 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	go tokens.Run(context.Background()) // sweeps what has been revoked
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go tokens.Run(ctx) // sweeps what has been revoked
 
 	database := storage.NewMemoryStore()
 	refresh, err := adapter.New(tokens, database, &adapter.Options{
@@ -26,6 +28,7 @@ func Example() {
 			issue.Device.InitialIP = "192.0.2.1" // out of the context
 			return nil
 		},
+		Replayed: database.RevokeAccessToken,
 	})
 	if err != nil {
 		panic(err)

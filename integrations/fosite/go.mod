@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	example.com/tokenstore v0.0.0
 	github.com/ory/fosite v0.49.0
+	go.uber.org/goleak v1.3.0
 )
 
 require (

@@ -35,7 +35,7 @@ func (s *Store) GetRefreshTokenSession(ctx context.Context, signature string, se
 	case known.Active:
 	case known.Cause == tokenstore.ErrReused && access != nil:
 		// Retry or replay: later a refusal could not be told as what it is.
-		_, err := s.exchange(ctx, access)
+		_, err := s.exchange(ctx, access, requestID(known.Token))
 		if _, refused := errors.AsType[tokenstore.Refusal](err); refused {
 			return nil, fosite.ErrNotFound
 		}

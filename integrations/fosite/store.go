@@ -32,6 +32,9 @@ type Options struct {
 	// subject, the expiry and the claims of ID tokens that the record knows are set before, where the type has a place for
 	// them. Defaults to nothing.
 	Session func(ctx context.Context, token tokenstore.RefreshToken, session fosite.Session) error
+	// Replayed is called after the replay of an outdated secret has revoked the token of a request, to revoke its access
+	// tokens too: it is the RevokeAccessToken of the host's storage. Defaults to nothing, and they live as long as they would.
+	Replayed func(ctx context.Context, requestID string) error
 }
 
 // Clients finds a client by its id: fosite's own ClientManager, or a part of it.

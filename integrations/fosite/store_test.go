@@ -125,6 +125,40 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestReplayed: a replay ends the access tokens of the grant too, and nothing else does.
+func TestReplayed(t *testing.T) {
+	var replayed []string
+	var failure error
+	r := newRig(t, memstore.New(), adapter.Options{Replayed: func(_ context.Context, id string) error {
+		replayed = append(replayed, id)
+		return failure
+	}}, tokenstore.Options{})
+	first := r.mustIssue("grant-1", "ann")
+	r.mustTry(first)
+	r.mustTry(first) // a retry
+	current := r.mustTry(r.mustTry(first))
+	_, err := r.try(first, "app")
+	wantError(t, err, fosite.ErrInvalidGrant)
+	if len(replayed) > 0 {
+		t.Errorf("replayed before: %v", replayed)
+	}
+	_, err = r.try(first, "web")
+	wantError(t, err, fosite.ErrInvalidGrant)
+	_, err = r.try(current, "web")
+	wantError(t, err, fosite.ErrInvalidGrant)
+	if len(replayed) != 1 || replayed[0] != "grant-1" {
+		t.Errorf("replayed %v, want grant-1 once", replayed)
+	}
+
+	failure = errors.New("the host's database")
+	second := r.mustIssue("grant-2", "ann")
+	r.mustTry(r.mustTry(second))
+	_, err = r.try(second, "web")
+	wantError(t, err, fosite.ErrServerError)
+	_, err = r.try(second, "web")
+	wantError(t, err, fosite.ErrInvalidGrant)
+}
+
 // TestWithoutLeeway: of two refreshes with one secret the second is replay, also if both had been validated.
 func TestWithoutLeeway(t *testing.T) {
 	r := newRig(t, memstore.New(), adapter.Options{}, tokenstore.Options{Leeway: -1})

@@ -18,7 +18,7 @@ import (
 // which it calls next, refuses.
 func (s *Store) GenerateRefreshToken(ctx context.Context, requester fosite.Requester) (token, signature string, err error) {
 	if access, ok := requester.(fosite.AccessRequester); ok && isRefresh(access) {
-		out, err := s.exchange(ctx, access)
+		out, err := s.exchange(ctx, access, access.GetID())
 		if _, refused := errors.AsType[tokenstore.Refusal](err); refused {
 			return "", "", nil
 		}
@@ -63,7 +63,7 @@ func refreshing(ctx context.Context, secret tokenstore.Secret) fosite.AccessRequ
 	return access
 }
 
-func (s *Store) exchange(ctx context.Context, access fosite.AccessRequester) (tokenstore.Exchanged, error) {
+func (s *Store) exchange(ctx context.Context, access fosite.AccessRequester, id string) (tokenstore.Exchanged, error) {
 	exchange := tokenstore.ExchangeRequest{
 		Secret:   tokenstore.NewSecret(access.GetRequestForm().Get("refresh_token")),
 		ClientID: access.GetClient().GetID(),
@@ -73,7 +73,13 @@ func (s *Store) exchange(ctx context.Context, access fosite.AccessRequester) (to
 			return tokenstore.Exchanged{}, err
 		}
 	}
-	return s.manager.Exchange(ctx, exchange)
+	out, err := s.manager.Exchange(ctx, exchange)
+	if errors.Is(err, tokenstore.ErrReused) && s.opts.Replayed != nil {
+		if failed := s.opts.Replayed(ctx, id); failed != nil {
+			return tokenstore.Exchanged{}, failed
+		}
+	}
+	return out, err
 }
 
 func (s *Store) issue(ctx context.Context, requester fosite.Requester) (tokenstore.Issued, error) {

@@ -31,7 +31,8 @@
 // not let an adapter do. In short:
 //
 //   - An error of TokenRequestByRefreshToken is answered as invalid_grant by op, whatever it is. A client would give up a
-//     good token because the database had a moment of trouble. [Unavailable] makes such answers 503: install it.
+//     good token because the database had a moment of trouble. [Interceptor] makes such answers 503, and has revocations
+//     by a wrong hint reach their token: install it.
 //   - op's introspection endpoint never asks a storage about a refresh token: it answers that it is not active. Mount the
 //     one of package oauth beside it, with [Clients].
 //   - op's token exchange grant (RFC 8693) takes a refresh token for its subject without exchanging it. The subject of an

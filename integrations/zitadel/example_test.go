@@ -49,7 +49,7 @@ func Example() {
 		},
 	})}
 	provider, err := op.NewProvider(&op.Config{GrantTypeRefreshToken: true, CodeMethodS256: true}, storage,
-		op.StaticIssuer("https://accounts.example.com"), op.WithHttpInterceptors(zitadel.Unavailable))
+		op.StaticIssuer("https://accounts.example.com"), op.WithHttpInterceptors(zitadel.Interceptor))
 	if err != nil {
 		panic(err)
 	}

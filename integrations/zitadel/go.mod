@@ -2,7 +2,10 @@ module example.com/tokenstore/integrations/zitadel
 
 go 1.26.0
 
-require example.com/tokenstore v0.0.0
+require (
+	example.com/tokenstore v0.0.0
+	go.uber.org/goleak v1.3.0
+)
 
 require (
 	go.etcd.io/bbolt v1.5.0 // indirect

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"example.com/tokenstore"
@@ -200,7 +201,7 @@ func TestUnavailable(t *testing.T) {
 				op.RequestError(w, req, call(req.Context()), nil)
 			})
 			answer := httptest.NewRecorder()
-			zitadel.Unavailable(handler).ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/oauth/token", nil))
+			zitadel.Interceptor(handler).ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/oauth/token", nil))
 			var told tokenstore.ClientError
 			if err := json.Unmarshal(answer.Body.Bytes(), &told); err != nil {
 				t.Errorf("answer %q: %v", answer.Body, err)
@@ -209,5 +210,27 @@ func TestUnavailable(t *testing.T) {
 				t.Errorf("answer %d %q %v", answer.Code, answer.Body, answer.Header())
 			}
 		})
+	}
+}
+
+// TestHintIsDropped: op must not take a refresh token for an access token because a client says so.
+func TestHintIsDropped(t *testing.T) {
+	for body, want := range map[string]string{
+		"token=abc&token_type_hint=access_token": "token=abc", "token=abc": "token=abc", "token=%zz": "",
+	} {
+		var got string
+		handler := zitadel.Interceptor(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := r.ParseForm(); err != nil {
+				t.Error(err)
+			}
+			got = r.Form.Encode()
+		}))
+		request := httptest.NewRequest(http.MethodPost, "/revoke", strings.NewReader(body))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if got != want || (answer.Code == http.StatusOK) != (want != "") {
+			t.Errorf("%q became %q, answered by %d", body, got, answer.Code)
+		}
 	}
 }
