@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"example.com/tokenstore"
+)
+
+// onDisk compares what is durable, at its full durability.
+func (b *bench) onDisk(ctx context.Context) (err error) {
+	p := newPopulation(2, b.tokens/10)
+	contenders := []*contender{
+		tokenstoreBolt(b.dir, boltName, tokenstore.NoOutbox), tokenstoreBolt(b.dir, eventsName, tokenstore.AllKinds),
+		boltBatch(b.dir), pebbleStore(b.dir), syncFloor(b.dir), boltBare(b.dir),
+	}
+	servers, err := b.servers(ctx)
+	if err != nil {
+		return err
+	}
+	contenders = append(contenders, servers...)
+	defer func() { err = errors.Join(err, closeAll(contenders)) }()
+	for _, c := range contenders {
+		b.told = append(b.told, *c)
+		began := time.Now()
+		if err := b.load(ctx, c, p); err != nil {
+			return err
+		}
+		b.logf("%-36s loaded %d tokens in %s", c.name, b.tokens, time.Since(began).Round(time.Millisecond))
+	}
+	for _, c := range contenders { // caches and connections are warm before anything is measured
+		if op := scattered(c, b.tokens, c.get); op != nil {
+			if _, err := c.measured(ctx, task{op: op, callers: slices.Max(callers), most: b.most, last: 2 * b.turn}); err != nil {
+				return err
+			}
+		}
+	}
+	new := supply{population: p, made: b.tokens, each: b.most}
+	for _, n := range callers {
+		err := b.hold(ctx, contenders, contest{"issue", n, true, func(c *contender, round int) operation {
+			if !b.floorHasTurn(c, named("issue", n), n) {
+				return nil
+			}
+			return new.issue(c, round)
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range callers {
+		err := b.hold(ctx, contenders, contest{"exchange", n, true, func(c *contender, _ int) operation {
+			if !b.floorHasTurn(c, named("exchange", n), n) {
+				return nil
+			}
+			return scattered(c, b.tokens, c.exchange)
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range callers[:2] {
+		err := errors.Join(
+			b.hold(ctx, contenders, contest{"get", n, true, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.get) }}),
+			b.hold(ctx, contenders, contest{"introspect", n, true, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.verify) }}),
+		)
+		if err != nil {
+			return err
+		}
+	}
+	return b.hold(ctx, contenders, contest{"revoke one", 1, true, func(c *contender, _ int) operation {
+		return scattered(c, b.tokens, c.revoke)
+	}})
+}
+
+func (b *bench) load(ctx context.Context, c *contender, p *population) error {
+	const batch = 10_000
+	for at := 0; at < b.tokens; at += batch {
+		if err := c.load(ctx, p.rows(at, min(at+batch, b.tokens))); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
+}
+
+// floorHasTurn reports whether a contender has a turn with as many callers. It tells the floor that writes in groups how
+// large boltstore's were when it was last its turn.
+func (b *bench) floorHasTurn(c *contender, key string, callers int) bool {
+	switch turns := b.results[key][boltName]; {
+	case !c.floor:
+	case c.group == nil:
+		return callers == 1
+	case len(turns) > 0:
+		*c.group = max(1, int(math.Round(turns[len(turns)-1].group)))
+	}
+	return true
+}

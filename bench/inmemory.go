@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/storage"
+)
+
+// mapFloor is what no store can do without: a map in memory, the SHA-256 of the secret, and a look at one field.
+func mapFloor() *contender {
+	type entry struct {
+		expires int64
+		_       [valueSize]byte
+	}
+	entries := map[[32]byte]*entry{}
+	var secrets [][32]byte
+	now := time.Now().Unix()
+	var mu sync.Mutex
+	keep := func(r *row) { entries[r.digest] = &entry{expires: now + 3600} }
+	return &contender{
+		name: mapName, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				secrets = append(secrets, rows[i].secret)
+			}
+		},
+		fill: func(_ context.Context, rows []row) error {
+			for i := range rows {
+				keep(&rows[i])
+			}
+			return nil
+		},
+		issue: func(_ context.Context, r *row) error {
+			mu.Lock()
+			defer mu.Unlock()
+			keep(r)
+			return nil
+		},
+		verify: func(_ context.Context, i int) error {
+			if e := entries[sha256.Sum256(secrets[i][:])]; e == nil || e.expires < now {
+				return errLost
+			}
+			return nil
+		},
+	}
+}
+
+// memory is the store of a tenant below the manager: what fosite's MemoryStore is compared with, which also gets its inputs
+// ready made.
+func memory(o *ours, name string) *contender {
+	now := time.Now()
+	var credentials []domain.Credential
+	return &contender{
+		name: name, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				credentials = append(credentials, rows[i].credential())
+			}
+		},
+		fill: o.fill,
+		issue: func(ctx context.Context, r *row) error {
+			token := r.token()
+			token.FamilyDigest, token.SecretDigest = domain.Digest(r.digest), domain.Digest(r.digest)
+			results, err := o.store.Insert(ctx, []store.Insertion{{Token: token}})
+			if err == nil {
+				err = results[0].Err
+			}
+			return err
+		},
+		verify: func(ctx context.Context, i int) error {
+			c := &credentials[i]
+			view, err := o.store.Get(ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			if refusal := c.Introspect(&view.Token, view.Revoked(), now, nil); refusal != "" {
+				return refusal
+			}
+			return nil
+		},
+		revokeUser: func(ctx context.Context, user string) error { return o.end(ctx, domain.Target{UserID: user}) },
+	}
+}
+
+// fositeMemory is fosite's own store in memory. What it looks up is the signature in a secret's text, which it does not hash.
+func fositeMemory() *contender {
+	s := storage.NewMemoryStore()
+	var signatures []string
+	applications := map[string]*fosite.DefaultClient{}
+	keep := func(ctx context.Context, r *row, signature string, client *fosite.DefaultClient) error {
+		at := ulid.Time(r.id.Time())
+		return s.CreateRefreshTokenSession(ctx, signature, "", &fosite.Request{
+			ID: r.session, RequestedAt: at, Client: client, Form: url.Values{},
+			RequestedScope: fosite.Arguments{"offline_access"}, GrantedScope: fosite.Arguments{"offline_access"},
+			Session: &fosite.DefaultSession{
+				Subject: r.user, Username: agent,
+				ExpiresAt: map[fosite.TokenType]time.Time{fosite.RefreshToken: at.Add(30 * 24 * time.Hour)},
+			},
+		})
+	}
+	application := func(r *row) *fosite.DefaultClient {
+		if applications[r.client] == nil {
+			applications[r.client] = &fosite.DefaultClient{ID: r.client}
+		}
+		return applications[r.client]
+	}
+	return &contender{
+		name: fositeName, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				signatures = append(signatures, hex.EncodeToString(rows[i].digest[:]))
+			}
+		},
+		fill: func(ctx context.Context, rows []row) error {
+			for i := range rows {
+				if err := keep(ctx, &rows[i], hex.EncodeToString(rows[i].digest[:]), application(&rows[i])); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		issue: func(ctx context.Context, r *row) error {
+			return keep(ctx, r, hex.EncodeToString(r.digest[:]), applications[r.client])
+		},
+		verify: func(ctx context.Context, i int) error {
+			_, err := s.GetRefreshTokenSession(ctx, signatures[i], nil)
+			return err
+		},
+	}
+}
+
+// fositeFate is how a process ends that does what fositeCrash does, as the runtime says it; "" if it did not end so.
+func fositeFate(ctx context.Context) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), childEnv+"="+fositeChild)
+	out, _ := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "fatal error: ") {
+			return strings.TrimSpace(line), nil
+		}
+	}
+	return "", nil
+}
+
+// fositeCrash looks up tokens and revokes some of them at the same time, as a server does. It is run in a process of its own:
+// the Go runtime ends it with "fatal error: concurrent map read and map write", which nothing can recover from.
+func fositeCrash(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	s := storage.NewMemoryStore()
+	const tokens = 1000
+	p := newPopulation(1, 100)
+	rows := p.rows(0, tokens)
+	signatures := make([]string, tokens)
+	for i := range rows {
+		signatures[i] = hex.EncodeToString(rows[i].digest[:])
+		request := &fosite.Request{ID: rows[i].session, Client: &fosite.DefaultClient{}, Session: &fosite.DefaultSession{}}
+		if err := s.CreateRefreshTokenSession(ctx, signatures[i], "", request); err != nil {
+			return err
+		}
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				_, err := s.GetRefreshTokenSession(ctx, signatures[i%tokens], nil)
+				if err != nil && !errors.Is(err, fosite.ErrInactiveToken) {
+					return
+				}
+			}
+		})
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				if s.RevokeRefreshToken(ctx, rows[i%tokens].session) != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nil
+}

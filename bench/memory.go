@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"runtime"
+)
+
+// inMemory compares what keeps nothing.
+func (b *bench) inMemory(ctx context.Context) error {
+	p := newPopulation(1, b.tokens/10)
+	rows := p.rows(0, b.tokens)
+	var contenders []*contender
+	for _, open := range []func() *contender{
+		mapFloor,
+		func() *contender { return memory(tokenstoreMemory(), memName) },
+		fositeMemory,
+		func() *contender { return tokenstoreMemory().contender(managerName, "none: memory") },
+	} {
+		before := heap()
+		c := open()
+		if err := c.fill(ctx, rows); err != nil {
+			return err
+		}
+		b.heap = append(b.heap, heapUse{c.name, (heap() - before) / float64(len(rows))})
+		c.hold(rows)
+		contenders = append(contenders, c)
+	}
+	runtime.KeepAlive(rows)
+	fate, err := fositeFate(ctx)
+	if err != nil {
+		return err
+	}
+	b.fate = fate
+	b.logf("fosite's MemoryStore, looking up and revoking at once: %q", fate)
+	new := supply{population: p, made: b.tokens, each: b.most}
+	for _, n := range callers {
+		err := b.hold(ctx, contenders, contest{"memory/introspect", n, false, func(c *contender, _ int) operation {
+			return scattered(c, b.tokens, c.verify)
+		}})
+		if err != nil {
+			return err
+		}
+		if err := b.hold(ctx, contenders, contest{"memory/issue", n, false, new.issue}); err != nil {
+			return err
+		}
+	}
+	return closeAll(contenders)
+}
+
+// heap is how many bytes of the heap are in use.
+func heap() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc)
+}

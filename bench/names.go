@@ -1,0 +1,19 @@
+package main
+
+// The names that contenders have in the report.
+const (
+	boltName    = "boltstore"
+	eventsName  = "boltstore, all events"
+	memName     = "memstore"
+	managerName = "manager on memstore"
+	mapName     = "floor: map + SHA-256 + one field"
+	syncName    = "floor: fdatasync of 4 KiB"
+	bareName    = "floor: bare bbolt commits"
+	batchName   = "bbolt, db.Batch"
+	pebbleName  = "pebble"
+	redisName   = "Redis, appendfsync always"
+	pgName      = "PostgreSQL"
+	fositeName  = "fosite MemoryStore"
+)
+
+func scaleName(tokens int) string { return "boltstore of " + short(float64(tokens)) }

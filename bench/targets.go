@@ -1,0 +1,152 @@
+package main
+
+import (
+	"fmt"
+	"math"
+)
+
+// target is what a figure must be.
+type target struct {
+	measure string
+	must    bound
+	stretch bound // what would be better still; the zero bound for none
+	figure  spread
+	unit    string
+}
+
+// bound is a limit from above or from below. The zero bound is none.
+type bound struct {
+	limit   float64
+	atLeast bool
+}
+
+func atMost(v float64) bound  { return bound{limit: v} }
+func atLeast(v float64) bound { return bound{limit: v, atLeast: true} }
+
+func (b bound) String() string {
+	switch {
+	case b == (bound{}):
+		return ""
+	case b.atLeast:
+		return "≥ " + short(b.limit)
+	}
+	return "≤ " + short(b.limit)
+}
+
+// verdict says whether the median keeps within a bound.
+func (b bound) verdict(s spread) string {
+	switch {
+	case b == (bound{}):
+		return ""
+	case s.n == 0:
+		return "not measured"
+	case b.atLeast && s.median >= b.limit, !b.atLeast && s.median <= b.limit:
+		return "yes"
+	}
+	return "**no**"
+}
+
+// none is the bound of what must not happen at all.
+var none = atMost(0.001)
+
+// targets compares the run with what is wanted.
+func (b *bench) targets() []target {
+	r := b.results
+	rate, p50, cpu := (*turn).rate, (*turn).p50, (*turn).cpuPerCall
+	of := func(measure, x, y string, figure func(*turn) float64) spread {
+		return r.ratio(measure, x, measure, y, figure)
+	}
+	levels := b.levels()
+	most := levels[len(levels)-1].key()
+	slower := func(name string) spread {
+		return of(most, name, boltName, func(t *turn) float64 { return float64(t.elapsed) })
+	}
+	sweeping := func(verb string) spread {
+		return r.ratio(verb+" sweeping", boltName, verb+" quiet", boltName, (*turn).p99)
+	}
+	count := func(name string) spread {
+		return spreadOf([]float64{b.facts["revoke many "+name].median / b.facts["revoke few "+name].median})
+	}
+	if b.facts["revoke few pages"].n == 0 {
+		count = func(string) spread { return spread{} }
+	}
+	stall := b.worstP99(named("issue", 64), boltName)
+	allocs := spreadOf(r.each("memory/introspect/1", memName, func(t *turn) float64 { return math.Round(t.allocs) }))
+	user := fmt.Sprintf("revoke a user, %s tokens to %s: ", short(float64(levels[len(levels)-1].tokens)), short(float64(levels[0].tokens)))
+	return []target{
+		{"memstore introspect to a map, SHA-256 and one field", atMost(1.25), bound{}, of("memory/introspect/1", memName, mapName, cpu), "×"},
+		{"memstore introspect to fosite's lookup, which hashes nothing", bound{}, atMost(1), of("memory/introspect/1", memName, fositeName, cpu), "×"},
+		{"memstore introspect, allocations", none, bound{}, allocs, ""},
+		{"memstore issue with all indexes to fosite's", atMost(1), bound{}, of("memory/issue/1", memName, fositeName, cpu), "×"},
+		{"boltstore issue, 1 caller, to `db.Batch`", atLeast(10), bound{}, of("issue/1", boltName, batchName, rate), "×"},
+		{"boltstore issue, 1 caller, p50 to a bbolt commit of the bare record", atMost(1.5), bound{}, of("issue/1", boltName, bareName, p50), "×"},
+		{"boltstore issue, 64 callers, to `db.Batch` with four indexes", atLeast(4), bound{}, of("issue/64", boltName, batchName, rate), "×"},
+		{"boltstore issue, 64 callers, worst turn's p99 to the median turn's", atMost(2), bound{}, stall, "×"},
+		{"boltstore issue, 64 callers, to Redis", bound{}, atLeast(1), of("issue/64", boltName, redisName, rate), "×"},
+		{"boltstore issue, 64 callers, to pebble", bound{}, atLeast(1), of("issue/64", boltName, pebbleName, rate), "×"},
+		{"boltstore exchange, 64 callers, to a bare bbolt rewrite in equal groups", atLeast(0.8), bound{}, of("exchange/64", boltName, bareName, rate), "×"},
+		{"boltstore exchange, 64 callers, to PostgreSQL", atLeast(2), bound{}, of("exchange/64", boltName, pgName, rate), "×"},
+		{"boltstore exchange, 64 callers, to Redis", bound{}, atLeast(1), of("exchange/64", boltName, redisName, rate), "×"},
+		{user + "commits", atMost(1), bound{}, count("commits"), "×"},
+		{user + "pages written", atMost(1.1), bound{}, count("pages"), "×"},
+		{user + "time", atMost(1.5), bound{}, b.facts["revoke many/few"], "×"},
+		{"revoke a user, commits (two fdatasync each)", bound{}, atMost(1), b.facts["revoke many commits"], ""},
+		{"revoke a user, " + short(float64(levels[len(levels)-1].tokens)) + " tokens: Redis slower by", atLeast(100), bound{}, slower(redisName), "×"},
+		{"the same: PostgreSQL's UPDATE slower by", atLeast(100), bound{}, slower(pgName), "×"},
+		{"the same: bbolt's deletes slower by", atLeast(100), bound{}, slower(batchName), "×"},
+		{"sweep beside clients", atLeast(10_000), atLeast(30_000), b.facts["sweep rate"], "tokens/s"},
+		{"issue during a sweep, p99 to undisturbed", atMost(2), bound{}, sweeping("issue"), "×"},
+		{"introspect during a sweep, p99 to undisturbed", atMost(1.5), bound{}, sweeping("introspect"), "×"},
+		{"get by id, " + short(float64(b.huge)) + " tokens to a tenth of them, p50", atMost(1.5), bound{}, r.ratio(getAtScale, scaleName(b.huge), getAtScale, scaleName(b.huge/10), p50), "×"},
+		{"open with " + short(float64(b.huge)) + " tokens after a close", atMost(1), bound{}, scaled(b.facts[fmt.Sprint("open a close ", b.huge)], 1e-9), "s"},
+		{"open with " + short(float64(b.huge)) + " tokens after a crash", bound{}, bound{}, scaled(b.facts[fmt.Sprint("open a crash ", b.huge)], 1e-9), "s"},
+		{"heap of boltstore, " + short(float64(b.huge)) + " tokens to a tenth of them", bound{}, bound{}, b.heapGrowth(), "×"},
+		{"boltstore, bytes of file a token of " + short(b.facts["record bytes"].median) + " bytes, after a load", atMost(850), atMost(600), b.facts["file bytes"], "B"},
+		{"memstore, bytes of heap a token to fosite's", atMost(1), bound{}, b.heapRatio(), "×"},
+		{"growth of the file an issue beside a list, to alone", bound{}, bound{}, b.growthRatio("beside a list"), "×"},
+		{"growth of the file an issue beside a backup, to alone", bound{}, bound{}, b.growthRatio("beside a backup"), "×"},
+		{"growth of the file an issue beside a sweep, to alone", bound{}, bound{}, b.growthRatio("beside a sweep"), "×"},
+	}
+}
+
+// worstP99 is the worst p99 of any round to that of the median round.
+func (b *bench) worstP99(measure, contender string) spread {
+	s := spreadOf(b.results.each(measure, contender, (*turn).p99))
+	if s.median == 0 {
+		return spread{}
+	}
+	return spreadOf([]float64{s.most / s.median})
+}
+
+func (b *bench) heapGrowth() spread {
+	small, large := b.facts[fmt.Sprint("heap a close ", b.huge/10)], b.facts[fmt.Sprint("heap a close ", b.huge)]
+	if small.median <= 0 {
+		return spread{}
+	}
+	return spreadOf([]float64{large.median / small.median})
+}
+
+func (b *bench) heapRatio() spread {
+	of := map[string]float64{}
+	for _, h := range b.heap {
+		of[h.name] = h.bytes
+	}
+	if of[fositeName] == 0 {
+		return spread{}
+	}
+	return spreadOf([]float64{of[memName] / of[fositeName]})
+}
+
+func (b *bench) growthRatio(name string) spread {
+	alone, beside := b.facts["growth alone"], b.facts["growth "+name]
+	if alone.median == 0 || beside.n == 0 {
+		return spread{}
+	}
+	return spreadOf([]float64{beside.median / alone.median})
+}
+
+// scaled is a spread in another unit.
+func scaled(s spread, by float64) spread {
+	s.median, s.q1, s.q3, s.least, s.most = s.median*by, s.q1*by, s.q3*by, s.least*by, s.most*by
+	return s
+}
