@@ -44,7 +44,26 @@ func config() fileConfig {
 		}
 		return contents(t, path)
 	}
+	c.Bytes = used
 	return c
+}
+
+// used is how many bytes of the backend's file are in use, or have been. The file itself grows in large steps.
+func used(t testing.TB, b store.Backend) int64 {
+	t.Helper()
+	var copied counter
+	if err := b.(*boltstore.Backend).Snapshot(t.Context(), &copied); err != nil {
+		t.Fatal(err)
+	}
+	return int64(copied)
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 func (c fileConfig) open(t testing.TB, path string) store.Backend {

@@ -1,12 +1,13 @@
 package storetest
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
+	"sync"
 	"testing"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -27,191 +28,174 @@ func benchTokens(b *testing.B) int {
 	return n
 }
 
-const benchSlice = 500 // benchSlice is how many rows of a sweep are one commit.
+const (
+	benchSlice = 500  // benchSlice is how many rows of a sweep are one commit.
+	benchBatch = 1000 // benchBatch is how many tokens a call of sweep, expire or import is about.
+	benchUsers = 1000
+)
 
-// Bench measures the verbs of a backend as a manager uses them, each on a store of ten thousand tokens of a thousand users.
-// The environment variable STORETEST_TOKENS asks for another number of tokens, such as 1000000.
+// Bench measures the verbs of a backend as a manager uses them, by 1, 16 and 64 callers at once, on a store of ten thousand
+// tokens of a thousand users. Verbs that may write events are measured without (outbox=none) and with those of all kinds
+// (outbox=all). The benchmark "size" reports what a token takes, if [Config].Bytes says it.
+//
+// The environment variable STORETEST_TOKENS asks for another number of tokens, such as 1000000. They are inserted once, before
+// the first benchmark that needs them.
 func Bench(b *testing.B, c Config) {
 	b.Helper()
-	var e *env
-	for _, bench := range []struct {
-		name string
-		run  func(b *testing.B, w *tenant, held []holder)
-	}{
-		{"issue", benchIssue},
-		{"exchange/rotating", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[0]) }},
-		{"exchange/static", func(b *testing.B, w *tenant, held []holder) { benchExchange(b, held[1]) }},
-		{"introspect", benchIntrospect},
-		{"introspect/pending", func(b *testing.B, w *tenant, held []holder) { benchPending(b, w, e.tenant(b), held) }},
-		{"get", benchGet},
-		{"list/page", benchList},
-		{"revoke/token", benchRevokeToken},
-		{"revoke/user", benchRevokeUser},
-		{"sweep/1000", benchSweep},
-		{"expire/1000", benchExpire},
+	l := &loaded{env: env{config: c, ctx: b.Context(), backend: c.New(b)}}
+	defer func() {
+		if err := l.backend.Close(); err != nil {
+			b.Errorf("Close must succeed: got %v", err)
+		}
+	}()
+	b.Run("size", l.size)
+	b.Run("introspect/pending", l.introspectPending)
+	for _, v := range []verb{ // what ends tokens comes last
+		{name: "get", bench: (*loaded).get},
+		{name: "introspect", bench: (*loaded).introspect},
+		{name: "list/page", bench: (*loaded).list},
+		{name: "exchange/static", emits: true, bench: (*loaded).exchangeStatic},
+		{name: "exchange/rotating", emits: true, bench: (*loaded).exchangeRotating},
+		{name: "issue", emits: true, bench: (*loaded).issue},
+		{name: "import/1000", emits: true, bench: (*loaded).insert},
+		{name: "expire/1000", emits: true, bench: (*loaded).expire},
+		{name: "sweep/1000", emits: true, bench: (*loaded).sweep},
+		{name: "revoke/token", emits: true, bench: (*loaded).revokeToken},
+		{name: "revoke/user", emits: true, bench: (*loaded).revokeUser},
 	} {
-		b.Run(bench.name, func(b *testing.B) {
-			e = &env{config: c, ctx: b.Context(), backend: c.New(b)}
-			defer e.backend.Close()
-			w := e.tenant(b)
-			held := w.fill(b)
-			b.ReportAllocs()
-			bench.run(b, w, held)
-		})
+		v.run(b, l)
 	}
 }
 
-// fill inserts the tokens, of which every other rotates.
-func (w *tenant) fill(b *testing.B) []holder {
-	b.Helper()
-	total := benchTokens(b)
-	held := make([]holder, 0, total)
-	batch := make([]domain.RefreshToken, 0, store.MaxBatch)
-	for i := range total {
-		token := w.token(fmt.Sprint("user-", i%1000), "client", fmt.Sprint("session-", i))
-		h := holder{tenant: w, id: token.ID, credential: must(domain.NewCredential(token.ID, w.random))}
-		token.Rotating = i%2 == 0
-		token.FamilyDigest, token.SecretDigest = h.credential.FamilyDigest(), h.credential.SecretDigest()
-		held = append(held, h)
-		if batch = append(batch, token); len(batch) == cap(batch) || i == total-1 {
-			w.insert(b, batch...)
-			batch = batch[:0]
+// verb is what is measured.
+type verb struct {
+	name  string
+	emits bool // it may write events
+	bench func(l *loaded, r *turns)
+}
+
+func (v *verb) run(b *testing.B, l *loaded) {
+	outboxes := []struct {
+		name string
+		emit store.Kinds
+	}{{"", 0}}
+	if v.emits {
+		outboxes[0].name = "/outbox=none"
+		outboxes = append(outboxes, outboxes[0])
+		outboxes[1].name, outboxes[1].emit = "/outbox=all", store.AllKinds
+	}
+	for _, outbox := range outboxes {
+		for _, callers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s%s/callers=%d", v.name, outbox.name, callers), func(b *testing.B) {
+				b.ReportAllocs()
+				v.bench(l, &turns{B: b, callers: callers, emit: outbox.emit})
+			})
 		}
+	}
+}
+
+// turns are the calls of one benchmark.
+type turns struct {
+	*testing.B
+	callers int
+	emit    store.Kinds
+}
+
+// each makes the calls: caller c makes the c-th, and every callers-th after it. What was done before is not counted.
+func (r *turns) each(call func(caller, turn int) error) {
+	r.Helper()
+	r.ResetTimer()
+	err := concurrently(r.callers, r.N, call)
+	r.StopTimer()
+	if err != nil {
+		r.Fatal(err)
+	}
+}
+
+// own is the index of a caller's next of n things, none of which two callers share.
+func (r *turns) own(caller, turn, n int) int { return caller + r.callers*(turn%(n/r.callers)) }
+
+// concurrently makes n calls. The first error of a caller ends its calls.
+func concurrently(callers, n int, call func(caller, turn int) error) error {
+	errs := make([]error, callers)
+	var wg sync.WaitGroup
+	for caller := range callers {
+		wg.Go(func() {
+			for turn := 0; caller+turn*callers < n && errs[caller] == nil; turn++ {
+				errs[caller] = call(caller, turn)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// loaded is a backend with a tenant that holds many tokens.
+type loaded struct {
+	env
+	full  *tenant
+	held  []holder // of its tokens, of which every other rotates
+	bytes float64  // what the backend takes for a token; 0 if that is not known
+	made  uint64
+}
+
+// tokens returns the tenant, and fills it when it is first asked for.
+func (l *loaded) tokens(b *testing.B) (*tenant, []holder) {
+	b.Helper()
+	if l.full != nil {
+		return l.full, l.held
+	}
+	size := func() int64 { return 0 }
+	if l.config.Bytes != nil {
+		size = func() int64 { return l.config.Bytes(b, l.backend) }
+	}
+	n := benchTokens(b)
+	l.held = make([]holder, 0, n)
+	l.full = l.tenant(b)
+	before := size()
+	l.held = l.fill(b, l.full, l.held, n)
+	l.bytes = float64(size()-before) / float64(n)
+	return l.full, l.held
+}
+
+// fill inserts tokens, and appends who holds them.
+func (l *loaded) fill(b *testing.B, w *tenant, held []holder, n int) []holder {
+	b.Helper()
+	for left := n; left > 0; left -= store.MaxBatch {
+		batch := make([]domain.RefreshToken, min(store.MaxBatch, left))
+		for i := range batch {
+			var h holder
+			batch[i], h = l.token(w)
+			held = append(held, h)
+		}
+		w.insert(b, batch...)
 	}
 	return held
 }
 
-func benchIssue(b *testing.B, w *tenant, _ []holder) {
-	for b.Loop() {
-		w.add(b, "user-1", "client", "session")
-	}
+// token makes a token as a manager would, of a user in turn and with a session of its own, and its holder. Ids ascend, as a
+// manager's do while time goes on.
+func (l *loaded) token(w *tenant) (domain.RefreshToken, holder) {
+	n := l.made
+	l.made++
+	token := w.token(fmt.Sprint("user-", n%benchUsers), "client", fmt.Sprint("session-", n))
+	_ = token.ID.SetTime(ulid.Timestamp(base) + n)
+	binary.BigEndian.PutUint64(token.ID[6:], n*0x9E3779B97F4A7C15)
+	token.Rotating = n%2 == 0
+	h := holder{tenant: w, id: token.ID, credential: must(domain.NewCredential(token.ID, w.random))}
+	token.FamilyDigest, token.SecretDigest = h.credential.FamilyDigest(), h.credential.SecretDigest()
+	return token, h
 }
 
-func benchExchange(b *testing.B, h holder) {
-	var salt byte
-	for b.Loop() {
-		salt++
-		secret, err := h.do(h.exchange("client", salt), func() {})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if h.credential, err = domain.ParseSecret(secret); err != nil {
-			b.Fatal(err)
+// batches makes batches of tokens, which change changes.
+func (l *loaded) batches(w *tenant, n int, change func(batch int, token *domain.RefreshToken)) [][]domain.RefreshToken {
+	batches := make([][]domain.RefreshToken, n)
+	for i := range batches {
+		batches[i] = make([]domain.RefreshToken, benchBatch)
+		for k := range batches[i] {
+			batches[i][k], _ = l.token(w)
+			change(i, &batches[i][k])
 		}
 	}
-}
-
-func benchIntrospect(b *testing.B, w *tenant, held []holder) {
-	for i := 0; b.Loop(); i++ {
-		h := &held[i%len(held)]
-		view, err := w.Get(w.ctx, h.id)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if refusal := h.credential.Introspect(&view.Token, view.Revoked(), base, nil); refusal != "" {
-			b.Fatal(refusal)
-		}
-	}
-}
-
-const benchHot = 10_000 // benchHot is how many revocations are pending where many are.
-
-// benchPending measures what many pending revocations, none of which covers the tokens that are looked at, cost: as a ratio
-// to a tenant that has none, the median of turns of a hundred each.
-func benchPending(b *testing.B, calm, hot *tenant, held []holder) {
-	hotHeld := hot.fill(b)
-	for i := range benchHot {
-		target := domain.Target{UserID: fmt.Sprint("other-", i)}
-		if i%2 == 0 {
-			target = domain.Target{SessionID: fmt.Sprint("other-", i)}
-		}
-		hot.revoke(b, target)
-	}
-	turn := func(w *tenant, held []holder, from int) time.Duration {
-		began := time.Now()
-		for i := range 100 {
-			if _, err := w.Get(w.ctx, held[(from+i)%len(held)].id); err != nil {
-				b.Fatal(err)
-			}
-		}
-		return time.Since(began)
-	}
-	var ratios []float64
-	for i := 0; b.Loop(); i++ {
-		with, without := turn(hot, hotHeld, 100*i), turn(calm, held, 100*i)
-		ratios = append(ratios, float64(with)/float64(without))
-	}
-	slices.Sort(ratios)
-	b.ReportMetric(ratios[len(ratios)/2], "x-of-none")
-}
-
-func benchGet(b *testing.B, w *tenant, held []holder) {
-	for i := 0; b.Loop(); i++ {
-		if _, err := w.Get(w.ctx, held[i%len(held)].id); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func benchList(b *testing.B, w *tenant, _ []holder) {
-	q := store.Query{Limit: store.MaxPage}
-	for b.Loop() {
-		page, err := w.List(w.ctx, q)
-		if err != nil {
-			b.Fatal(err)
-		}
-		q.After = page.Next // from the first page again after the last
-	}
-}
-
-func benchRevokeToken(b *testing.B, w *tenant, held []holder) {
-	for i := 0; b.Loop(); i++ {
-		w.revoke(b, domain.Target{TokenID: held[i%len(held)].id})
-	}
-}
-
-func benchRevokeUser(b *testing.B, w *tenant, _ []holder) {
-	users := make([]string, 1000)
-	for i := range users {
-		users[i] = fmt.Sprint("user-", i)
-	}
-	for i := 0; b.Loop(); i++ {
-		w.revoke(b, domain.Target{UserID: users[i%len(users)]})
-	}
-}
-
-// benchSweep removes a thousand tokens of one user in each round. Making them is not counted.
-func benchSweep(b *testing.B, w *tenant, _ []holder) {
-	batch := make([]domain.RefreshToken, 1000)
-	for b.Loop() {
-		b.StopTimer()
-		for i := range batch {
-			batch[i] = w.token("swept", "client", "swept")
-		}
-		w.insert(b, batch...)
-		ids := []ulid.ULID{w.revoke(b, domain.Target{UserID: "swept"}).Tombstone.ID}
-		b.StartTimer()
-		for done := false; !done; {
-			statuses, err := w.Apply(w.ctx, ids, store.Bounds{Visit: benchSlice, Remove: benchSlice, Now: after(time.Hour)})
-			if err != nil {
-				b.Fatal(err)
-			}
-			done = len(statuses) == 0 || statuses[0].Retired
-		}
-	}
-}
-
-// benchExpire removes a thousand expired tokens in each round. Making them is not counted.
-func benchExpire(b *testing.B, w *tenant, _ []holder) {
-	batch := make([]domain.RefreshToken, 1000)
-	for b.Loop() {
-		b.StopTimer()
-		for i := range batch {
-			batch[i] = w.token("expired", "client", "expired")
-			batch[i].ExpiresAt = after(time.Minute)
-		}
-		w.insert(b, batch...)
-		b.StartTimer()
-		w.expire(b, after(time.Hour), store.Bounds{Visit: benchSlice, Remove: benchSlice})
-	}
+	return batches
 }

@@ -29,6 +29,10 @@ type Config struct {
 	// Size counts the keys that the backend keeps, those of indexes among them, and the bytes of all keys and values. Nil
 	// says that this can't be told: R6 then judges by what State counts.
 	Size func(t testing.TB, b store.Backend) (keys, bytes int)
+
+	// Bytes is how much the backend takes at the moment: of the heap if it keeps everything there, else of the disk. Nil says
+	// that this can't be told: the benchmark "size" then reports nothing.
+	Bytes func(t testing.TB, b store.Backend) int64
 }
 
 // Run tests every promise of package store in a subtest of its own, each against a fresh backend.
