@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test prove race e2e lint bench fuzz mutants ci
+.PHONY: help quickstart test prove race e2e lint bench bench-peers fuzz mutants ci
 
 help: ## show what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 quickstart: ## see the library at work
 	go run ./examples/quickstart
@@ -25,6 +25,10 @@ lint: ## check the format, vet, staticcheck
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-peers: ## measure beside Redis, PostgreSQL, fosite and others, in half an hour, and write docs/benchmarks.md
+	bash bench/install.sh
+	cd bench && GOWORK=off go run . -docs ../docs $(BENCH_FLAGS)
 
 fuzz: ## fuzz every target for a minute each
 	FUZZ_TIME=1m bash .ci/run fuzz

@@ -28,7 +28,7 @@ type contender struct {
 	getID        func(ctx context.Context, id ulid.ULID) error
 	revokeTarget func(ctx context.Context, target tokenstore.Target) error
 	// settle has what is still to be written after earlier calls written, so that no later one waits for it.
-	settle func(ctx context.Context)
+	settle func(ctx context.Context) error
 	// shared returns how many calls have shared how many commits since the contender was opened.
 	shared func() (calls, commits uint64)
 	floor  bool // a floor is not a store. It has one caller.

@@ -406,7 +406,8 @@ func pebbleStore(dir string) *contender {
 			}
 			return nil
 		},
-		close: db.Close,
+		settle: func(context.Context) error { return db.Flush() },
+		close:  db.Close,
 	}
 }
 

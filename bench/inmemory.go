@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -63,11 +65,14 @@ func mapFloor() *contender {
 func memory(o *ours, name string) *contender {
 	now := time.Now()
 	var credentials []domain.Credential
+	var applications []string
+	var salts atomic.Uint64
 	return &contender{
 		name: name, durable: "none: memory",
 		hold: func(rows []row) {
 			for i := range rows {
 				credentials = append(credentials, rows[i].credential())
+				applications = append(applications, rows[i].client)
 			}
 		},
 		fill: o.fill,
@@ -91,7 +96,22 @@ func memory(o *ours, name string) *contender {
 			}
 			return nil
 		},
-		revokeUser: func(ctx context.Context, user string) error { return o.end(ctx, domain.Target{UserID: user}) },
+		exchange: func(ctx context.Context, i int) error {
+			rule := domain.Exchange{Credential: credentials[i], Tenant: tenant, ClientID: applications[i], Now: now, Leeway: time.Minute}
+			binary.BigEndian.PutUint64(rule.Salt[:], salts.Add(1))
+			var last domain.Exchanged
+			err := o.store.Update(ctx, rule.Credential.ID, func(view store.View) store.Decision {
+				last = rule.Apply(view.Token, view.Revoked())
+				if last.Refusal != "" {
+					return store.Decision{Err: last.Refusal}
+				}
+				return store.Decision{Next: last.Next}
+			})
+			if err == nil {
+				credentials[i], err = domain.ParseSecret(last.Secret)
+			}
+			return err
+		},
 	}
 }
 
@@ -138,6 +158,19 @@ func fositeMemory() *contender {
 		verify: func(ctx context.Context, i int) error {
 			_, err := s.GetRefreshTokenSession(ctx, signatures[i], nil)
 			return err
+		},
+		// As its handler does it: three calls, of which another exchange or a revocation may come between any two.
+		exchange: func(ctx context.Context, i int) error {
+			there, err := s.GetRefreshTokenSession(ctx, signatures[i], nil)
+			if err != nil {
+				return err
+			}
+			if err := s.RotateRefreshToken(ctx, there.GetID(), signatures[i]); err != nil {
+				return err
+			}
+			following := sha256.Sum256([]byte(signatures[i]))
+			signatures[i] = hex.EncodeToString(following[:])
+			return s.CreateRefreshTokenSession(ctx, signatures[i], "", there.Sanitize(nil))
 		},
 	}
 }

@@ -1,8 +1,8 @@
 // Command bench measures the backends of tokenstore beside what else a host could take and beside what the machine allows at
 // all, and writes docs/benchmarks.md. All that is compared takes turns in one run; what counts are the ratios.
 //
-//	go run .            # all of it
-//	go run . -quick     # a minute at most, to see that it works; the figures mean nothing
+//	go run . -docs ../docs  # all of it, in half an hour
+//	go run . -quick         # a minute at most, to see that it works; the figures mean nothing
 //
 // Redis and PostgreSQL are started on loopback, in folders of their own, if they are installed (see install.sh), and ended with
 // the run. What is absent is said.
@@ -30,6 +30,7 @@ type options struct {
 	sweep      int           // how many tokens a sweep under measurement removes
 	growths    int           // how many issues the growth of a file is measured by
 	huge       int           // tokens of the largest file, a tenth of which is compared with it; 0 for none
+	find       finder        // finds the servers
 	requireAll bool
 	quick      bool
 	only       string // the section to run; "" for all
@@ -38,7 +39,7 @@ type options struct {
 }
 
 func main() {
-	o := options{out: os.Stdout}
+	o := options{out: os.Stdout, find: program}
 	docs := flag.String("docs", "", "the folder that benchmarks.md and benchmarks.svg are written to")
 	quick := flag.Bool("quick", false, "measure hardly anything, to see that all of it works")
 	flag.IntVar(&o.tokens, "tokens", 200_000, "tokens that each store holds")
@@ -47,7 +48,7 @@ func main() {
 	flag.IntVar(&o.revoke, "revoke", 1_000_000, "the most tokens of a user that is revoked")
 	flag.IntVar(&o.huge, "huge", 1_000_000, "tokens of the largest file, which is compared with one of a tenth; 10000000 takes ten minutes and 9 GB more")
 	flag.StringVar(&o.only, "only", "", "run one section: memory, durable, revoke, sweep, size, growth or huge")
-	flag.StringVar(&o.dir, "dir", os.TempDir(), "where files are kept while it runs: on the disk to be measured")
+	flag.StringVar(&o.dir, "dir", os.TempDir(), "where files are kept while it runs: on the disk to be measured, and for root where others may enter")
 	flag.BoolVar(&o.requireAll, "require-all", false, "fail if a peer is absent")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

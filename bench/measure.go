@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -16,14 +15,14 @@ var callers = []int{1, 16, 64}
 // bench is one run.
 type bench struct {
 	options
-	dir     string
-	mu      sync.Mutex // over results, where two tasks run at once
-	results results
-	facts   facts
-	absent  map[string]error // the peers that could not be started, for want of their program
-	heap    []heapUse
-	fate    string      // how fosite's store ends a process
-	told    []contender // those on a disk, for what the report says of them
+	dir        string
+	results    results
+	facts      facts
+	absent     map[string]error // the peers that could not be started, for want of their program
+	heap       []heapUse
+	loadBefore string      // the load average when the run began
+	fate       string      // how fosite's store ends a process
+	told       []contender // those on a disk, for what the report says of them
 }
 
 // facts are what is not measured in turns, by name.
@@ -41,7 +40,7 @@ func (b *bench) logf(format string, args ...any) { fmt.Fprintf(b.out, format+"\n
 
 // measure runs all sections, and writes the report into a folder if one is given.
 func measure(ctx context.Context, o options, docs string) (err error) {
-	b := &bench{options: o, results: results{}, facts: facts{}, absent: map[string]error{}}
+	b := &bench{options: o, results: results{}, facts: facts{}, absent: map[string]error{}, loadBefore: loadAverage()}
 	if b.dir, err = os.MkdirTemp(o.dir, "tokenstore-bench-"); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"runtime"
 )
 
@@ -44,7 +45,9 @@ func (b *bench) inMemory(ctx context.Context) error {
 			return err
 		}
 	}
-	return closeAll(contenders)
+	// With one caller alone, because fosite's store would end the process.
+	err = b.hold(ctx, contenders, contest{"memory/exchange", 1, false, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.exchange) }})
+	return errors.Join(err, closeAll(contenders))
 }
 
 // heap is how many bytes of the heap are in use.

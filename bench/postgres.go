@@ -25,12 +25,12 @@ create index on refresh_tokens (session_id);
 create index on refresh_tokens (client_id);`
 
 // postgresServer is PostgreSQL as it comes, with a table of tokens and the four indexes. A revocation is an UPDATE.
-func postgresServer(ctx context.Context, dir string) (*contender, error) {
-	initdb, err := program("initdb")
+func postgresServer(ctx context.Context, dir string, find finder) (*contender, error) {
+	initdb, err := find("initdb")
 	if err != nil {
 		return nil, err
 	}
-	postgres, err := program("postgres")
+	postgres, err := find("postgres")
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func postgresContender(db *pgxpool.Pool, durable string, stop func() error) *con
 			_, err := db.Exec(ctx, "update refresh_tokens set revoked = true where user_id = $1 and not revoked", user)
 			return err
 		},
-		settle: func(ctx context.Context) { _, _ = db.Exec(ctx, "checkpoint") },
+		settle: func(ctx context.Context) error { _, err := db.Exec(ctx, "checkpoint"); return err },
 		close:  stop,
 	}
 }

@@ -27,8 +27,8 @@ return redis.call('HGET', 't:' .. id, 'v')`)
 
 // redisServer is Redis with an append-only file that is synced before a command is answered. A token is a hash, with a key
 // by digest and sets by user, session and client, written in one MULTI.
-func redisServer(ctx context.Context, dir string) (*contender, error) {
-	path, err := program("redis-server")
+func redisServer(ctx context.Context, dir string, find finder) (*contender, error) {
+	path, err := find("redis-server")
 	if err != nil {
 		return nil, err
 	}

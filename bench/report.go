@@ -18,6 +18,7 @@ func (b *bench) report(took time.Duration) string {
 	if b.quick {
 		d.line("**This was a quick run, which shows that everything works. Its figures mean nothing.**")
 	}
+	d.line("The load average was %s when it began, and %s when it ended.", b.loadBefore, loadAverage())
 	d.line("All that is compared took turns in one run, %d rounds, and who began a round changed. A ratio is taken round by round, and its median over the rounds is given, "+
 		"with the quartiles in brackets. Absolute figures hold for that machine alone, and change with what else it does; the ratios are what to look at.", b.rounds)
 	for _, name := range slices.Sorted(maps.Keys(b.absent)) {
@@ -34,10 +35,10 @@ func (b *bench) report(took time.Duration) string {
 	b.reportRevocation(&d)
 	b.reportRest(&d)
 	d.line("## How it is measured")
-	d.line("Every store holds %s tokens, %s for the revocations beside those that are revoked. Records are of the same size, and inputs are made before. "+
+	d.line("Every store holds %s tokens when a measure begins. Records are of the same size, and inputs are made before. "+
 		"Each turn lasts %s, or %s calls. Before it the garbage is collected, and caches and connections are warm. Percentiles are over all calls of all turns, each timed on its own. "+
 		"In memory calls are too quick for that: there the time of a whole turn is divided, and what is compared is the time that they keep the processor busy, which other "+
-		"programs on the machine hardly change.", short(float64(b.tokens)), "none", b.turn, short(float64(b.most)))
+		"programs on the machine hardly change.", short(float64(b.tokens)), b.turn, short(float64(b.most)))
 	d.line("`cd bench && go run . -docs ../docs` repeats it, with `-huge 10000000` at ten million tokens; `-quick` only tries it out.")
 	return d.String()
 }
@@ -48,14 +49,18 @@ func (b *bench) reportMemory(d *document) {
 	}
 	d.line("## In memory")
 	d.line("ns of processor a call with one caller, and ns from call to call of all callers together with more. fosite's store is asked for a signature and hashes nothing; " +
-		"the manager also takes the secret's text apart, and draws the secrets that it issues.")
-	for _, verb := range []string{"introspect", "issue"} {
-		d.table("| "+verb+" | processor | to the floor | 1 caller | 16 | 64 | allocations | bytes |", func(row func(format string, args ...any)) {
+		"the manager also takes the secret's text apart, and draws the secrets that it issues. An exchange at fosite's is three calls, of which others may come between any two, and keeps the old token; " +
+		"with more than one caller it ends the process.")
+	for _, verb := range []string{"introspect", "issue", "exchange"} {
+		d.table("| "+verb+" | processor | to fosite's | 1 caller | 16 | 64 | allocations | bytes |", func(row func(format string, args ...any)) {
 			for _, name := range []string{mapName, memName, fositeName, managerName} {
 				key := func(n int) string { return named("memory/"+verb, n) }
+				if len(b.results[key(1)][name]) == 0 {
+					continue
+				}
 				wall := func(n int) spread { return spreadOf(b.results.each(key(n), name, (*turn).perCall)) }
 				row("| %s | %s | %s | %s | %s | %s | %s | %s |", name, spreadOf(b.results.each(key(1), name, (*turn).cpuPerCall)),
-					b.results.ratio(key(1), name, key(1), mapName, (*turn).cpuPerCall), wall(1), wall(16), wall(64),
+					b.results.ratio(key(1), name, key(1), fositeName, (*turn).cpuPerCall), wall(1), wall(16), wall(64),
 					short(spreadOf(b.results.each(key(1), name, func(t *turn) float64 { return t.allocs })).median),
 					short(spreadOf(b.results.each(key(1), name, func(t *turn) float64 { return t.bytes })).median))
 			}
@@ -164,11 +169,11 @@ func (b *bench) reportRest(d *document) {
 			}
 		})
 	}
-	if len(b.results[getAtScale]) > 0 {
+	if len(b.results[named(getAtScale, 1)]) > 0 {
 		d.line("## Many tokens")
 		d.table("| | get, p50 | get, p99 | open after a close, s | after a crash, s | heap, open, MB |", func(row func(format string, args ...any)) {
 			for _, n := range []int{b.huge / 10, b.huge} {
-				all := b.results.latencies(getAtScale, scaleName(n))
+				all := b.results.latencies(named(getAtScale, 1), scaleName(n))
 				row("| %s tokens | %s | %s | %s | %s | %s |", short(float64(n)), percentile(all, 50), percentile(all, 99),
 					scaled(b.facts[fmt.Sprint("open a close ", n)], 1e-9), scaled(b.facts[fmt.Sprint("open a crash ", n)], 1e-9), scaled(b.facts[fmt.Sprint("heap a close ", n)], 1e-6))
 			}
@@ -186,6 +191,13 @@ func (d *document) table(head string, rows func(row func(format string, args ...
 	fmt.Fprintln(d, "|"+strings.Repeat("---|", strings.Count(head, "|")-1))
 	rows(func(format string, args ...any) { fmt.Fprintf(d, format+"\n", args...) })
 	fmt.Fprintln(d)
+}
+
+// loadAverage is how many programs have wanted to run of late, as the kernel tells it.
+func loadAverage() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	average, _, _ := strings.Cut(string(text), " ")
+	return average
 }
 
 // processor is its name, as the kernel tells it.

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"example.com/tokenstore"
@@ -17,6 +16,9 @@ import (
 func (b *bench) levels() []level {
 	var levels []level
 	for _, l := range []level{{10, 21}, {1000, 11}, {100_000, 3}, {1_000_000, 1}} {
+		if b.quick {
+			l.users = min(l.users, 3)
+		}
 		if l.tokens <= b.revoke {
 			levels = append(levels, l)
 		}
@@ -55,7 +57,9 @@ func (b *bench) revocations(ctx context.Context) (err error) {
 	for _, l := range b.levels() {
 		err := inTurn(l.users, len(contenders), func(round, i int) error {
 			c := contenders[i]
-			settle(ctx, c)
+			if err := settled(ctx, c); err != nil {
+				return err
+			}
 			began := time.Now()
 			if err := c.revokeUser(ctx, l.user(round)); err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
@@ -90,12 +94,12 @@ func fillUser(ctx context.Context, c *contender, p *population, from, n int, use
 	return nil
 }
 
-// settle has what was written before written out, so that the next call does not wait for it.
-func settle(ctx context.Context, c *contender) {
-	if c.settle != nil {
-		c.settle(ctx)
+// settled has what earlier calls left to be written written, so that the next one does not wait for it.
+func settled(ctx context.Context, c *contender) error {
+	if c.settle == nil {
+		return nil
 	}
-	syscall.Sync()
+	return c.settle(ctx)
 }
 
 // written counts what the revocation of a user with few tokens writes, and of one with many. Each revocation names a time
@@ -108,7 +112,6 @@ func (b *bench) written(ctx context.Context, c *contender) error {
 	for i := range 15 {
 		for _, l := range []level{few, many} {
 			target := tokenstore.Target{UserID: l.user(0), IssuedBefore: began.Add(time.Duration(i+1) * time.Hour)}
-			settle(ctx, c)
 			_, commits := c.shared()
 			bytes := bytesWritten()
 			at := time.Now()

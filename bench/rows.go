@@ -14,7 +14,7 @@ import (
 const (
 	// valueSize is how many bytes of a token the peers keep beside its digest, user, session and client: 320 in all, as many
 	// as our own record has.
-	valueSize = 220
+	valueSize = 222
 	clients   = 100
 )
 
@@ -78,7 +78,7 @@ func (p *population) rows(from, to int) []row {
 
 func userID(seed uint64, i int) string { return fmt.Sprintf("auth0|%06x%018x", seed, i) }
 
-const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox"
+const agent = "Mozilla/5.0 (Linux) Firefox/140.0"
 
 // credential is the secret of a token of ours.
 func (r *row) credential() domain.Credential {

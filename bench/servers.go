@@ -21,7 +21,7 @@ func (b *bench) servers(ctx context.Context) ([]*contender, error) {
 	var started []*contender
 	for _, s := range []struct {
 		name  string
-		start func(ctx context.Context, dir string) (*contender, error)
+		start func(ctx context.Context, dir string, find finder) (*contender, error)
 	}{
 		{redisName, redisServer},
 		{pgName, postgresServer},
@@ -34,7 +34,7 @@ func (b *bench) servers(ctx context.Context) ([]*contender, error) {
 		if err != nil {
 			return nil, err
 		}
-		c, err := s.start(ctx, dir)
+		c, err := s.start(ctx, dir, b.find)
 		if errors.Is(err, exec.ErrNotFound) && !b.requireAll {
 			b.logf("!!! ABSENT: %s is not measured: %v", s.name, err)
 			b.absent[s.name] = err
@@ -72,7 +72,8 @@ func start(dir string, as *syscall.Credential, name string, args ...string) (*pr
 	defer log.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true} // a Ctrl-C is ours to pass on
+	// A Ctrl-C is ours to pass on; and whatever ends us ends it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Setpgid: true, Pdeathsig: syscall.SIGINT}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -118,6 +119,9 @@ func (p *process) stop(with syscall.Signal) error {
 	return nil
 }
 
+// finder finds a program. It returns an [exec.ErrNotFound] if there is none.
+type finder func(name string) (path string, err error)
+
 // program finds a program on the path, or where Debian keeps those of PostgreSQL.
 func program(name string) (string, error) {
 	path, err := exec.LookPath(name)
@@ -128,8 +132,7 @@ func program(name string) (string, error) {
 	if len(found) == 0 {
 		return "", err
 	}
-	slices.Sort(found)
-	return found[len(found)-1], nil
+	return slices.Max(found), nil
 }
 
 // unprivileged is the user that PostgreSQL runs as, which refuses to be root's; nil for the present one. The folder becomes

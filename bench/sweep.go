@@ -81,24 +81,19 @@ func (o *ours) sweep(ctx context.Context, user string, n int) (float64, error) {
 
 // foreground has clients issue and introspect.
 func (b *bench) foreground(ctx context.Context, c *contender, issue operation, issuers int, name string, last time.Duration, until <-chan struct{}) error {
+	var turns [2]turn
 	var errs [2]error
 	done := make(chan struct{})
-	first := len(b.results["introspect "+name][c.name]) * 1000
 	go func() {
 		defer close(done)
-		var t turn
-		t, errs[1] = task{op: scattered(c, b.tokens, c.verify), first: first, callers: 1, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.results.add("introspect "+name, c.name, t)
+		first := len(b.results["introspect "+name][c.name]) * 1000
+		turns[1], errs[1] = task{op: scattered(c, b.tokens, c.verify), first: first, callers: 1, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
 	}()
-	var t turn
-	t, errs[0] = task{op: issue, callers: issuers, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
+	turns[0], errs[0] = task{op: issue, callers: issuers, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
 	<-done
-	b.results.add("issue "+name, c.name, t)
-	for _, verb := range []string{"issue ", "introspect "} {
-		turns := b.results[verb+name][c.name]
-		t := turns[len(turns)-1]
+	for i, verb := range []string{"issue ", "introspect "} {
+		t := turns[i]
+		b.results.add(verb+name, c.name, t)
 		b.logf("%-20s %d calls, %.0f/s, p50 %.0f ns, p99 %.0f ns", verb+name, t.calls, t.rate(), t.p50(), t.p99())
 	}
 	return errors.Join(errs[:]...)

@@ -97,15 +97,16 @@ func (b *bench) targets() []target {
 		{"sweep beside clients", atLeast(10_000), atLeast(30_000), b.facts["sweep rate"], "tokens/s"},
 		{"issue during a sweep, p99 to undisturbed", atMost(2), bound{}, sweeping("issue"), "×"},
 		{"introspect during a sweep, p99 to undisturbed", atMost(1.5), bound{}, sweeping("introspect"), "×"},
-		{"get by id, " + short(float64(b.huge)) + " tokens to a tenth of them, p50", atMost(1.5), bound{}, r.ratio(getAtScale, scaleName(b.huge), getAtScale, scaleName(b.huge/10), p50), "×"},
+		{"get by id, " + short(float64(b.huge)) + " tokens to a tenth of them, p50", atMost(1.5), bound{}, of(named(getAtScale, 1), scaleName(b.huge), scaleName(b.huge/10), p50), "×"},
 		{"open with " + short(float64(b.huge)) + " tokens after a close", atMost(1), bound{}, scaled(b.facts[fmt.Sprint("open a close ", b.huge)], 1e-9), "s"},
 		{"open with " + short(float64(b.huge)) + " tokens after a crash", bound{}, bound{}, scaled(b.facts[fmt.Sprint("open a crash ", b.huge)], 1e-9), "s"},
 		{"heap of boltstore, " + short(float64(b.huge)) + " tokens to a tenth of them", bound{}, bound{}, b.heapGrowth(), "×"},
 		{"boltstore, bytes of file a token of " + short(b.facts["record bytes"].median) + " bytes, after a load", atMost(850), atMost(600), b.facts["file bytes"], "B"},
 		{"memstore, bytes of heap a token to fosite's", atMost(1), bound{}, b.heapRatio(), "×"},
-		{"growth of the file an issue beside a list, to alone", bound{}, bound{}, b.growthRatio("beside a list"), "×"},
-		{"growth of the file an issue beside a backup, to alone", bound{}, bound{}, b.growthRatio("beside a backup"), "×"},
-		{"growth of the file an issue beside a sweep, to alone", bound{}, bound{}, b.growthRatio("beside a sweep"), "×"},
+		{"growth of the file an issue, alone", bound{}, bound{}, b.facts["growth alone"], "B"},
+		{"growth of the file an issue, beside a list", bound{}, bound{}, b.facts["growth beside a list"], "B"},
+		{"growth of the file an issue, beside a backup", bound{}, bound{}, b.facts["growth beside a backup"], "B"},
+		{"growth of the file an issue, beside a sweep", bound{}, bound{}, b.facts["growth beside a sweep"], "B"},
 	}
 }
 
@@ -135,14 +136,6 @@ func (b *bench) heapRatio() spread {
 		return spread{}
 	}
 	return spreadOf([]float64{of[memName] / of[fositeName]})
-}
-
-func (b *bench) growthRatio(name string) spread {
-	alone, beside := b.facts["growth alone"], b.facts["growth "+name]
-	if alone.median == 0 || beside.n == 0 {
-		return spread{}
-	}
-	return spreadOf([]float64{beside.median / alone.median})
 }
 
 // scaled is a spread in another unit.
