@@ -48,7 +48,9 @@ func (b *bench) sweeps(ctx context.Context) error {
 				defer close(done)
 				rate, failed = o.sweep(ctx, user, b.sweep)
 			}()
-			if err := phase("sweeping", time.Minute, done); err != nil {
+			err := phase("sweeping", time.Hour, done)
+			<-done // also where the clients ended with an error
+			if err != nil {
 				return err
 			}
 			rates = append(rates, rate)
