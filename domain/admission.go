@@ -37,6 +37,15 @@ func (a AsOf) Cleared(sequence uint64) AsOf {
 	return a
 }
 
+// Reach is the widest kind of anchor under which anything can refuse what stems from the point. For what stems from now, only
+// a target that names its session, or its id, can.
+func (a AsOf) Reach() AnchorKind {
+	if a.kind == asOfNow {
+		return AnchorSession
+	}
+	return AnchorNone
+}
+
 // Guard is what is remembered of a revocation's target after the sweep, so that admission can refuse what stems from
 // before it. Guards of identical targets are joined by their maximum.
 type Guard struct {

@@ -68,6 +68,9 @@ func TestGuardBars(t *testing.T) {
 		if got := guard.Bars(&candidate, c.asOf); got != c.want {
 			t.Errorf("%s: got %t, want %t", c.name, got, c.want)
 		}
+		if c.want && c.target.Anchor().Kind > c.asOf.Reach() {
+			t.Errorf("%s: out of reach, and bars nevertheless", c.name)
+		}
 		tombstone := domain.Tombstone{
 			Targets: []domain.Target{{UserID: "nobody"}, c.target}, Watermark: watermark, Time: noon, Through: through,
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
-	"hash/crc32"
 	"io"
 
 	"github.com/oklog/ulid/v2"
@@ -22,13 +21,17 @@ const (
 	secretPrefix  = "rts_"
 	payloadAt     = len(secretPrefix) + ulid.EncodedSize + 1
 	payloadSize   = 40
+	randomAt      = 4  // in the payload
+	sumAt         = 36 // in the payload
 	secretTextLen = payloadAt + payloadSize*8/5
 )
 
 // SecretPattern is a regular expression that matches the secrets this library makes, for secret scanners.
 const SecretPattern = `rts_[0-7][0-9A-HJKMNP-TV-Z]{25}_[0-9A-HJKMNP-TV-Z]{64}`
 
-var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+const letters = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+var crockford = base32.NewEncoding(letters).WithPadding(base32.NoPadding)
 
 // Digest is a domain-separated SHA-256 of a secret's parts. It does not reveal them, their parts being 128 random bits.
 type Digest [sha256.Size]byte
@@ -43,31 +46,40 @@ type Credential struct {
 	hidden
 	ID         ulid.ULID // ID is the id of the token that the secret claims to belong to.
 	Generation uint32    // Generation is the generation that the secret claims to be of.
-	random     *string   // family and changing part; behind a pointer to a string, which fmt follows under no verb
-	foreign    *Digest   // the digest of a foreign secret, which random then is; nil for one of our own
+	text       *string   // a text that has the random parts in it; behind a pointer to a string, which fmt follows under no verb
+	foreign    *Digest   // the digest of a foreign secret, which text then is; nil for one of our own
 }
 
-func newCredential(id ulid.ULID, generation uint32, family, changing []byte) Credential {
-	random := string(family) + string(changing)
-	return Credential{ID: id, Generation: generation, random: &random}
+func newCredential(id ulid.ULID, generation uint32, random randomParts) Credential {
+	raw := encode(id, generation, random)
+	text := string(raw[:])
+	return Credential{ID: id, Generation: generation, text: &text}
 }
 
-// parts returns the two random parts, zeros for the zero value and for a foreign secret, which has none.
-func (c Credential) parts() (family, changing [16]byte) {
-	if c.random != nil && c.foreign == nil {
-		copy(family[:], *c.random)
-		copy(changing[:], (*c.random)[len(family):])
+// randomParts are the family part and the changing part.
+type randomParts [32]byte
+
+func (r *randomParts) family() []byte   { return r[:16] }
+func (r *randomParts) changing() []byte { return r[16:] }
+
+// random returns the random parts, zeros for the zero value and for a foreign secret, which has none. They are read out of the
+// text, so that a secret which is only looked at is copied nowhere.
+func (c Credential) random() randomParts {
+	if c.text == nil || c.foreign != nil {
+		return randomParts{}
 	}
-	return family, changing
+	var payload [payloadSize]byte
+	decodeLetters(payload[:], (*c.text)[payloadAt:])
+	return randomParts(payload[randomAt:sumAt])
 }
 
 // NewCredential draws the first credential of a token from rand.
 func NewCredential(id ulid.ULID, rand io.Reader) (Credential, error) {
-	var random [32]byte
+	var random randomParts
 	if _, err := io.ReadFull(rand, random[:]); err != nil {
 		return Credential{}, err
 	}
-	return newCredential(id, 0, random[:16], random[16:]), nil
+	return newCredential(id, 0, random), nil
 }
 
 // ParseSecret takes a secret of our own form apart. It returns [ErrMalformed] for any other text: a wrong length, prefix
@@ -77,58 +89,47 @@ func ParseSecret(s Secret) (Credential, error) {
 	if len(text) != secretTextLen || text[:len(secretPrefix)] != secretPrefix || text[payloadAt-1] != '_' {
 		return Credential{}, ErrMalformed
 	}
-	var raw [secretTextLen]byte
-	copy(raw[:], text)
 	var payload [payloadSize]byte
-	if n, err := crockford.Decode(payload[:], raw[payloadAt:]); err != nil || n != payloadSize {
+	id, ok := decodeID(text[len(secretPrefix) : payloadAt-1])
+	if !ok || !decodeLetters(payload[:], text[payloadAt:]) || checksum(text, &payload) != binary.BigEndian.Uint32(payload[sumAt:]) {
 		return Credential{}, ErrMalformed
 	}
-	var id ulid.ULID
-	if err := id.UnmarshalText(raw[len(secretPrefix) : payloadAt-1]); err != nil {
-		return Credential{}, ErrMalformed
-	}
-	c := newCredential(id, binary.BigEndian.Uint32(payload[0:]), payload[4:20], payload[20:36])
-	if c.text() != raw {
-		return Credential{}, ErrMalformed
-	}
-	return c, nil
+	return Credential{ID: id, Generation: binary.BigEndian.Uint32(payload[:]), text: s.text}, nil
 }
 
 // Secret returns the text form, for a foreign secret the text that was presented.
 func (c Credential) Secret() Secret {
 	if c.foreign != nil {
-		return NewSecret(*c.random)
+		return Secret{text: c.text}
 	}
-	raw := c.text()
+	raw := encode(c.ID, c.Generation, c.random())
+	if c.text != nil && *c.text == string(raw[:]) {
+		return Secret{text: c.text}
+	}
 	return NewSecret(string(raw[:]))
 }
 
-func (c Credential) text() [secretTextLen]byte {
-	var raw [secretTextLen]byte
+func encode(id ulid.ULID, generation uint32, random randomParts) (raw [secretTextLen]byte) {
 	copy(raw[:], secretPrefix)
-	_ = c.ID.MarshalTextTo(raw[len(secretPrefix) : payloadAt-1])
+	_ = id.MarshalTextTo(raw[len(secretPrefix) : payloadAt-1])
 	raw[payloadAt-1] = '_'
 	var payload [payloadSize]byte
-	binary.BigEndian.PutUint32(payload[0:], c.Generation)
-	family, changing := c.parts()
-	copy(payload[4:], family[:])
-	copy(payload[20:], changing[:])
-	sum := crc32.Update(crc32.ChecksumIEEE(raw[:payloadAt]), crc32.IEEETable, payload[:36])
-	binary.BigEndian.PutUint32(payload[36:], sum)
+	binary.BigEndian.PutUint32(payload[:], generation)
+	copy(payload[randomAt:], random[:])
+	binary.BigEndian.PutUint32(payload[sumAt:], checksum(string(raw[:payloadAt]), &payload))
 	crockford.Encode(raw[payloadAt:], payload[:])
 	return raw
 }
 
 // FamilyDigest is the digest of the constant part: it recognises any secret that the token ever had. It is made without a
 // pepper; [PepperRing.Seal] makes those that are stored.
-func (c Credential) FamilyDigest() Digest { return c.familyDigest(nil) }
+func (c Credential) FamilyDigest() Digest { return c.familyDigest(c.random(), nil) }
 
-func (c Credential) familyDigest(pepper *pepperKey) Digest {
+func (c *Credential) familyDigest(random randomParts, pepper *pepperKey) Digest {
 	var buf [1 + 16 + 16]byte
 	buf[0] = 'F'
 	copy(buf[1:], c.ID[:])
-	family, _ := c.parts()
-	copy(buf[17:], family[:])
+	copy(buf[17:], random.family())
 	if pepper != nil {
 		return pepper.digest(string(buf[:]))
 	}
@@ -137,15 +138,13 @@ func (c Credential) familyDigest(pepper *pepperKey) Digest {
 
 // SecretDigest is the digest of the whole secret: it recognises the one of the current generation. It is made without a
 // pepper, like [Credential.FamilyDigest].
-func (c Credential) SecretDigest() Digest { return c.secretDigest(nil) }
+func (c Credential) SecretDigest() Digest { return c.secretDigest(c.random(), nil) }
 
-func (c Credential) secretDigest(pepper *pepperKey) Digest {
+func (c *Credential) secretDigest(random randomParts, pepper *pepperKey) Digest {
 	var buf [1 + 16 + 16 + 16]byte // one block of SHA-256
 	buf[0] = 'S'
 	copy(buf[1:], c.ID[:])
-	family, changing := c.parts()
-	copy(buf[17:], family[:])
-	copy(buf[33:], changing[:])
+	copy(buf[17:], random[:])
 	if pepper != nil {
 		return pepper.digest(string(buf[:]))
 	}
@@ -165,9 +164,10 @@ func (c Credential) successor(tenant string, salt Salt, pepper *pepperKey) Crede
 		return c.foreignSuccessor(tenant, salt, pepper)
 	}
 	generation := c.Generation + 1
-	family, changing := c.parts()
-	sum := derive(changing[:], "tokenstore successor\x00", c.ID, generation, tenant, salt, pepper)
-	return newCredential(c.ID, generation, family[:], sum[:16])
+	random := c.random()
+	sum := derive(random.changing(), "tokenstore successor\x00", c.ID, generation, tenant, salt, pepper)
+	copy(random.changing(), sum[:])
+	return newCredential(c.ID, generation, random)
 }
 
 // Equal compares in constant time.

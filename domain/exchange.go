@@ -81,7 +81,7 @@ func (e *Exchange) Apply(token RefreshToken, revoked bool) Exchanged {
 func (e *Exchange) retry(token RefreshToken) Exchanged {
 	pepper, _ := e.Pepper.key(token.PepperKeyID)
 	successor := e.successor(&token, token.Salt, pepper)
-	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.secretDigest(pepper))
+	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.secretDigest(successor.random(), pepper))
 	if !isParent {
 		return Exchanged{Refusal: ErrReused}
 	}
@@ -149,7 +149,7 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	}
 	pepper, _ := e.Pepper.key(e.Pepper.Current())
 	next := e.successor(&token, e.Salt, pepper)
-	if next.random == nil { // the caller has drawn none; the zero credential is everybody's
+	if next.text == nil { // the caller has drawn none; the zero credential is everybody's
 		return Exchanged{Refusal: ErrUnknownToken}
 	}
 	token.Generation = next.Generation
@@ -159,7 +159,7 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	if reseal || e.Credential.foreign != nil {
 		e.Pepper.Seal(&token, next)
 	} else { // the family's stays as it is: one hash less
-		token.SecretDigest = next.secretDigest(pepper)
+		token.SecretDigest = next.secretDigest(next.random(), pepper)
 	}
 	return Exchanged{Next: &token, Secret: next.Secret(), Began: !before.Rotating}
 }
@@ -204,7 +204,7 @@ const (
 )
 
 // recognise says which of the token's secrets the credential is. The current one costs one hash.
-func (c Credential) recognise(token *RefreshToken, ring *PepperRing) (age, Refusal) {
+func (c *Credential) recognise(token *RefreshToken, ring *PepperRing) (age, Refusal) {
 	pepper, ok := ring.key(token.PepperKeyID)
 	switch {
 	case !ok:
@@ -213,12 +213,12 @@ func (c Credential) recognise(token *RefreshToken, ring *PepperRing) (age, Refus
 		return c.recogniseForeign(token)
 	}
 	if c.Generation == token.Generation {
-		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.secretDigest(pepper)) {
+		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.secretDigest(c.random(), pepper)) {
 			return current, ""
 		}
 		return 0, ErrUnknownToken
 	}
-	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.familyDigest(pepper)) {
+	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.familyDigest(c.random(), pepper)) {
 		return 0, ErrUnknownToken
 	}
 	if c.Generation > token.Generation {

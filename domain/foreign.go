@@ -52,7 +52,7 @@ func LooksLikeOurs(s Secret) bool { return strings.HasPrefix(s.Reveal(), secretP
 // has made. It is of generation 0.
 func ForeignCredential(id ulid.ULID, s Secret, digest Digest) Credential {
 	text := s.Reveal()
-	return Credential{ID: id, random: &text, foreign: &digest}
+	return Credential{ID: id, text: &text, foreign: &digest}
 }
 
 // Foreign reports whether the credential is a foreign secret.
@@ -62,9 +62,9 @@ func (c Credential) Foreign() bool { return c.foreign != nil }
 // over tenant, id, generation and salt. The key is a hash of the secret, but not the one that is stored as its digest; nor
 // the secret itself, because HMAC replaces a key that is longer than a block by just that digest.
 func (c Credential) foreignSuccessor(tenant string, salt Salt, pepper *pepperKey) Credential {
-	key := sha256.Sum256([]byte("tokenstore foreign secret\x00" + *c.random))
+	key := sha256.Sum256([]byte("tokenstore foreign secret\x00" + *c.text))
 	sum := derive(key[:], "tokenstore foreign successor\x00", c.ID, 1, tenant, salt, pepper)
-	return newCredential(c.ID, 1, sum[:16], sum[16:])
+	return newCredential(c.ID, 1, randomParts(sum))
 }
 
 // derive is the keyed hash that successors are made of.

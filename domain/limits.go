@@ -50,6 +50,9 @@ func CheckActor(actor string) error { return checkText("actor", actor, 0, MaxAct
 
 // checkText is the rule for all text: valid UTF-8 without NUL, of least..most code points.
 func checkText(field, text string, least, most int) error {
+	if text == "" && least == 0 {
+		return nil
+	}
 	n := utf8.RuneCountInString(text)
 	if n < least || n > most {
 		return &FieldError{Field: field, Limit: strconv.Itoa(least) + ".." + strconv.Itoa(most) + " characters", Size: n}
@@ -63,8 +66,9 @@ func checkText(field, text string, least, most int) error {
 // checkInstant is the rule for all times: they have a form in RFC 3339, so the year is 1..9999. The zero time is in
 // range; whether it may stand for "none" is the field's own rule.
 func checkInstant(field string, t time.Time) error {
-	if y := t.UTC().Year(); y < 1 || y > 9999 {
-		return &FieldError{Field: field, Limit: "in the years 1..9999", Size: y}
+	const first, last = -62135596800, 253402300799 // 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z, in Unix seconds
+	if s := t.Unix(); s < first || s > last {
+		return &FieldError{Field: field, Limit: "in the years 1..9999", Size: t.UTC().Year()}
 	}
 	return nil
 }
