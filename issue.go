@@ -52,8 +52,10 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	token, err := r.token(now, m.opts, policy)
-	if err != nil {
+	rows := make([]store.Insertion, 1)
+	rows[0].AsOf, rows[0].Cap, rows[0].Emit = r.AsOf, policy.cap(), m.opts.Outbox
+	token := &rows[0].Token
+	if *token, err = r.token(now, m.opts, policy); err != nil {
 		return Issued{}, err
 	}
 	if token.ID, err = m.newID(now); err != nil {
@@ -63,7 +65,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	m.opts.Pepper.Seal(&token, credential)
+	m.opts.Pepper.Seal(token, credential)
 	if err := token.Validate(); err != nil {
 		return Issued{}, err
 	}
@@ -72,21 +74,20 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 		return Issued{}, err
 	}
 	var evicted []RefreshToken
-	asOf := r.AsOf
 	err = again(func() error {
-		rows, err := m.store.Insert(ctx, []store.Insertion{{Token: token, AsOf: asOf, Cap: policy.cap(), Emit: m.opts.Outbox}})
-		if asOf == (AsOf{}) {
-			asOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
+		results, err := m.store.Insert(ctx, rows)
+		if rows[0].AsOf == (AsOf{}) {
+			rows[0].AsOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
 		}
 		if err != nil {
 			return err
 		}
-		evicted = rows[0].Evicted
-		token.Sequence = rows[0].Token.Sequence
-		if errors.Is(rows[0].Err, store.ErrExists) && rows[0].Token.SecretDigest == token.SecretDigest {
+		evicted = results[0].Evicted
+		token.Sequence = results[0].Token.Sequence
+		if errors.Is(results[0].Err, store.ErrExists) && results[0].Token.SecretDigest == token.SecretDigest {
 			return nil // an earlier attempt of this call
 		}
-		return rows[0].Err
+		return results[0].Err
 	})
 	if err != nil {
 		return Issued{}, err
@@ -97,7 +98,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 			m.opts.Evicted(m.opts.Tenant, old)
 		}
 	}
-	return Issued{Token: token, Secret: credential.Secret()}, nil
+	return Issued{Token: *token, Secret: credential.Secret()}, nil
 }
 
 func (r *IssueRequest) token(now time.Time, o Options, p ClientPolicy) (RefreshToken, error) {

@@ -18,12 +18,12 @@ type Introspection struct {
 
 // Introspect says whether a secret could be exchanged now. It writes nothing: an outdated secret is just not active. A
 // revocation that was acknowledged before is always seen. The error is for faults of the store only.
-func (m *Manager) Introspect(ctx context.Context, s Secret) (Introspection, error) {
-	i, err := m.Recognise(ctx, s)
-	if !i.Active {
-		i.Token = RefreshToken{}
+func (m *Manager) Introspect(ctx context.Context, s Secret) (in Introspection, err error) {
+	in.Token, in.Cause, err = m.recognise(ctx, s) // a token is large: it is copied as seldom as can be
+	if in.Active = err == nil && in.Cause == ""; !in.Active {
+		in.Token = RefreshToken{}
 	}
-	return i, err
+	return in, err
 }
 
 // Recognise is [Manager.Introspect] for a server that has to know the token of a secret before it exchanges it, because it
@@ -48,10 +48,10 @@ func (m *Manager) Recognise(ctx context.Context, s Secret) (Introspection, error
 // genuine is not known if its key is missing, and it is not if the token is unknown.
 func (m *Manager) recognise(ctx context.Context, s Secret) (RefreshToken, Refusal, error) {
 	credential, err := m.credential(ctx, s)
-	if cause, refused := errors.AsType[Refusal](err); refused {
-		return RefreshToken{}, cause, nil
-	}
 	if err != nil {
+		if cause, refused := errors.AsType[Refusal](err); refused {
+			return RefreshToken{}, cause, nil
+		}
 		return RefreshToken{}, "", err
 	}
 	v, err := m.store.Get(ctx, credential.ID)
@@ -61,5 +61,5 @@ func (m *Manager) recognise(ctx context.Context, s Secret) (RefreshToken, Refusa
 	case err != nil:
 		return RefreshToken{}, "", err
 	}
-	return v.Token, credential.Introspect(&v.Token, v.Revoked(), m.now(), m.opts.Pepper), nil
+	return v.Token, credential.Introspect(&v.Token, v.Revoked(), m.opts.Now(), m.opts.Pepper), nil
 }

@@ -21,12 +21,12 @@ func dueSecond(token *domain.RefreshToken) int64 {
 }
 
 // schedule notes when the token is to be looked at for expiry.
-func (t *tenant) schedule(r *record) {
+func (t *tenant) schedule(r *record, due int64) {
 	if r.due != 0 {
-		t.byDue.remove(dueKey{r.due, r.token.ID})
+		t.byDue.remove(dueKey{r.due, r.id})
 	}
-	if r.due = dueSecond(&r.token); r.due != 0 {
-		t.byDue.add(dueKey{r.due, r.token.ID})
+	if r.due = due; due != 0 {
+		t.byDue.add(dueKey{due, r.id})
 	}
 }
 
@@ -50,11 +50,12 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired
 	}
 	for _, id := range due {
 		out.Examined++
-		if r := t.tokens[id]; r.token.Expired(bounds.Now) != "" {
-			t.remove(&r.token)
+		r := t.tokens[id]
+		if token := r.token(); token.Expired(bounds.Now) != "" {
+			t.remove(&token)
 			out.Removed++
 		} else {
-			t.schedule(r)
+			t.schedule(r, dueSecond(&token))
 		}
 	}
 	if out.Removed > 0 {
@@ -74,9 +75,9 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 	}
 	var live []domain.RefreshToken
 	for id := range t.byUser[candidate.UserID].after(ulid.ULID{}) {
-		token := &t.tokens[id].token
-		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !t.view(token).Revoked() {
-			live = append(live, *token)
+		token := t.tokens[id].token()
+		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && t.revokedBy(&token).IsZero() {
+			live = append(live, token)
 		}
 	}
 	slices.SortFunc(live, func(a, b domain.RefreshToken) int {

@@ -24,28 +24,32 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 	}
 	results := make([]store.Inserted, len(rows))
 	for i := range rows {
-		results[i] = t.insert(rows[i])
+		results[i].Token = rows[i].Token
+		results[i].Err = t.insert(&rows[i], &results[i])
 	}
 	return results, nil
 }
 
-func (t *tenant) insert(row store.Insertion) store.Inserted {
-	token := row.Token
+// insert inserts the token of the row, which the result has already.
+func (t *tenant) insert(row *store.Insertion, result *store.Inserted) error {
+	token := &result.Token
 	if there := t.tokens[token.ID]; there != nil {
-		return store.Inserted{Token: there.token, Err: store.ErrExists}
+		result.Token = there.token()
+		return store.ErrExists
 	}
 	for candidate := range row.Candidates() {
 		if err := t.admit(&candidate, row.AsOf); err != nil {
-			return store.Inserted{Token: token, Err: err}
+			return err
 		}
 	}
 	if _, taken := t.byForeign[token.ForeignDigest]; taken {
-		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+		return store.ErrDigestTaken
 	}
-	surplus := t.surplus(&token, row.Cap)
+	surplus := t.surplus(token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
-		return store.Inserted{Token: token, Err: store.ErrCap}
+		return store.ErrCap
 	}
+	result.Evicted = surplus
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
 		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
@@ -54,19 +58,19 @@ func (t *tenant) insert(row store.Insertion) store.Inserted {
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
-	r := &record{token: token}
+	r := newRecord(token)
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
-	t.putForeign(&token)
-	t.schedule(r)
-	indexUnder(t.byUser, token.UserID).add(token.ID)
+	t.putForeign(token)
+	t.schedule(r, dueSecond(token))
+	indexUnder(t.byUser, token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
-		indexUnder(t.bySession, session).add(token.ID)
+		indexUnder(t.bySession, session, token.ID)
 	} else {
 		t.sessionless++
 	}
-	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
-	return store.Inserted{Token: token, Evicted: surplus}
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, token)
+	return nil
 }
 
 // next is the number of what is being written.
@@ -94,11 +98,15 @@ func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
 }
 
 func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
+	widest := asOf.Reach()
+	for p := range t.fence.over(candidate, widest) {
+		if p.status.Tombstone.Bars(candidate, asOf) {
+			return true
+		}
+	}
 	for _, anchor := range candidate.Anchors() {
-		for _, p := range t.fence.under(anchor) {
-			if p.status.Tombstone.Bars(candidate, asOf) {
-				return true
-			}
+		if anchor.Kind > widest {
+			break
 		}
 		for _, guard := range t.guards[anchor] {
 			if guard.Bars(candidate, asOf) {

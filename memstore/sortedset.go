@@ -18,6 +18,18 @@ type sortedSet[K ordered[K]] struct{ chunks [][]K }
 // idSet is an ordered set of ids.
 type idSet = sortedSet[ulid.ULID]
 
+// newIDSet returns a set of one id, which is all that most sessions ever have, in a single piece of memory.
+func newIDSet(id ulid.ULID) *idSet {
+	s := &struct {
+		set    idSet
+		chunks [1][]ulid.ULID
+		ids    [1]ulid.ULID
+	}{ids: [1]ulid.ULID{id}}
+	s.chunks[0] = s.ids[:]
+	s.set.chunks = s.chunks[:]
+	return &s.set
+}
+
 // dueKey is when a token is to be looked at for expiry, in whole seconds of Unix time, and its id.
 type dueKey struct {
 	second int64

@@ -60,9 +60,8 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 		status.Tombstone.Through = t.latest
 	}
 	p := &pendingTombstone{status: status, walks: !swept(status.Tombstone.Anchors())}
-	anchors := status.Tombstone.Anchors()
-	earlier := t.sameTargets(anchors[0], r.Targets, r.Erase)
-	if earlier == nil && !status.Tombstone.Anchored() && len(t.fence.under(domain.Anchor{Kind: domain.AnchorNone})) >= store.MaxUnanchored {
+	earlier := t.sameTargets(r.Targets, r.Erase)
+	if earlier == nil && !status.Tombstone.Anchored() && t.fence.unanchored() >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
 	p.status.Tombstone.Watermark = t.next()
@@ -89,7 +88,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 
 func (t *tenant) token(id ulid.ULID) (domain.RefreshToken, bool) {
 	if r := t.tokens[id]; r != nil {
-		return r.token, true
+		return r.token(), true
 	}
 	return domain.RefreshToken{}, false
 }
@@ -100,7 +99,7 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 		if targets[i].TokenID.IsZero() {
 			return false
 		}
-		if r := t.tokens[targets[i].TokenID]; r != nil && targets[i].Matches(&r.token) {
+		if token, ok := t.token(targets[i].TokenID); ok && targets[i].Matches(&token) {
 			return false
 		}
 	}
@@ -108,8 +107,8 @@ func (t *tenant) namesNothing(targets []domain.Target) bool {
 }
 
 // sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one.
-func (t *tenant) sameTargets(anchor domain.Anchor, targets []domain.Target, erases bool) *pendingTombstone {
-	for _, p := range t.fence.under(anchor) {
+func (t *tenant) sameTargets(targets []domain.Target, erases bool) *pendingTombstone {
+	for _, p := range t.fence.beside(&targets[0]) {
 		if p.status.Tombstone.Erases == erases && p.status.Tombstone.SameTargets(targets) {
 			return p
 		}
@@ -186,7 +185,7 @@ func (s *slice) byIndex(p *pendingTombstone) {
 	s.touch(p)
 	targets := p.status.Tombstone.Targets
 	for ; p.target < len(targets); p.target, p.after = p.target+1, (ulid.ULID{}) {
-		var covered []*domain.RefreshToken
+		var covered []domain.RefreshToken
 		ended := true
 		for id := range s.rows(&targets[p.target], p.after) {
 			if s.exhausted() {
@@ -196,13 +195,13 @@ func (s *slice) byIndex(p *pendingTombstone) {
 			s.left.Visit--
 			p.after = id
 			p.status.Examined++
-			if r := s.tenant.tokens[id]; r != nil && p.status.Tombstone.Covers(&r.token) {
+			if token, ok := s.tenant.token(id); ok && p.status.Tombstone.Covers(&token) {
 				s.left.Remove--
-				covered = append(covered, &r.token)
+				covered = append(covered, token)
 			}
 		}
-		for _, token := range covered {
-			s.tenant.remove(token)
+		for i := range covered {
+			s.tenant.remove(&covered[i])
 			p.status.Swept++
 		}
 		if !ended {
@@ -272,7 +271,7 @@ func (s *slice) walk(p *pendingTombstone) {
 // lap walks on to the end of the slice or of the tokens, whichever comes first.
 func (s *slice) lap(walkers []*pendingTombstone) {
 	t := s.tenant
-	var covered []*domain.RefreshToken
+	var covered []domain.RefreshToken
 	ended := true
 	for id := range t.byID.after(t.walk) {
 		if s.exhausted() {
@@ -281,11 +280,11 @@ func (s *slice) lap(walkers []*pendingTombstone) {
 		}
 		s.left.Visit--
 		t.walk = id
-		token := &t.tokens[id].token
+		token := t.tokens[id].token()
 		by := (*pendingTombstone)(nil)
 		for _, w := range walkers {
 			w.status.Examined++
-			if by == nil && w.status.Tombstone.Covers(token) {
+			if by == nil && w.status.Tombstone.Covers(&token) {
 				by = w
 			}
 		}
@@ -295,8 +294,8 @@ func (s *slice) lap(walkers []*pendingTombstone) {
 			covered = append(covered, token)
 		}
 	}
-	for _, token := range covered {
-		t.remove(token)
+	for i := range covered {
+		t.remove(&covered[i])
 	}
 	if ended {
 		t.walk = ulid.ULID{}

@@ -11,19 +11,12 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// record is a token, and when it is to be looked at for expiry: 0 for never. That is not moved when the token is
-// exchanged, but when it has been looked at.
-type record struct {
-	token domain.RefreshToken
-	due   int64
-}
-
 // tenant is the store of one tenant.
 type tenant struct {
 	mu     sync.RWMutex
 	closed bool
 
-	tokens    map[ulid.ULID]*record // replaced, never changed in place
+	tokens    map[ulid.ULID]*record
 	byID      idSet
 	byDue     sortedSet[dueKey]
 	byUser    map[string]*idSet
@@ -107,13 +100,12 @@ func (t *tenant) usable(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func indexUnder(index map[string]*idSet, key string) *idSet {
-	set := index[key]
-	if set == nil {
-		set = &idSet{}
-		index[key] = set
+func indexUnder(index map[string]*idSet, key string, id ulid.ULID) {
+	if set := index[key]; set != nil {
+		set.add(id)
+	} else {
+		index[key] = newIDSet(id)
 	}
-	return set
 }
 
 func unindex(index map[string]*idSet, key string, id ulid.ULID) {
@@ -125,35 +117,33 @@ func unindex(index map[string]*idSet, key string, id ulid.ULID) {
 	}
 }
 
-// view is the token as it stands, and a tombstone that covers it.
-func (t *tenant) view(token *domain.RefreshToken) store.View {
-	v := store.View{Token: *token}
+// revokedBy is a pending tombstone that covers the token, or zero.
+func (t *tenant) revokedBy(token *domain.RefreshToken) ulid.ULID {
 	if len(t.pending) == 0 {
-		return v
+		return ulid.ULID{}
 	}
-	for _, anchor := range token.Anchors() {
-		for _, p := range t.fence.under(anchor) {
-			if p.status.Tombstone.Covers(token) {
-				v.RevokedBy = p.status.Tombstone.ID
-				return v
-			}
+	for p := range t.fence.over(token, domain.AnchorNone) {
+		if p.status.Tombstone.Covers(token) {
+			return p.status.Tombstone.ID
 		}
 	}
-	return v
+	return ulid.ULID{}
 }
 
 // Get reads one token.
-func (t *tenant) Get(ctx context.Context, id ulid.ULID) (store.View, error) {
+func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if err := t.usable(ctx); err != nil {
-		return store.View{}, err
+		return v, err
 	}
-	token := t.tokens[id]
-	if token == nil {
-		return store.View{}, store.ErrNotFound
+	r := t.tokens[id]
+	if r == nil {
+		return v, store.ErrNotFound
 	}
-	return t.view(&token.token), nil
+	r.read(&v.Token)
+	v.RevokedBy = t.revokedBy(&v.Token)
+	return v, nil
 }
 
 // List reads one page.
@@ -175,15 +165,15 @@ func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	var page store.Page
 	for id := range index.after(q.After) {
-		token := &t.tokens[id].token
-		if !q.Matches(token) || q.Fenced && t.view(token).Revoked() {
+		token := t.tokens[id].token()
+		if !q.Matches(&token) || q.Fenced && !t.revokedBy(&token).IsZero() {
 			continue
 		}
 		if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last
 			page.Next = page.Tokens[q.Limit-1].ID
 			break
 		}
-		page.Tokens = append(page.Tokens, *token)
+		page.Tokens = append(page.Tokens, token)
 	}
 	return page, nil
 }
@@ -195,11 +185,12 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
-	token := t.tokens[id]
-	if token == nil {
+	r := t.tokens[id]
+	if r == nil {
 		return store.ErrNotFound
 	}
-	view := t.view(&token.token)
+	view := store.View{Token: r.token()}
+	view.RevokedBy = t.revokedBy(&view.Token)
 	decision := decide(view)
 	if err := decision.Check(&view); err != nil {
 		return err
@@ -209,15 +200,18 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 			return err
 		}
 	}
+	token := &view.Token
 	if decision.Next != nil {
-		next := &record{token: *decision.Next, due: token.due}
+		token = decision.Next
+		next := newRecord(token)
+		next.due = r.due
 		t.tokens[id] = next
-		if due := dueSecond(&next.token); due != 0 && (next.due == 0 || due < next.due) {
-			t.schedule(next) // a life that is cut short; one that is renewed is put off when it comes up
+		if due := dueSecond(token); due != 0 && (next.due == 0 || due < next.due) {
+			t.schedule(next, due) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 	}
 	if decision.Emit != 0 {
-		t.emitToken(decision.Emit, decision.Emit, decision.Time, &t.tokens[id].token)
+		t.emitToken(decision.Emit, decision.Emit, decision.Time, token)
 	}
 	return decision.Err
 }
