@@ -29,7 +29,7 @@ import (
 )
 
 // formatVersion is the version of the file's layout.
-const formatVersion = 1
+const formatVersion = 2
 
 const (
 	lockTimeout = time.Second
@@ -51,13 +51,14 @@ type Options struct {
 
 // Backend is an open file. It is safe for concurrent use.
 type Backend struct {
-	db      *bbolt.DB
-	dir     string // where the file lies
-	group   group
-	fence   fence
-	closed  atomic.Bool
-	commits atomic.Uint64
-	grouped atomic.Uint64
+	db       *bbolt.DB
+	dir      string // where the file lies
+	group    group
+	fence    fence
+	freshMax uint64 // of its transactions
+	closed   atomic.Bool
+	commits  atomic.Uint64
+	grouped  atomic.Uint64
 }
 
 var _ store.Backend = (*Backend)(nil)
@@ -85,7 +86,7 @@ func Open(path string, opts *Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Backend{db: db, dir: filepath.Dir(path), fence: fence{anchors: map[fenceKey]int{}}}
+	b := &Backend{db: db, dir: filepath.Dir(path), freshMax: freshMax, fence: fence{anchors: map[fenceKey]int{}}}
 	if err := b.view(context.Background(), b.fill); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -32,16 +32,21 @@ func sealed(data []byte) []byte {
 	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli()))
 }
 
+// sealIsWhole reports whether what was sealed is as it was.
+func sealIsWhole(data []byte) bool {
+	n := len(data) - 4
+	return n >= 1 && crc32.Checksum(data[:n], castagnoli()) == binary.BigEndian.Uint32(data[n:])
+}
+
 // decode reads a value, and returns [ErrCorrupt] for one that is damaged and [ErrFormat] for one of another version.
 func decode[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
-	n := len(data) - 4
-	if n < 1 || crc32.Checksum(data[:n], castagnoli()) != binary.BigEndian.Uint32(data[n:]) {
+	if !sealIsWhole(data) {
 		return value, fmt.Errorf("%w: a record's checksum is wrong", ErrCorrupt)
 	}
 	if data[0] != codecVersion {
 		return value, fmt.Errorf("%w: a record has version %d, this program knows %d", ErrFormat, data[0], codecVersion)
 	}
-	return decodeFields(data[1:n], fields)
+	return decodeFields(data[1:len(data)-4], fields)
 }
 
 func decodeFields[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
@@ -354,6 +359,9 @@ type meta struct {
 	erased      bool   // it was erased, and nothing has been written since
 	erasureKey  domain.ErasureKey
 
+	fresh   uint64 // entries of the index that have not settled in a run
+	settled uint64 // how often any have
+
 	lastEvent uint64 // the number of the latest event
 	floor     uint64 // up to which number events have been dropped
 	events    uint64
@@ -387,6 +395,8 @@ func metaFields(c *coder, m *meta) {
 	c.bool(&m.created)
 	c.bool(&m.erased)
 	c.fixed(m.erasureKey[:])
+	c.uint(&m.fresh)
+	c.uint(&m.settled)
 	c.uint(&m.lastEvent)
 	c.uint(&m.floor)
 	c.uint(&m.events)

@@ -134,7 +134,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 		return -1, notCommitted(err)
 	}
 	committed := false
-	t := &txn{tx: tx, fence: &b.fence}
+	t := &txn{tx: tx, fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax}
 	defer func() {
 		if !committed {
 			_ = tx.Rollback()
@@ -148,6 +148,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	if !t.dirty {
 		return -1, nil
+	}
+	if err := protect(func() error { t.finish(); return nil }); err != nil {
+		return -1, notCommitted(err)
 	}
 	id := tx.ID()
 	committed = true

@@ -37,6 +37,7 @@ func crashChild(args []string) error {
 	if err != nil {
 		return err
 	}
+	b.SettleEarly(16)
 	m, err := tokenstore.New(b, crashOptions())
 	if err != nil {
 		return err

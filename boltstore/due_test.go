@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"math"
 	"path/filepath"
 	"testing"
 	"time"
@@ -37,10 +38,14 @@ func TestExchangeLeavesTheScheduleAlone(t *testing.T) {
 		}
 		err = s.(*tenant).view(t.Context(), func(r *records) error {
 			record, _ := r.record(token.ID)
-			r.after(bucketDue, nil, nil, func(k, _ []byte) bool { keys++; return true })
-			if due = record.due; r.get(bucketDue, dueKey(due, token.ID)) == nil {
-				t.Error("the record and the index must agree")
-			}
+			due = record.due
+			r.between(underSecond(0).entry(ulid.ULID{}), underSecond(math.MaxUint64).last(), func(e *entry) bool {
+				keys++
+				if *e != underSecond(due).entry(token.ID) {
+					t.Error("the record and the index must agree")
+				}
+				return true
+			})
 			return nil
 		})
 		if err != nil {

@@ -3,7 +3,7 @@ package boltstore
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -37,6 +37,7 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 			} else {
 				r.schedule(&record)
 				r.putRecord(&record)
+				r.settle()
 			}
 		}
 		if out.Removed > 0 {
@@ -53,15 +54,15 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 
 // due returns the tokens that are to be looked at now, as many as the bounds allow, and when the first is.
 func (r *records) due(bounds store.Bounds) (ids []ulid.ULID, first time.Time) {
-	r.after(bucketDue, nil, nil, func(k, _ []byte) bool {
-		at := time.Unix(int64(binary.BigEndian.Uint64(k)), 0).UTC()
+	r.between(underSecond(0).entry(ulid.ULID{}), underSecond(math.MaxUint64).last(), func(e *entry) bool {
+		at := e.second()
 		if first.IsZero() {
 			first = at
 		}
 		if at.After(bounds.Now) {
 			return false
 		}
-		ids = append(ids, idAtEnd(k))
+		ids = append(ids, e.id())
 		return len(ids) < min(bounds.Visit, bounds.Remove)
 	})
 	return ids, first
@@ -73,10 +74,10 @@ func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []rec
 		return nil
 	}
 	var live []record
-	r.after(bucketUsers, textKey(candidate.UserID), nil, func(k, _ []byte) bool {
-		record, _ := r.record(idAtEnd(k))
+	r.indexed(underUser(candidate.UserID), ulid.ULID{}, func(id ulid.ULID) bool {
+		record, _ := r.record(id)
 		token := &record.token
-		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !r.view(*token).Revoked() {
+		if token.UserID == candidate.UserID && token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !r.view(*token).Revoked() {
 			live = append(live, record)
 		}
 		return true

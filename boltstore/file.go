@@ -83,7 +83,7 @@ func checkFormat(tx *bbolt.Tx) error {
 
 // checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
 func checkShape(tenants *bbolt.Bucket) error {
-	known := [][]byte{bucketTokens, bucketUsers, bucketSessions, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketDue, bucketAges, bucketHistory, bucketOutbox, bucketForeign}
+	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
 	return tenants.ForEach(func(name, _ []byte) error {
 		tenant := tenants.Bucket(name)
 		if tenant == nil {

@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"context"
-	"fmt"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -12,30 +11,27 @@ import (
 // Find returns the id of the token that has the foreign digest.
 func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (id ulid.ULID, err error) {
 	err = t.view(ctx, func(r *records) error {
-		found := r.get(bucketForeign, foreign[:])
-		if found == nil {
+		var ok bool
+		if id, ok = r.find(foreign); !ok {
 			return store.ErrNotFound
 		}
-		if len(found) != len(id) {
-			return fmt.Errorf("%w: an entry of the index of foreign digests is no id", ErrCorrupt)
-		}
-		copy(id[:], found)
 		return nil
 	})
 	return id, err
 }
 
-// putForeign has a token be found, if it has a foreign digest.
-func (r *records) putForeign(token *domain.RefreshToken) {
-	if token.ForeignDigest != (domain.Digest{}) {
-		r.put(bucketForeign, token.ForeignDigest[:], token.ID[:])
+func (r *records) find(foreign domain.Digest) (found ulid.ULID, ok bool) {
+	if foreign == (domain.Digest{}) {
+		return found, false
 	}
-}
-
-func (r *records) removeForeign(token *domain.RefreshToken) {
-	if token.ForeignDigest != (domain.Digest{}) {
-		r.delete(bucketForeign, token.ForeignDigest[:])
-	}
+	r.indexed(underForeign(foreign), found, func(id ulid.ULID) bool {
+		token, there := r.token(id)
+		if ok = there && token.ForeignDigest == foreign; ok {
+			found = id
+		}
+		return !ok
+	})
+	return found, ok
 }
 
 // foreignFields are 0 for no foreign secret, else 1, or 2 for a weak one, and its digest.

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,15 +17,18 @@ import (
 // found.
 func TestCheckFindsForeignDigests(t *testing.T) {
 	digest, id := domain.Digest{1}, ulid.ULID{15: 1}
+	entry, other := underForeign(digest).entry(id), underForeign(digest).entry(ulid.ULID{15: 2})
 	for _, c := range []struct {
 		name    string
 		spoil   func(index *bbolt.Bucket) error
 		finding string
 	}{
 		{"as it is", func(*bbolt.Bucket) error { return nil }, ""},
-		{"missing", func(index *bbolt.Bucket) error { return index.Delete(digest[:]) }, "is not in the index of foreign digests"},
-		{"of another", func(index *bbolt.Bucket) error { return index.Put(digest[:], make([]byte, 16)) }, "is not in the index of foreign digests"},
-		{"too many", func(index *bbolt.Bucket) error { return index.Put(make([]byte, 32), id[:]) }, "index foreign has 2 entries for 1 records"},
+		{"missing", func(index *bbolt.Bucket) error { return index.Delete(entry[:]) }, "is not in the index, as 03"},
+		{"of another", func(index *bbolt.Bucket) error {
+			return errors.Join(index.Delete(entry[:]), index.Put(other[:], []byte{1}))
+		}, "is not in the index, as 03"},
+		{"too many", func(index *bbolt.Bucket) error { return index.Put(other[:], []byte{1}) }, "fresh has 4 entries, and should have 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, err := Open(filepath.Join(t.TempDir(), "tokens"), nil)
@@ -42,7 +46,7 @@ func TestCheckFindsForeignDigests(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = b.db.Update(func(tx *bbolt.Tx) error {
-				return c.spoil(tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucketForeign))
+				return c.spoil(tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucketFresh))
 			})
 			if err != nil {
 				t.Fatal(err)

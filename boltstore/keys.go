@@ -18,34 +18,22 @@ var (
 	keyMeta   = []byte("meta")   // in the tenant's bucket itself
 	keyOrigin = []byte("origin") // beside it: what the tenant's memory was taken over from
 
-	bucketTokens   = []byte("tokens")   // id → token
-	bucketUsers    = []byte("users")    // user, id → nothing
-	bucketSessions = []byte("sessions") // session, id → nothing
-	bucketForeign  = []byte("foreign")  // digest of a foreign secret → id of the token
-	bucketDue      = []byte("due")      // second, id → nothing
-	bucketLive     = []byte("live")     // id → pending tombstone
-	bucketWalkers  = []byte("walkers")  // id of a pending tombstone that is swept by the walk → nothing
-	bucketRetired  = []byte("retired")  // id → retired tombstone
-	bucketFence    = []byte("fence")    // anchor, id of a pending tombstone → nothing
-	bucketGuards   = []byte("guards")   // anchor, target → guard
-	bucketAges     = []byte("ages")     // time, anchor, target of a guard → nothing
-	bucketHistory  = []byte("history")  // time of retirement, id of a retired tombstone → nothing
-	bucketOutbox   = []byte("outbox")   // number → event
+	bucketTokens  = []byte("tokens")  // id → token
+	bucketFresh   = []byte("fresh")   // entry of the index → one byte
+	bucketRuns    = []byte("runs")    // run, entry → entries
+	bucketLive    = []byte("live")    // id → pending tombstone
+	bucketWalkers = []byte("walkers") // id of a pending tombstone that is swept by the walk → nothing
+	bucketRetired = []byte("retired") // id → retired tombstone
+	bucketFence   = []byte("fence")   // anchor, id of a pending tombstone → nothing
+	bucketGuards  = []byte("guards")  // anchor, target → guard
+	bucketAges    = []byte("ages")    // time, anchor, target of a guard → nothing
+	bucketHistory = []byte("history") // time of retirement, id of a retired tombstone → nothing
+	bucketOutbox  = []byte("outbox")  // number → event
 )
 
 // appendText appends a text after its length, so that no text's key is the beginning of another's.
 func appendText(key []byte, text string) []byte {
 	return append(binary.AppendUvarint(key, uint64(len(text))), text...)
-}
-
-func textKey(text string) []byte { return appendText(make([]byte, 0, len(text)+26), text) }
-
-// indexKey is textKey, followed by the id.
-func indexKey(text string, id ulid.ULID) []byte { return append(textKey(text), id[:]...) }
-
-// dueKey is the key of a token that is to be looked at for expiry in the given second, in the order of time.
-func dueKey(second uint64, id ulid.ULID) []byte {
-	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 24), second), id[:]...)
 }
 
 func anchorKey(a domain.Anchor) []byte {

@@ -17,6 +17,7 @@ import (
 // Every other time that the file is opened again, its process has crashed before.
 func TestPromises(t *testing.T) {
 	c := config()
+	c.settle = 8
 	var reopened atomic.Int64
 	reopen := func(t testing.TB, b store.Backend) store.Backend {
 		if reopened.Add(1)%2 == 0 {
@@ -60,7 +61,7 @@ func (c fileConfig) snapshot(t testing.TB, b store.Backend) func(testing.TB) sto
 }
 
 // crash opens what a process that is killed now would leave behind: the bytes of the file, without a Close.
-func (c fileConfig) crash(t testing.TB, b store.Backend) store.Backend {
+func (c *fileConfig) crash(t testing.TB, b store.Backend) store.Backend {
 	t.Helper()
 	path, _ := c.paths.Load(b)
 	data, err := os.ReadFile(path.(string))

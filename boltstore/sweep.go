@@ -119,16 +119,11 @@ func (s *slice) planIndex(x *step) {
 
 // rows walks the ids that a target's index holds after the given one, and reports whether it came to the end.
 func (s *slice) rows(target *domain.Target, after ulid.ULID, f func(ulid.ULID) bool) bool {
-	var from []byte
-	if !after.IsZero() {
-		from = after[:]
-	}
-	row := func(k, _ []byte) bool { return f(idAtEnd(k)) }
 	switch anchor := target.Anchor(); anchor.Kind {
 	case domain.AnchorSession:
-		return s.records.after(bucketSessions, textKey(anchor.Value), from, row)
+		return s.records.indexed(underSession(anchor.Value), after, f)
 	case domain.AnchorUser:
-		return s.records.after(bucketUsers, textKey(anchor.Value), from, row)
+		return s.records.indexed(underUser(anchor.Value), after, f)
 	}
 	return !after.IsZero() || f(target.TokenID)
 }

@@ -66,7 +66,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 			return store.Inserted{Token: token, Err: err}
 		}
 	}
-	if r.get(bucketForeign, token.ForeignDigest[:]) != nil {
+	if _, taken := r.find(token.ForeignDigest); taken {
 		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
 	}
 	surplus := r.surplus(&token, row.Cap)
@@ -82,14 +82,13 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		r.meta.latest = token.CreatedAt
 	}
 	r.meta.tokens++
-	fresh := record{token: token}
-	r.schedule(&fresh)
+	fresh := record{token: token, due: dueSecond(&token)}
 	r.putRecord(&fresh)
-	r.put(bucketUsers, indexKey(token.UserID, token.ID), nil)
-	r.putForeign(&token)
-	if session, ok := token.SessionID.Get(); ok {
-		r.put(bucketSessions, indexKey(session, token.ID), nil)
-	} else {
+	for e := range fresh.entries() {
+		r.index(e)
+	}
+	r.settle()
+	if token.SessionID.IsNull() {
 		r.meta.sessionless++
 	}
 	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
@@ -152,20 +151,9 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 	if err := q.Validate(); err != nil {
 		return store.Page{}, err
 	}
-	bucket, prefix := bucketTokens, []byte(nil)
-	switch {
-	case q.SessionID != "":
-		bucket, prefix = bucketSessions, textKey(q.SessionID)
-	case q.UserID != "":
-		bucket, prefix = bucketUsers, textKey(q.UserID)
-	}
-	var from []byte
-	if !q.After.IsZero() {
-		from = q.After[:]
-	}
 	err = t.view(ctx, func(r *records) error {
-		r.after(bucket, prefix, from, func(k, _ []byte) bool {
-			token, ok := r.token(idAtEnd(k))
+		row := func(id ulid.ULID) bool {
+			token, ok := r.token(id)
 			if !ok || !q.Matches(&token) || q.Fenced && r.view(token).Revoked() {
 				return true
 			}
@@ -175,7 +163,15 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 			}
 			page.Tokens = append(page.Tokens, token)
 			return true
-		})
+		}
+		switch {
+		case q.SessionID != "":
+			r.indexed(underSession(q.SessionID), q.After, row)
+		case q.UserID != "":
+			r.indexed(underUser(q.UserID), q.After, row)
+		default:
+			r.ids(bucketTokens, q.After, row)
+		}
 		return nil
 	})
 	return page, err
@@ -264,6 +260,7 @@ func (r *records) effect(v store.View, d store.Decision) error {
 			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 		r.putRecord(&next)
+		r.settle()
 		v.Token = *d.Next
 	}
 	if d.Emit != 0 {

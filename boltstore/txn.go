@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -17,6 +18,8 @@ type txn struct {
 	fence    *fence
 	begun    uint64     // the fence's epoch before the transaction
 	up, down []fenceKey // what it puts into the fence, and takes out
+	tenants  map[string]*records
+	freshMax uint64 // how many entries of a tenant's index are fresh before they settle
 }
 
 // records is a tenant's part of a transaction. Its buckets are made by the first write; what reads them takes a bucket
@@ -26,14 +29,33 @@ type records struct {
 	name string
 	root *bbolt.Bucket
 	meta meta
+	// unsaved says that meta has changed. It is written once, when all calls that share the transaction have run.
+	unsaved bool
+	known   []runKey // the runs of the index, once they have been looked for
 }
 
+// records returns a tenant's part, the same for all calls that share the transaction.
 func (t *txn) records(name string) *records {
+	if r := t.tenants[name]; r != nil {
+		return r
+	}
 	r := &records{txn: t, name: name, root: t.tx.Bucket(bucketTenants).Bucket([]byte(name))}
 	if r.root != nil {
 		r.meta = must(decode(r.root.Get(keyMeta), metaFields))
 	}
+	if t.tenants != nil {
+		t.tenants[name] = r
+	}
 	return r
+}
+
+// finish writes what the calls have left to be written once.
+func (t *txn) finish() {
+	for _, r := range t.tenants {
+		if r.unsaved {
+			check(r.root.Put(keyMeta, encode(&r.meta, metaFields)))
+		}
+	}
 }
 
 // must ends the transaction with a fault if a record can't be read or written.
@@ -80,13 +102,12 @@ func (r *records) put(bucket, key, value []byte) { check(r.made(bucket).Put(key,
 
 func (r *records) delete(bucket, key []byte) { check(r.made(bucket).Delete(key)) }
 
-// save writes what the tenant knows of itself. It ends every call that wrote.
+// save has what the tenant knows of itself written. It ends every call that wrote.
 func (r *records) save() {
-	r.txn.dirty = true
+	r.txn.dirty, r.unsaved = true, true
 	if r.root == nil {
 		r.root = must(r.txn.tx.Bucket(bucketTenants).CreateBucketIfNotExists([]byte(r.name)))
 	}
-	check(r.root.Put(keyMeta, encode(&r.meta, metaFields)))
 }
 
 // after walks the keys of a bucket that begin with prefix, after prefix+from, until f returns false. It reports whether it
@@ -110,12 +131,25 @@ func (r *records) after(bucket, prefix, from []byte, f func(k, v []byte) bool) (
 	return true
 }
 
+// ids calls f with the ids that a bucket's keys are, after the given one, until it returns false.
+func (r *records) ids(bucket []byte, after ulid.ULID, f func(ulid.ULID) bool) (ended bool) {
+	var from []byte
+	if !after.IsZero() {
+		from = after[:]
+	}
+	return r.after(bucket, nil, from, func(k, _ []byte) bool { return f(idAtEnd(k)) })
+}
+
 func (r *records) record(id ulid.ULID) (record, bool) {
 	data := r.get(bucketTokens, id[:])
 	if data == nil {
 		return record{}, false
 	}
-	return must(decode(data, recordFields)), true
+	x := must(decode(data, recordFields))
+	if x.token.ID != id {
+		check(fmt.Errorf("%w: a record is stored under another's id", ErrCorrupt))
+	}
+	return x, true
 }
 
 func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
@@ -141,12 +175,10 @@ func dueSecond(token *domain.RefreshToken) uint64 {
 // schedule notes when the token is to be looked at for expiry. The caller puts the record.
 func (r *records) schedule(record *record) {
 	if record.due != 0 {
-		r.delete(bucketDue, dueKey(record.due, record.token.ID))
+		r.unindex(underSecond(record.due).entry(record.token.ID))
 	}
 	if record.due = dueSecond(&record.token); record.due != 0 {
-		b := r.made(bucketDue)
-		b.FillPercent = fillTokens // most lifetimes are alike, so these keys ascend as well
-		check(b.Put(dueKey(record.due, record.token.ID), nil))
+		r.index(underSecond(record.due).entry(record.token.ID))
 	}
 }
 
@@ -154,15 +186,11 @@ func (r *records) schedule(record *record) {
 func (r *records) remove(record *record) {
 	token := &record.token
 	r.delete(bucketTokens, token.ID[:])
-	r.delete(bucketUsers, indexKey(token.UserID, token.ID))
-	r.removeForeign(token)
-	if session, ok := token.SessionID.Get(); ok {
-		r.delete(bucketSessions, indexKey(session, token.ID))
-	} else {
-		r.meta.sessionless--
+	for e := range record.entries() {
+		r.unindex(e)
 	}
-	if record.due != 0 {
-		r.delete(bucketDue, dueKey(record.due, token.ID))
+	if token.SessionID.IsNull() {
+		r.meta.sessionless--
 	}
 	r.meta.tokens--
 }

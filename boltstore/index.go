@@ -1,0 +1,191 @@
+package boltstore
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"iter"
+	"slices"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"github.com/oklog/ulid/v2"
+)
+
+// The index finds tokens by user, by session, by foreign secret, and by when they are due. An entry is a kind, a hash or a
+// time, and an id. Two texts may have one hash, so it may name a token too many, and whoever looks something up compares
+// with the record.
+//
+// Entries come in random order, and a tree that takes them one by one costs each commit about two pages for each of them.
+// So they gather in a small tree, and move on from there in sorted runs ([records.settle]). In every commit each entry is in
+// exactly one place, and a look-up asks them all: it makes no difference to it whether and when anything moves.
+
+// entry is a prefix and an id.
+type entry [entrySize]byte
+
+// prefix is what the entries of one user, session, foreign secret or second begin with.
+type prefix [prefixSize]byte
+
+const (
+	prefixSize = 8
+	entrySize  = prefixSize + 16
+)
+
+// The kinds of entries. They are what a prefix begins with.
+const (
+	byUser byte = iota + 1
+	bySession
+	byForeign
+	byDue
+)
+
+func underText(kind byte, text string) prefix {
+	sum := sha256.Sum256([]byte(text))
+	return underHash(kind, sum[:])
+}
+
+func underUser(user string) prefix { return underText(byUser, user) }
+
+func underSession(session string) prefix { return underText(bySession, session) }
+
+func underForeign(digest domain.Digest) prefix { return underHash(byForeign, digest[:]) }
+
+func underHash(kind byte, hash []byte) (p prefix) {
+	p[0] = kind
+	copy(p[1:], hash)
+	return p
+}
+
+// underSecond is in the order of time, for seconds that fit into seven bytes, as those of all valid instants do.
+func underSecond(second uint64) (p prefix) {
+	binary.BigEndian.PutUint64(p[:], second)
+	p[0] = byDue
+	return p
+}
+
+func (p prefix) entry(id ulid.ULID) (e entry) {
+	copy(e[:], p[:])
+	copy(e[prefixSize:], id[:])
+	return e
+}
+
+func (e *entry) id() ulid.ULID { return ulid.ULID(e[prefixSize:]) }
+
+func (e *entry) second() time.Time {
+	var second [8]byte
+	copy(second[1:], e[1:prefixSize])
+	return time.Unix(int64(binary.BigEndian.Uint64(second[:])), 0).UTC()
+}
+
+// last is not before any entry of the prefix.
+func (p prefix) last() (e entry) {
+	copy(e[:], bytes.Repeat([]byte{0xFF}, len(e)))
+	copy(e[:], p[:])
+	return e
+}
+
+// entries are those of a token.
+func (x *record) entries() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		token := &x.token
+		if !yield(underUser(token.UserID).entry(token.ID)) {
+			return
+		}
+		if session, ok := token.SessionID.Get(); ok && !yield(underSession(session).entry(token.ID)) {
+			return
+		}
+		if token.ForeignDigest != (domain.Digest{}) && !yield(underForeign(token.ForeignDigest).entry(token.ID)) {
+			return
+		}
+		if x.due != 0 {
+			yield(underSecond(x.due).entry(token.ID))
+		}
+	}
+}
+
+// indexed calls f with the ids under a prefix, after the given one, ascending, until it returns false. It reports whether it
+// came to the end.
+func (r *records) indexed(under prefix, after ulid.ULID, f func(ulid.ULID) bool) (ended bool) {
+	from := under.entry(after)
+	return r.between(from, under.last(), func(e *entry) bool {
+		return *e == from && !after.IsZero() || f(e.id())
+	})
+}
+
+// between calls f with the entries from one to another, both included, ascending, until it returns false. It reports
+// whether it came to the end. f must not write.
+func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
+	var streams []*stream
+	if fresh := r.bucket(bucketFresh); fresh != nil {
+		s := &stream{cursor: fresh.Cursor()}
+		if s.seek(from) {
+			streams = append(streams, s)
+		}
+	}
+	for _, run := range r.runs() {
+		s := &stream{cursor: r.bucket(bucketRuns).Cursor(), run: run[:]}
+		if s.seek(from) {
+			streams = append(streams, s)
+		}
+	}
+	for len(streams) > 0 {
+		first := earliest(streams)
+		s := streams[first]
+		if bytes.Compare(s.head[:], to[:]) > 0 {
+			return true
+		}
+		if !f(&s.head) {
+			return false
+		}
+		if !s.next() {
+			streams = slices.Delete(streams, first, first+1)
+		}
+	}
+	return true
+}
+
+// earliest returns which of the streams has the least entry.
+func earliest(streams []*stream) int {
+	first := 0
+	for i, s := range streams {
+		if bytes.Compare(s.head[:], streams[first].head[:]) < 0 {
+			first = i
+		}
+	}
+	return first
+}
+
+// index adds an entry.
+func (r *records) index(e entry) {
+	// A value that is not empty: without one, the page of a tree's leaf could, once damaged, pass for one that leads on.
+	r.put(bucketFresh, e[:], []byte{1})
+	r.meta.fresh++
+}
+
+// unindex removes an entry from wherever it is, the largest runs first.
+func (r *records) unindex(e entry) {
+	if r.get(bucketFresh, e[:]) != nil {
+		r.delete(bucketFresh, e[:])
+		r.meta.fresh--
+		return
+	}
+	for _, run := range slices.Backward(r.runs()) {
+		b := r.made(bucketRuns)
+		k, v := b.Cursor().Seek(append(run[:], e[:]...))
+		if !bytes.HasPrefix(k, run[:]) {
+			continue
+		}
+		block := must(entriesOf(v))
+		at, found := search(block, e)
+		switch {
+		case !found:
+			continue
+		case len(block) == entrySize:
+			check(b.Delete(k))
+		default:
+			rest := append(make([]byte, 0, len(block)), block[:at]...)
+			check(b.Put(bytes.Clone(k), sealed(append(rest, block[at+entrySize:]...))))
+		}
+		return
+	}
+}

@@ -1,0 +1,178 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+	"pgregory.net/rapid"
+)
+
+// errUndo rolls a test's transaction back.
+var errUndo = errors.New("undo")
+
+// indexRig is an index within a transaction, and what it should hold.
+type indexRig struct {
+	records *records
+	want    map[entry]bool
+	numbers uint64
+}
+
+func withIndex(t rapid.TB, b *Backend, f func(*indexRig)) {
+	err := b.update(context.Background(), func(x *txn) error {
+		x.tenants = map[string]*records{} // nothing of it is saved
+		r := x.records("acme")
+		r.save()
+		f(&indexRig{records: r, want: map[entry]bool{}})
+		panic(fault{errUndo})
+	})
+	if !errors.Is(err, errUndo) {
+		t.Fatal(err)
+	}
+}
+
+// add adds an entry of one of a few prefixes, with an id of its own.
+func (x *indexRig) add(prefixes, salt uint64) {
+	x.numbers++
+	var id ulid.ULID
+	binary.BigEndian.PutUint64(id[:], x.numbers*0x9E3779B97F4A7C15^salt)
+	e := underHash(byUser, binary.BigEndian.AppendUint64(nil, (x.numbers*salt%prefixes)<<8)).entry(id)
+	x.want[e] = true
+	x.records.index(e)
+	x.records.settle()
+}
+
+func (x *indexRig) sorted() []entry {
+	var all []entry
+	for e := range x.want {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b entry) int { return bytes.Compare(a[:], b[:]) })
+	return all
+}
+
+func (x *indexRig) check(t rapid.TB) {
+	want := x.sorted()
+	var got []entry
+	x.records.between(entry{}, prefix{0xFF}.last(), func(e *entry) bool { got = append(got, *e); return true })
+	if !slices.Equal(got, want) {
+		t.Logf("got %d entries, want %d", len(got), len(want))
+		t.Fatal("the index must have each entry once, in order")
+	}
+}
+
+// However many entries come and go, and wherever they have moved by then, each is found, in order, from any place on.
+func TestIndex(t *testing.T) {
+	b, _ := rig(t)
+	b.SettleEarly(8)
+	rapid.Check(t, func(t *rapid.T) {
+		withIndex(t, b, func(x *indexRig) {
+			salt, prefixes := 2*rapid.Uint64().Draw(t, "salt")+1, rapid.Uint64Range(1, 5).Draw(t, "prefixes")
+			for range rapid.IntRange(1, 12).Draw(t, "rounds") {
+				for range rapid.IntRange(0, 200).Draw(t, "added") {
+					x.add(prefixes, salt)
+				}
+				all := x.sorted()
+				keep := rapid.IntRange(0, 4).Draw(t, "kept of four")
+				for i, e := range all {
+					if i%4 >= keep {
+						x.records.unindex(e)
+						delete(x.want, e)
+					}
+				}
+				x.check(t)
+				if all = x.sorted(); len(all) == 0 {
+					continue
+				}
+				from := all[rapid.IntRange(0, len(all)-1).Draw(t, "from")]
+				var want, got []ulid.ULID
+				for _, e := range all {
+					if bytes.Equal(e[:prefixSize], from[:prefixSize]) && bytes.Compare(e[:], from[:]) > 0 {
+						want = append(want, e.id())
+					}
+				}
+				ended := x.records.indexed(prefix(from[:prefixSize]), from.id(), func(id ulid.ULID) bool { got = append(got, id); return true })
+				if !ended || !slices.Equal(got, want) {
+					t.Fatal("a part of the index must be as it is in the whole")
+				}
+			}
+		})
+	})
+}
+
+// Runs are merged as fast as they come: their number grows with the logarithm of the entries, and no commit moves more than a
+// bound.
+func TestIndexHasFewRuns(t *testing.T) {
+	b, _ := rig(t)
+	const limit, entries = 16, 60_000
+	b.SettleEarly(limit)
+	withIndex(t, b, func(x *indexRig) {
+		most := 0
+		salt := 2*rand.Uint64() + 1
+		for n := range entries {
+			x.add(1_000_003, salt)
+			if x.records.meta.fresh > 0 {
+				continue
+			}
+			levels := 1
+			for runs := (n + 1) / limit; runs > 0; runs >>= levelBits {
+				levels++
+			}
+			if got := len(x.records.runs()); got > 7*levels {
+				t.Fatalf("%d runs after %d entries: more than seven for each of %d levels", got, n+1, levels)
+			}
+			most = max(most, len(x.records.runs()))
+		}
+		x.check(t)
+		t.Logf("at most %d runs of %d entries that settle by %d", most, entries, limit)
+	})
+}
+
+// A block that is damaged, or a key that is none, is an error and never an answer.
+func TestIndexDamaged(t *testing.T) {
+	for name, spoil := range map[string]func(runs, fresh *bbolt.Bucket) error{
+		"a block": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			v = bytes.Clone(v)
+			v[3]++
+			return runs.Put(bytes.Clone(k), v)
+		},
+		"a block that ends early": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			return runs.Put(bytes.Clone(k), bytes.Clone(v[:len(v)-1]))
+		},
+		"no entries": func(runs, _ *bbolt.Bucket) error {
+			k, _ := runs.Cursor().First()
+			return runs.Put(bytes.Clone(k), sealed(nil))
+		},
+		"a run's key":  func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
+		"an entry key": func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := rig(t)
+			b.SettleEarly(8)
+			withIndex(t, b, func(x *indexRig) {
+				for range 20 {
+					x.add(1, 1)
+				}
+				if err := spoil(x.records.bucket(bucketRuns), x.records.bucket(bucketFresh)); err != nil {
+					t.Fatal(err)
+				}
+				x.records.known = nil
+				err := protect(func() error {
+					x.records.between(entry{}, prefix{0xFF}.last(), func(*entry) bool { return true })
+					return nil
+				})
+				if !errors.Is(err, ErrCorrupt) {
+					t.Errorf("got error %v, want ErrCorrupt", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,232 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"sort"
+
+	"go.etcd.io/bbolt"
+)
+
+// A run is a part of the index that was written in order, as blocks of entries. A block is entries one after the other and
+// a CRC-32C of them; its key is that of the run and an entry that none of its own is above.
+//
+// The n-th run of level 0 holds what was fresh when it was moved for the n-th time. Four runs in a row of one level, once
+// they are whole, move on to one run of the next: so a run's key says which it came from, there is no list of them to be
+// kept, and where a run is not there, nothing is left in it.
+type runKey [runSize]byte // level (1), number (8)
+
+const (
+	runSize   = 9
+	levelBits = 2    // four runs become one: 1 << levelBits
+	freshMax  = 1024 // how many entries are fresh before they settle
+	blockMax  = 40   // how many entries a block has: four blocks with their keys fill a page of 4 KiB
+	fillRuns  = 1    // blocks come in the order of their keys, and are written again only where tokens are removed
+)
+
+func runOf(level byte, number uint64) (r runKey) {
+	r[0] = level
+	binary.BigEndian.PutUint64(r[1:], number)
+	return r
+}
+
+func (r runKey) level() byte { return r[0] }
+
+func (r runKey) number() uint64 { return binary.BigEndian.Uint64(r[1:]) }
+
+// into returns the number of the run of a level that a run has gone, or will go, into.
+func (r runKey) into(level byte) uint64 { return r.number() >> (levelBits * (level - r.level())) }
+
+// entriesOf returns the entries of a block.
+func entriesOf(block []byte) ([]byte, error) {
+	n := len(block) - 4
+	if n < entrySize || n%entrySize != 0 || !sealIsWhole(block) {
+		return nil, fmt.Errorf("%w: a block of the index is damaged", ErrCorrupt)
+	}
+	return block[:n], nil
+}
+
+// search returns where an entry is in a block, or would be.
+func search(block []byte, e entry) (at int, found bool) {
+	n := len(block) / entrySize
+	i := sort.Search(n, func(i int) bool { return bytes.Compare(block[i*entrySize:(i+1)*entrySize], e[:]) >= 0 })
+	at = i * entrySize
+	return at, i < n && bytes.Equal(block[at:at+entrySize], e[:])
+}
+
+// runs returns the keys of the runs, ascending: those of the lowest level, which are the smallest, first.
+func (r *records) runs() []runKey {
+	if r.known != nil {
+		return r.known
+	}
+	r.known = []runKey{}
+	b := r.bucket(bucketRuns)
+	if b == nil {
+		return r.known
+	}
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil; {
+		if len(k) != runSize+entrySize || len(r.known) > 0 && bytes.Compare(k, r.known[len(r.known)-1][:]) <= 0 {
+			check(fmt.Errorf("%w: a run of the index is damaged", ErrCorrupt))
+		}
+		last := runKey(k[:runSize])
+		r.known = append(r.known, last)
+		k, _ = c.Seek(append(last[:], bytes.Repeat([]byte{0xFF}, entrySize+1)...))
+	}
+	return r.known
+}
+
+// stream reads the entries of a run, or those that are fresh, in their order.
+type stream struct {
+	cursor *bbolt.Cursor
+	run    []byte // none for what is fresh
+	head   entry  // the entry that the stream is at
+	key    []byte // of its block
+	rest   []byte // what of its block comes after it
+}
+
+// seek goes to the first entry that is not before the given one. It reports whether there is one.
+func (s *stream) seek(from entry) bool {
+	k, v := s.cursor.Seek(append(bytes.Clone(s.run), from[:]...))
+	if !s.load(k, v) {
+		return false
+	}
+	at, _ := search(s.rest, from)
+	s.rest = s.rest[at:]
+	return s.next()
+}
+
+// next goes to the next entry. It reports whether there is one.
+func (s *stream) next() bool {
+	for len(s.rest) == 0 {
+		if k, v := s.cursor.Next(); !s.load(k, v) {
+			return false
+		}
+	}
+	copy(s.head[:], s.rest)
+	s.rest = s.rest[entrySize:]
+	return true
+}
+
+func (s *stream) load(k, v []byte) bool {
+	switch {
+	case k == nil || !bytes.HasPrefix(k, s.run):
+		return false
+	case s.run != nil:
+		s.key, s.rest = k, must(entriesOf(v))
+	case len(k) != entrySize:
+		check(fmt.Errorf("%w: an entry of the index is damaged", ErrCorrupt))
+	default:
+		s.rest = k
+	}
+	return true
+}
+
+// settle moves what is fresh to a run of its own, if it is enough, and goes on with moving runs to the next level. What comes
+// with one call is all that is done at once, at every level: so no commit waits for a large merge, and none falls behind.
+func (r *records) settle() {
+	limit := r.txn.freshMax
+	if r.meta.fresh < limit {
+		return
+	}
+	var all []byte
+	r.after(bucketFresh, nil, nil, func(k, _ []byte) bool { all = append(all, k...); return true })
+	check(r.root.DeleteBucket(bucketFresh))
+	r.appendRun(runOf(0, r.meta.settled), all)
+	r.meta.fresh = 0
+	r.meta.settled++
+	for level := byte(0); ; level++ {
+		r.known = nil
+		from := r.whole(level)
+		if len(from) > 0 {
+			r.move(from, level+1, movedAtOnce(limit))
+		} else if runs := r.runs(); runs[len(runs)-1].level() <= level {
+			break
+		}
+	}
+	r.known = nil
+}
+
+// whole returns the runs that are the next of a level to move on: those of one group, of which all is there.
+func (r *records) whole(level byte) (group []runKey) {
+	if uint64(r.meta.settled)>>(levelBits*(level+1)) == 0 {
+		return nil
+	}
+	for _, x := range r.runs() {
+		if x.level() == level {
+			number := x.into(level + 1)
+			if len(group) > 0 && group[0].into(level+1) != number {
+				break
+			}
+			group = append(group, x)
+		}
+	}
+	if len(group) == 0 {
+		return nil
+	}
+	number := group[0].into(level + 1)
+	if (number+1)<<(levelBits*(level+1)) > r.meta.settled {
+		return nil // more is to come
+	}
+	for _, x := range r.runs() {
+		if x.level() < level && x.into(level+1) == number {
+			return nil // some of it is still on its way
+		}
+	}
+	return group
+}
+
+// movedAtOnce is how many entries of a level move at once: twice as many as come, in whole blocks.
+func movedAtOnce(come uint64) int { return int(2*come+blockMax-1) / blockMax * blockMax }
+
+// move takes so many of the least entries of runs to the run that they go into.
+func (r *records) move(from []runKey, level byte, count int) {
+	b := r.made(bucketRuns)
+	var streams []*stream
+	for i := range from {
+		s := &stream{cursor: b.Cursor(), run: from[i][:]}
+		if s.seek(entry{}) {
+			streams = append(streams, s)
+		}
+	}
+	moved := make([]byte, 0, count*entrySize)
+	var emptied [][]byte // keys of blocks of which nothing is left
+	type cut struct{ key, rest []byte }
+	var cuts []cut
+	for len(streams) > 0 && len(moved) < cap(moved) {
+		first := earliest(streams)
+		s := streams[first]
+		moved = append(moved, s.head[:]...)
+		if len(s.rest) == 0 {
+			emptied = append(emptied, bytes.Clone(s.key))
+		}
+		if !s.next() {
+			streams = append(streams[:first], streams[first+1:]...)
+		}
+	}
+	for _, s := range streams {
+		if rest := append(s.head[:], s.rest...); len(rest) < blockMax*entrySize {
+			cuts = append(cuts, cut{bytes.Clone(s.key), rest})
+		}
+	}
+	for _, key := range emptied {
+		check(b.Delete(key))
+	}
+	for _, c := range cuts {
+		check(b.Put(c.key, sealed(c.rest)))
+	}
+	r.appendRun(runOf(level, from[0].into(level)), moved)
+}
+
+// appendRun writes entries, which are above all that the run has, behind them.
+func (r *records) appendRun(to runKey, entries []byte) {
+	b := r.made(bucketRuns)
+	b.FillPercent = fillRuns
+	for len(entries) > 0 {
+		n := min(len(entries), blockMax*entrySize)
+		block := append(make([]byte, 0, n+4), entries[:n]...)
+		check(b.Put(append(to[:], block[n-entrySize:]...), sealed(block)))
+		entries = entries[n:]
+	}
+}
