@@ -65,7 +65,9 @@ var _ store.Backend = (*Backend)(nil)
 
 // Open opens the file, and creates it, readable by its owner alone, if it does not exist. A file that can't be opened is
 // left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked] or [ErrUnusable].
-// Opening reads the structure of the whole file, so it takes time in proportion to its size.
+// Of a file that was closed, opening reads what leads to its records, a small part. After a crash it reads the whole file, to look
+// for free pages, and takes time in proportion to its size. Damage to what is not read is an [ErrCorrupt] of the call that comes
+// to it, and a finding of [Backend.Check].
 func Open(path string, opts *Options) (*Backend, error) {
 	var o Options
 	if opts != nil {
