@@ -28,6 +28,9 @@ func encode[T any](value *T, fields func(*coder, *T)) []byte {
 	return sealed(c.buf)
 }
 
+// sealSize is how much longer data is once it is sealed.
+const sealSize = 4
+
 func sealed(data []byte) []byte {
 	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli()))
 }

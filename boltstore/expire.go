@@ -28,19 +28,20 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 	err = t.update(ctx, func(r *records) error {
 		out = store.Expired{}
 		ids, _ := r.due(bounds)
+		var expired []record
 		for _, id := range ids {
 			record, _ := r.record(id)
 			out.Examined++
 			if record.token.Expired(bounds.Now) != "" {
-				r.remove(&record)
-				out.Removed++
+				expired = append(expired, record)
 			} else {
 				r.schedule(&record)
 				r.putRecord(&record)
 				r.settle()
 			}
 		}
-		if out.Removed > 0 {
+		if out.Removed = len(expired); out.Removed > 0 {
+			r.remove(expired)
 			r.emit(bounds.Emit, store.Event{Kind: store.KindExpired, Time: bounds.Now, Sequence: r.meta.sequence, Count: uint64(out.Removed)})
 		}
 		if len(ids) > 0 {
@@ -92,9 +93,11 @@ func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []rec
 // has to bar them, so Through is not before their own creation.
 func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
 	var evicted []domain.RefreshToken
+	if len(surplus) > 0 {
+		r.remove(surplus)
+	}
 	for i := range surplus {
 		token := surplus[i].token
-		r.remove(&surplus[i])
 		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: r.meta.sequence, Time: now, Through: now}
 		if token.CreatedAt.After(now) {
 			g.Through = token.CreatedAt

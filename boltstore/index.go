@@ -162,30 +162,52 @@ func (r *records) index(e entry) {
 	r.meta.fresh++
 }
 
-// unindex removes an entry from wherever it is, the largest runs first.
-func (r *records) unindex(e entry) {
-	if r.get(bucketFresh, e[:]) != nil {
+// unindex removes entries from wherever they are, the largest runs first. It takes many at once, so that a block which has
+// several of them is written once.
+func (r *records) unindex(entries ...entry) {
+	left := entries[:0]
+	for _, e := range entries {
+		if r.get(bucketFresh, e[:]) == nil {
+			left = append(left, e)
+			continue
+		}
 		r.delete(bucketFresh, e[:])
 		r.meta.fresh--
-		return
 	}
+	slices.SortFunc(left, func(a, b entry) int { return bytes.Compare(a[:], b[:]) })
 	for _, run := range slices.Backward(r.runs()) {
-		b := r.made(bucketRuns)
-		k, v := b.Cursor().Seek(append(run[:], e[:]...))
+		left = r.unindexFrom(run, left)
+	}
+}
+
+// unindexFrom removes those of the entries, which ascend, that are in a run, and returns the others.
+func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
+	b := r.made(bucketRuns)
+	c := b.Cursor()
+	others = entries[:0]
+	for len(entries) > 0 {
+		k, v := c.Seek(append(run[:], entries[0][:]...))
 		if !bytes.HasPrefix(k, run[:]) {
-			continue
+			break // the run ends before
 		}
 		block := must(entriesOf(v))
-		at, found := search(block, e)
-		switch {
-		case !found:
-			continue
-		case len(block) == entrySize:
+		rest, from := make([]byte, 0, len(block)+sealSize), 0
+		for len(entries) > 0 && bytes.Compare(entries[0][:], k[runSize:]) <= 0 {
+			if at, found := search(block, entries[0]); found {
+				rest, from = append(rest, block[from:at]...), at+entrySize
+			} else {
+				others = append(others, entries[0])
+			}
+			entries = entries[1:]
+		}
+		rest = append(rest, block[from:]...)
+		switch len(rest) {
+		case len(block):
+		case 0:
 			check(b.Delete(k))
 		default:
-			rest := append(make([]byte, 0, len(block)), block[:at]...)
-			check(b.Put(bytes.Clone(k), sealed(append(rest, block[at+entrySize:]...))))
+			check(b.Put(bytes.Clone(k), sealed(rest)))
 		}
-		return
 	}
+	return append(others, entries...)
 }

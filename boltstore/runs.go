@@ -40,7 +40,7 @@ func (r runKey) into(level byte) uint64 { return r.number() >> (levelBits * (lev
 
 // entriesOf returns the entries of a block.
 func entriesOf(block []byte) ([]byte, error) {
-	n := len(block) - 4
+	n := len(block) - sealSize
 	if n < entrySize || n%entrySize != 0 || !sealIsWhole(block) {
 		return nil, fmt.Errorf("%w: a block of the index is damaged", ErrCorrupt)
 	}
@@ -225,7 +225,7 @@ func (r *records) appendRun(to runKey, entries []byte) {
 	b.FillPercent = fillRuns
 	for len(entries) > 0 {
 		n := min(len(entries), blockMax*entrySize)
-		block := append(make([]byte, 0, n+4), entries[:n]...)
+		block := append(make([]byte, 0, n+sealSize), entries[:n]...)
 		check(b.Put(append(to[:], block[n-entrySize:]...), sealed(block)))
 		entries = entries[n:]
 	}

@@ -211,12 +211,15 @@ func (s *slice) commit(r *records) []store.Status {
 			continue
 		}
 		before := p.status.Swept
+		var covered []record
 		for _, id := range x.remove {
-			record, ok := r.record(id)
-			if ok && p.status.Tombstone.Covers(&record.token) {
-				r.remove(&record)
-				p.status.Swept++
+			if record, ok := r.record(id); ok && p.status.Tombstone.Covers(&record.token) {
+				covered = append(covered, record)
 			}
+		}
+		if len(covered) > 0 {
+			r.remove(covered)
+			p.status.Swept += uint64(len(covered))
 		}
 		retires := x.done && !p.status.Tombstone.Erases
 		if count := p.status.Swept - before; count > 0 || retires {

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -182,17 +183,19 @@ func (r *records) schedule(record *record) {
 	}
 }
 
-// remove deletes a token and its index entries.
-func (r *records) remove(record *record) {
-	token := &record.token
-	r.delete(bucketTokens, token.ID[:])
-	for e := range record.entries() {
-		r.unindex(e)
+// remove deletes tokens and their index entries.
+func (r *records) remove(gone []record) {
+	var entries []entry
+	for i := range gone {
+		token := &gone[i].token
+		r.delete(bucketTokens, token.ID[:])
+		entries = slices.AppendSeq(entries, gone[i].entries())
+		if token.SessionID.IsNull() {
+			r.meta.sessionless--
+		}
+		r.meta.tokens--
 	}
-	if token.SessionID.IsNull() {
-		r.meta.sessionless--
-	}
-	r.meta.tokens--
+	r.unindex(entries...)
 }
 
 // fenced calls f with the pending tombstones that stand under the token's anchors, until it returns false.

@@ -20,6 +20,7 @@ type plan struct {
 	byName  map[string]*tenantQueue // the same
 	jobs    int                     // how many jobs there are in all
 	size    int                     // how many tokens a slice may remove at present
+	least   time.Duration           // how long a slice takes at least, however small: a commit
 	restTo  time.Time               // no slice before then: the last one's time again belongs to the foreground
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 
@@ -247,13 +248,18 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 	p.pace(now, took)
 }
 
-// pace fits the size of slices to how long they take, and leaves as much time again to the foreground.
+// pace fits the size of slices to how long they take, and leaves as much time again to the foreground. Where a commit alone
+// takes longer than a slice should, it may take twice as long as that: a smaller one would be no quicker, and get nowhere.
 func (p *plan) pace(now time.Time, took time.Duration) {
-	switch {
-	case took > p.limits.hold:
-		p.size = max(p.size/2, min(minSlice, p.limits.maxSlice))
-	case took < p.limits.hold/2:
+	was, smallest := p.size, min(minSlice, p.limits.maxSlice)
+	switch limit := max(p.limits.hold, 2*p.least); {
+	case took > limit:
+		p.size = max(p.size/2, smallest)
+	case 2*took-p.least < limit: // what twice the size should take
 		p.size = min(p.size*2, p.limits.maxSlice)
+	}
+	if took < p.least || was == smallest { // no other size can tell that commits have become slower
+		p.least = took
 	}
 	p.restTo = now.Add(min(took, 10*p.limits.hold))
 }

@@ -228,6 +228,39 @@ func TestSliceSize(t *testing.T) {
 	}
 }
 
+// TestSliceSizeOnASlowDisk: where a commit takes longer than a slice should, slices grow as long as they take no more than twice
+// as long as a commit, and no longer.
+func TestSliceSizeOnASlowDisk(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		commit, token time.Duration
+		least, most   int // the size in the end
+	}{
+		{"tokens cost little", 10 * time.Millisecond, 10 * time.Microsecond, 500, 500},
+		{"tokens cost something", 10 * time.Millisecond, 100 * time.Microsecond, 50, 128},
+		{"tokens cost a lot", 10 * time.Millisecond, 10 * time.Millisecond, 16, 32},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			limits := testPacing()
+			limits.maxSlice = 500
+			p := newPlan(limits)
+			p.lapAt = t0.Add(time.Hour)
+			addAll(p, "a", 1)
+			now := t0
+			for range 100 {
+				a := wantSweep(t, p, now, "a", 1)
+				took := c.commit + time.Duration(a.bounds.Remove)*c.token
+				now = now.Add(took)
+				p.swept(now, a, touched(1), took)
+				now = now.Add(took)
+			}
+			if p.size < c.least || p.size > c.most {
+				t.Errorf("slices of %d in the end, want %d to %d", p.size, c.least, c.most)
+			}
+		})
+	}
+}
+
 // TestForegroundHasItsShare: after a slice the foreground has as much time again, though not without bound.
 func TestForegroundHasItsShare(t *testing.T) {
 	for _, c := range []struct{ took, rest time.Duration }{
