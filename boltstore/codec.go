@@ -362,7 +362,8 @@ type meta struct {
 	erased      bool   // it was erased, and nothing has been written since
 	erasureKey  domain.ErasureKey
 
-	fresh   uint64 // entries of the index that have not settled in a run
+	noted   uint64 // the number of the latest note of entries of the index
+	fresh   uint64 // entries that are noted and have not settled in a run
 	settled uint64 // how often any have
 
 	lastEvent uint64 // the number of the latest event
@@ -398,6 +399,7 @@ func metaFields(c *coder, m *meta) {
 	c.bool(&m.created)
 	c.bool(&m.erased)
 	c.fixed(m.erasureKey[:])
+	c.uint(&m.noted)
 	c.uint(&m.fresh)
 	c.uint(&m.settled)
 	c.uint(&m.lastEvent)

@@ -1,7 +1,7 @@
 package boltstore
 
 import (
-	"errors"
+	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,18 +17,29 @@ import (
 // found.
 func TestCheckFindsForeignDigests(t *testing.T) {
 	digest, id := domain.Digest{1}, ulid.ULID{15: 1}
-	entry, other := underForeign(digest).entry(id), underForeign(digest).entry(ulid.ULID{15: 2})
+	held, held2 := underForeign(digest).entry(id), underForeign(digest).entry(ulid.ULID{15: 2})
+	// replace puts other entries into the place of the token's own.
+	replace := func(index *bbolt.Bucket, entries ...entry) error {
+		key, note := index.Cursor().First()
+		note = bytes.Clone(note[:len(note)-sealSize])
+		at := bytes.Index(note, held[:])
+		note = append(note[:at:at], note[at+entrySize:]...)
+		for _, e := range entries {
+			note = append(note, e[:]...)
+		}
+		return index.Put(bytes.Clone(key), sealed(note))
+	}
 	for _, c := range []struct {
 		name    string
 		spoil   func(index *bbolt.Bucket) error
 		finding string
 	}{
 		{"as it is", func(*bbolt.Bucket) error { return nil }, ""},
-		{"missing", func(index *bbolt.Bucket) error { return index.Delete(entry[:]) }, "is not in the index, as 03"},
+		{"missing", func(index *bbolt.Bucket) error { return replace(index) }, "is not in the index, as 03"},
 		{"of another", func(index *bbolt.Bucket) error {
-			return errors.Join(index.Delete(entry[:]), index.Put(other[:], []byte{1}))
+			return replace(index, underForeign(digest).entry(ulid.ULID{15: 2}))
 		}, "is not in the index, as 03"},
-		{"too many", func(index *bbolt.Bucket) error { return index.Put(other[:], []byte{1}) }, "fresh has 4 entries, and should have 3"},
+		{"too many", func(index *bbolt.Bucket) error { return replace(index, held, held2) }, "4 entries of the index are fresh, and should be 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b, err := Open(filepath.Join(t.TempDir(), "tokens"), nil)

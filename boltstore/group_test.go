@@ -26,7 +26,11 @@ func commits(b *boltstore.Backend, f func()) uint64 {
 func TestRevokeIsOneCommit(t *testing.T) {
 	b := open(t, temporary(t), nil)
 	s := tenant(t, b, "acme")
-	n := 0
+	n, pages := 0, int64(0)
+	revoke(t, s, 1_000_000, domain.Target{UserID: "the first, which makes buckets"})
+	if err := sweep(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
 	for _, size := range []int{1, 1000, 100_000} {
 		tokens := make([]domain.RefreshToken, size)
 		for i := range tokens {
@@ -34,9 +38,18 @@ func TestRevokeIsOneCommit(t *testing.T) {
 			tokens[i] = plain(n, fmt.Sprint("user with ", size), "")
 		}
 		insert(t, s, tokens...)
+		before := b.PagesWritten()
 		got := commits(b, func() { revoke(t, s, 1_000_000+size, domain.Target{UserID: fmt.Sprint("user with ", size)}) })
+		wrote := b.PagesWritten() - before
 		if got != 1 {
 			t.Errorf("a revocation must be one commit whatever it reaches: got %d for %d tokens", got, size)
+		}
+		if pages == 0 {
+			pages = wrote
+		}
+		t.Logf("%d pages were written to revoke %d tokens", wrote, size)
+		if wrote != pages {
+			t.Errorf("a revocation must write as many pages whatever it reaches: got %d for %d tokens, %d for one", wrote, size, pages)
 		}
 	}
 }

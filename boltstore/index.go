@@ -17,8 +17,8 @@ import (
 // with the record.
 //
 // Entries come in random order, and a tree that takes them one by one costs each commit about two pages for each of them.
-// So they gather in a small tree, and move on from there in sorted runs ([records.settle]). In every commit each entry is in
-// exactly one place, and a look-up asks them all: it makes no difference to it whether and when anything moves.
+// So they are noted one behind the other, and move on from there in sorted runs ([records.settle]). In every commit each entry
+// is in exactly one place, and a look-up asks them all: it makes no difference to it whether and when anything moves.
 
 // entry is a prefix and an id.
 type entry [entrySize]byte
@@ -116,11 +116,8 @@ func (r *records) indexed(under prefix, after ulid.ULID, f func(ulid.ULID) bool)
 // whether it came to the end. f must not write.
 func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
 	var streams []*stream
-	if fresh := r.bucket(bucketFresh); fresh != nil {
-		s := &stream{cursor: fresh.Cursor()}
-		if s.seek(from) {
-			streams = append(streams, s)
-		}
+	if s := r.freshStream(from, to); s.next() {
+		streams = append(streams, s)
 	}
 	for _, run := range r.runs() {
 		s := &stream{cursor: r.bucket(bucketRuns).Cursor(), run: run[:]}
@@ -155,29 +152,68 @@ func earliest(streams []*stream) int {
 	return first
 }
 
-// index adds an entry.
-func (r *records) index(e entry) {
-	// A value that is not empty: without one, the page of a tree's leaf could, once damaged, pass for one that leads on.
-	r.put(bucketFresh, e[:], []byte{1})
-	r.meta.fresh++
+// index adds the entries of one token.
+func (r *records) index(entries ...entry) {
+	if len(entries) == 0 {
+		return
+	}
+	r.meta.noted++
+	r.meta.fresh += uint64(len(entries))
+	note := make([]byte, 0, len(entries)*entrySize+sealSize)
+	for _, e := range entries {
+		note = append(note, e[:]...)
+	}
+	b := r.made(bucketFresh)
+	b.FillPercent = fillNotes
+	check(b.Put(numberKey(r.meta.noted), sealed(note)))
+}
+
+// notes calls f with what is fresh, as it was noted.
+func (r *records) notes(f func(key, entries []byte)) {
+	r.after(bucketFresh, nil, nil, func(k, v []byte) bool {
+		f(k, must(entriesOf(v)))
+		return true
+	})
 }
 
 // unindex removes entries from wherever they are, the largest runs first. It takes many at once, so that a block which has
 // several of them is written once.
 func (r *records) unindex(entries ...entry) {
-	left := entries[:0]
-	for _, e := range entries {
-		if r.get(bucketFresh, e[:]) == nil {
-			left = append(left, e)
-			continue
-		}
-		r.delete(bucketFresh, e[:])
-		r.meta.fresh--
-	}
-	slices.SortFunc(left, func(a, b entry) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(entries, compareEntries)
+	left := r.unindexFresh(entries)
 	for _, run := range slices.Backward(r.runs()) {
 		left = r.unindexFrom(run, left)
 	}
+}
+
+func compareEntries(a, b entry) int { return bytes.Compare(a[:], b[:]) }
+
+// unindexFresh removes those of the entries, which ascend, that are fresh, and returns the others.
+func (r *records) unindexFresh(entries []entry) (others []entry) {
+	fresh := map[entry]bool{}
+	changed := map[string][]byte{} // what is left of notes
+	r.notes(func(key, note []byte) {
+		var rest []byte
+		for e := range slices.Chunk(note, entrySize) {
+			if _, found := slices.BinarySearchFunc(entries, entry(e), compareEntries); found {
+				fresh[entry(e)] = true
+			} else {
+				rest = append(rest, e...)
+			}
+		}
+		if len(rest) < len(note) {
+			changed[string(key)] = rest
+		}
+	})
+	for key, rest := range changed {
+		if len(rest) == 0 {
+			r.delete(bucketFresh, []byte(key))
+		} else {
+			r.put(bucketFresh, []byte(key), sealed(rest))
+		}
+	}
+	r.meta.fresh -= uint64(len(fresh))
+	return slices.DeleteFunc(entries, func(e entry) bool { return fresh[e] })
 }
 
 // unindexFrom removes those of the entries, which ascend, that are in a run, and returns the others.

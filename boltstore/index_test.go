@@ -151,8 +151,8 @@ func TestIndexDamaged(t *testing.T) {
 			k, _ := runs.Cursor().First()
 			return runs.Put(bytes.Clone(k), sealed(nil))
 		},
-		"a run's key":  func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
-		"an entry key": func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
+		"a run's key": func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
+		"a note":      func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := rig(t)

@@ -19,7 +19,7 @@ var (
 	keyOrigin = []byte("origin") // beside it: what the tenant's memory was taken over from
 
 	bucketTokens  = []byte("tokens")  // id → token
-	bucketFresh   = []byte("fresh")   // entry of the index → one byte
+	bucketFresh   = []byte("fresh")   // number → entries of the index that have not settled
 	bucketRuns    = []byte("runs")    // run, entry → entries
 	bucketLive    = []byte("live")    // id → pending tombstone
 	bucketWalkers = []byte("walkers") // id of a pending tombstone that is swept by the walk → nothing

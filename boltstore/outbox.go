@@ -12,8 +12,8 @@ import (
 
 var _ store.Outbox = (*tenant)(nil)
 
-// eventKey is the key of an event, in the order of numbers.
-func eventKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
+// numberKey is a number as a key, in its order.
+func numberKey(number uint64) []byte { return binary.BigEndian.AppendUint64(nil, number) }
 
 // emit writes an event, if its kind is asked for. The caller saves.
 func (r *records) emit(asked store.Kinds, e store.Event) {
@@ -36,7 +36,7 @@ func (r *records) emitToken(asked, kind store.Kinds, at time.Time, token *domain
 func (r *records) putEvent(e *store.Event) {
 	b := r.made(bucketOutbox)
 	b.FillPercent = fillTokens // the numbers ascend
-	check(b.Put(eventKey(e.Number), encode(e, eventFields)))
+	check(b.Put(numberKey(e.Number), encode(e, eventFields)))
 }
 
 // dropFirst drops the oldest event.
@@ -59,7 +59,7 @@ func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.
 			return &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
 		}
 		page = store.FeedPage{Next: after, Last: r.meta.lastEvent}
-		r.after(bucketOutbox, nil, eventKey(after), func(_, v []byte) bool {
+		r.after(bucketOutbox, nil, numberKey(after), func(_, v []byte) bool {
 			e := must(decode(v, eventFields))
 			page.Events = append(page.Events, e)
 			page.Next = e.Number
@@ -147,7 +147,7 @@ func (c *checker) events() bool {
 		e, err := decode(v, eventFields)
 		c.found.events++
 		return c.say(err == nil, "event %x: %v", k, err) &&
-			c.say(err != nil || bytes.Equal(k, eventKey(e.Number)), "event %d is stored as %x", e.Number, k) &&
+			c.say(err != nil || bytes.Equal(k, numberKey(e.Number)), "event %d is stored as %x", e.Number, k) &&
 			c.say(err != nil || e.Number == next, "event %d comes where %d should", e.Number, next)
 	}) && c.say(next == m.lastEvent, "the latest event is %d, and should be %d", next, m.lastEvent) &&
 		c.say(m.events == c.found.events, "it counts %d events, and has %d", m.events, c.found.events)

@@ -18,15 +18,15 @@ func TestCheckLooksAtTheOutbox(t *testing.T) {
 		damage     func(outbox *bbolt.Bucket) error
 	}{
 		{"nothing", "", func(*bbolt.Bucket) error { return nil }},
-		{"an event is gone", "event 3 comes where 2 should", func(b *bbolt.Bucket) error { return b.Delete(eventKey(2)) }},
-		{"the latest is gone", "the latest event is 2, and should be 3", func(b *bbolt.Bucket) error { return b.Delete(eventKey(3)) }},
+		{"an event is gone", "event 3 comes where 2 should", func(b *bbolt.Bucket) error { return b.Delete(numberKey(2)) }},
+		{"the latest is gone", "the latest event is 2, and should be 3", func(b *bbolt.Bucket) error { return b.Delete(numberKey(3)) }},
 		{"one too many", "the latest event is 4, and should be 3", func(b *bbolt.Bucket) error {
-			return b.Put(eventKey(4), encode(&store.Event{Number: 4}, eventFields))
+			return b.Put(numberKey(4), encode(&store.Event{Number: 4}, eventFields))
 		}},
 		{"another number", "event 9 is stored as", func(b *bbolt.Bucket) error {
-			return b.Put(eventKey(2), encode(&store.Event{Number: 9}, eventFields))
+			return b.Put(numberKey(2), encode(&store.Event{Number: 9}, eventFields))
 		}},
-		{"not to be read", "checksum is wrong", func(b *bbolt.Bucket) error { return b.Put(eventKey(2), []byte("damaged")) }},
+		{"not to be read", "checksum is wrong", func(b *bbolt.Bucket) error { return b.Put(numberKey(2), []byte("damaged")) }},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			b, err := Open(filepath.Join(t.TempDir(), "tokens.db"), nil)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"slices"
 	"sort"
 
 	"go.etcd.io/bbolt"
@@ -23,6 +25,7 @@ const (
 	freshMax  = 1024 // how many entries are fresh before they settle
 	blockMax  = 40   // how many entries a block has: four blocks with their keys fill a page of 4 KiB
 	fillRuns  = 1    // blocks come in the order of their keys, and are written again only where tokens are removed
+	fillNotes = 1    // so do notes
 )
 
 func runOf(level byte, number uint64) (r runKey) {
@@ -79,8 +82,8 @@ func (r *records) runs() []runKey {
 
 // stream reads the entries of a run, or those that are fresh, in their order.
 type stream struct {
-	cursor *bbolt.Cursor
-	run    []byte // none for what is fresh
+	cursor *bbolt.Cursor // none for what is fresh
+	run    []byte
 	head   entry  // the entry that the stream is at
 	key    []byte // of its block
 	rest   []byte // what of its block comes after it
@@ -100,6 +103,9 @@ func (s *stream) seek(from entry) bool {
 // next goes to the next entry. It reports whether there is one.
 func (s *stream) next() bool {
 	for len(s.rest) == 0 {
+		if s.cursor == nil {
+			return false
+		}
 		if k, v := s.cursor.Next(); !s.load(k, v) {
 			return false
 		}
@@ -110,17 +116,29 @@ func (s *stream) next() bool {
 }
 
 func (s *stream) load(k, v []byte) bool {
-	switch {
-	case k == nil || !bytes.HasPrefix(k, s.run):
+	if k == nil || !bytes.HasPrefix(k, s.run) {
 		return false
-	case s.run != nil:
-		s.key, s.rest = k, must(entriesOf(v))
-	case len(k) != entrySize:
-		check(fmt.Errorf("%w: an entry of the index is damaged", ErrCorrupt))
-	default:
-		s.rest = k
 	}
+	s.key, s.rest = k, must(entriesOf(v))
 	return true
+}
+
+// freshStream reads what is fresh, from one entry to another, both included.
+func (r *records) freshStream(from, to entry) *stream {
+	var entries []entry
+	r.notes(func(_, note []byte) {
+		for e := range slices.Chunk(note, entrySize) {
+			if bytes.Compare(e, from[:]) >= 0 && bytes.Compare(e, to[:]) <= 0 {
+				entries = append(entries, entry(e))
+			}
+		}
+	})
+	slices.SortFunc(entries, compareEntries)
+	s := &stream{}
+	for i := range entries {
+		s.rest = append(s.rest, entries[i][:]...)
+	}
+	return s
 }
 
 // settle moves what is fresh to a run of its own, if it is enough, and goes on with moving runs to the next level. What comes
@@ -130,8 +148,7 @@ func (r *records) settle() {
 	if r.meta.fresh < limit {
 		return
 	}
-	var all []byte
-	r.after(bucketFresh, nil, nil, func(k, _ []byte) bool { all = append(all, k...); return true })
+	all := r.freshStream(entry{}, prefix{math.MaxUint8}.last()).rest
 	check(r.root.DeleteBucket(bucketFresh))
 	r.appendRun(runOf(0, r.meta.settled), all)
 	r.meta.fresh = 0

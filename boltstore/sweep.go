@@ -212,6 +212,8 @@ func (s *slice) commit(r *records) []store.Status {
 		}
 		before := p.status.Swept
 		var covered []record
+		slices.SortFunc(x.remove, ulid.ULID.Compare)
+		x.remove = slices.Compact(x.remove) // the walk may have come by twice
 		for _, id := range x.remove {
 			if record, ok := r.record(id); ok && p.status.Tombstone.Covers(&record.token) {
 				covered = append(covered, record)

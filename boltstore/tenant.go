@@ -84,9 +84,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	r.meta.tokens++
 	fresh := record{token: token, due: dueSecond(&token)}
 	r.putRecord(&fresh)
-	for e := range fresh.entries() {
-		r.index(e)
-	}
+	r.index(slices.Collect(fresh.entries())...)
 	r.settle()
 	if token.SessionID.IsNull() {
 		r.meta.sessionless++

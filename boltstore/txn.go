@@ -183,7 +183,7 @@ func (r *records) schedule(record *record) {
 	}
 }
 
-// remove deletes tokens and their index entries.
+// remove deletes tokens, none of them twice, and their index entries.
 func (r *records) remove(gone []record) {
 	var entries []entry
 	for i := range gone {
