@@ -3,9 +3,11 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
+	"os"
 	"sync"
 
 	"github.com/oklog/ulid/v2"
@@ -26,6 +28,13 @@ func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 	}
 	release := sync.OnceFunc(func() { _ = writer.Rollback() })
 	defer release()
+	// It trusts the lengths that pages claim, so they are looked at before.
+	switch damage := b.inspectWhole(); {
+	case errors.Is(damage, ErrCorrupt), errors.Is(damage, ErrTruncated):
+		return []string{damage.Error()}, nil
+	case damage != nil:
+		return nil, damage
+	}
 	err = b.view(ctx, func(t *txn) error {
 		for err := range t.tx.Check() {
 			if len(findings) < maxFindings {
@@ -45,6 +54,20 @@ func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 		return ctx.Err()
 	})
 	return findings, err
+}
+
+// inspectWhole inspects the file as it is, while nobody writes.
+func (b *Backend) inspectWhole() error {
+	file, err := os.Open(b.db.Path())
+	if err != nil {
+		return unusable(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return unusable(err)
+	}
+	return inspect(file, info.Size(), true)
 }
 
 func (t *txn) findings() iter.Seq[string] {

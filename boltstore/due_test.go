@@ -59,7 +59,16 @@ func TestExchangeLeavesTheScheduleAlone(t *testing.T) {
 			t.Errorf("put off by %v: due at %d in %d entries, want %d in one", after, due, keys, first)
 		}
 	}
-	if due, keys := end(now.Add(time.Minute)); due != uint64(now.Add(time.Minute).Unix()) || keys != 1 {
+	due, keys := end(now.Add(time.Minute))
+	if due != uint64(now.Add(time.Minute).Unix()) || keys != 1 {
 		t.Errorf("brought forward: due at %d in %d entries", due, keys)
+	}
+	second := token // what comes after that takes the place of nothing
+	second.ID = ulid.ULID{15: 2}
+	if _, err := s.Insert(t.Context(), []store.Insertion{{Token: second}}); err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := b.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Error(findings, err)
 	}
 }

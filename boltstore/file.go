@@ -125,7 +125,7 @@ func inspectLocked(path string, timeout time.Duration) error {
 	if info, err = file.Stat(); err != nil { // under the lock
 		return unusable(err)
 	}
-	switch found := inspect(file, info.Size()); {
+	switch found := inspect(file, info.Size(), false); {
 	case found != nil:
 		return found
 	case opened != nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -125,13 +126,17 @@ func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
 			streams = append(streams, s)
 		}
 	}
+	var last entry
 	for len(streams) > 0 {
 		first := earliest(streams)
 		s := streams[first]
 		if bytes.Compare(s.head[:], to[:]) > 0 {
 			return true
 		}
-		if !f(&s.head) {
+		if ascends := bytes.Compare(last[:], s.head[:]) < 0; !ascends && last != (entry{}) {
+			check(fmt.Errorf("%w: the index is out of order", ErrCorrupt))
+		}
+		if last = s.head; !f(&s.head) {
 			return false
 		}
 		if !s.next() {
@@ -166,6 +171,7 @@ func (r *records) index(entries ...entry) {
 	b := r.made(bucketFresh)
 	b.FillPercent = fillNotes
 	check(b.Put(numberKey(r.meta.noted), sealed(note)))
+	r.save()
 }
 
 // notes calls f with what is fresh, as it was noted.
@@ -212,7 +218,10 @@ func (r *records) unindexFresh(entries []entry) (others []entry) {
 			r.put(bucketFresh, []byte(key), sealed(rest))
 		}
 	}
-	r.meta.fresh -= uint64(len(fresh))
+	if len(fresh) > 0 {
+		r.meta.fresh -= uint64(len(fresh))
+		r.save()
+	}
 	return slices.DeleteFunc(entries, func(e entry) bool { return fresh[e] })
 }
 

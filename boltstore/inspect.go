@@ -55,8 +55,8 @@ var large = [][]byte{bucketTokens, bucketRuns, bucketOutbox}
 // the large buckets are left unread. bbolt checks each page's number and kind when it comes to it, a record and a block of
 // the index have checksums, and as everything above the leaves is known to be sound, no damage to a leaf leads anywhere
 // else. Of a file that was not closed bbolt will read every page itself, and end the process if one is damaged, so all of it
-// is read here first.
-func inspect(file io.ReaderAt, size int64) error {
+// is read here first. The caller can ask for the whole, too.
+func inspect(file io.ReaderAt, size int64, whole bool) error {
 	im, freelist, err := readMeta(file)
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func inspect(file io.ReaderAt, size int64) error {
 	if int64(im.pages) > size/im.pageSize {
 		return fmt.Errorf("%w: it has %d bytes of %d", ErrTruncated, size, int64(im.pages)*im.pageSize)
 	}
-	im.skims = freelist != noFreelist
+	im.skims = freelist != noFreelist && !whole
 	im.seen = make(bitset, im.pages/64+1)
 	if err := im.walk(im.root, place{}); err != nil || freelist == noFreelist {
 		return err

@@ -366,6 +366,7 @@ func typed(err error) error {
 func TestDamaged(t *testing.T) {
 	const files, perChild = 150, 50
 	data := example(t)
+	data = data[:neededPages(t, data, os.Getpagesize())*os.Getpagesize()] // what bbolt has grown the file by holds nothing
 	random := rand.New(rand.NewPCG(1, 2))
 	counts := map[string]int{}
 	for range files / perChild {

@@ -157,24 +157,19 @@ func (s *slice) planWalk(id ulid.ULID) {
 
 // lap walks on to the end of the slice or of the tokens, whichever comes first.
 func (s *slice) lap() {
-	var from []byte
-	if !s.walk.IsZero() {
-		from = bytes.Clone(s.walk[:])
-	}
-	ended := s.records.after(bucketTokens, nil, from, func(k, v []byte) bool {
+	ended := s.records.walk(s.walk, func(token *domain.RefreshToken) bool {
 		if s.exhausted() {
 			return false
 		}
 		s.left.Visit--
-		s.walk = idAtEnd(k)
-		token := must(decode(v, recordFields)).token
+		s.walk = token.ID
 		var by *step
 		for _, x := range s.steps {
 			if !x.after.walks || x.done {
 				continue
 			}
 			x.after.status.Examined++
-			if by == nil && x.after.status.Tombstone.Covers(&token) {
+			if by == nil && x.after.status.Tombstone.Covers(token) {
 				by = x
 			}
 		}

@@ -150,25 +150,28 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 		return store.Page{}, err
 	}
 	err = t.view(ctx, func(r *records) error {
-		row := func(id ulid.ULID) bool {
-			token, ok := r.token(id)
-			if !ok || !q.Matches(&token) || q.Fenced && r.view(token).Revoked() {
+		row := func(token *domain.RefreshToken) bool {
+			if !q.Matches(token) || q.Fenced && r.view(*token).Revoked() {
 				return true
 			}
 			if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last
 				page.Next = page.Tokens[q.Limit-1].ID
 				return false
 			}
-			page.Tokens = append(page.Tokens, token)
+			page.Tokens = append(page.Tokens, *token)
 			return true
+		}
+		found := func(id ulid.ULID) bool {
+			token, ok := r.token(id)
+			return !ok || row(&token)
 		}
 		switch {
 		case q.SessionID != "":
-			r.indexed(underSession(q.SessionID), q.After, row)
+			r.indexed(underSession(q.SessionID), q.After, found)
 		case q.UserID != "":
-			r.indexed(underUser(q.UserID), q.After, row)
+			r.indexed(underUser(q.UserID), q.After, found)
 		default:
-			r.ids(bucketTokens, q.After, row)
+			r.walk(q.After, row)
 		}
 		return nil
 	})

@@ -124,21 +124,27 @@ func (r *records) after(bucket, prefix, from []byte, f func(k, v []byte) bool) (
 	if len(from) > 0 && bytes.Equal(k, start) {
 		k, v = c.Next()
 	}
-	for ; k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
-		if !f(k, v) {
+	for last := []byte(nil); k != nil && bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		if last != nil && bytes.Compare(k, last) <= 0 { // a page is damaged, and might be walked for ever
+			check(fmt.Errorf("%w: the keys of %s are out of order", ErrCorrupt, bucket))
+		}
+		if last = k; !f(k, v) {
 			return false
 		}
 	}
 	return true
 }
 
-// ids calls f with the ids that a bucket's keys are, after the given one, until it returns false.
-func (r *records) ids(bucket []byte, after ulid.ULID, f func(ulid.ULID) bool) (ended bool) {
+// walk calls f with the tokens after an id, until it returns false. It reports whether it came to the end.
+func (r *records) walk(after ulid.ULID, f func(*domain.RefreshToken) bool) (ended bool) {
 	var from []byte
 	if !after.IsZero() {
-		from = after[:]
+		from = bytes.Clone(after[:])
 	}
-	return r.after(bucket, nil, from, func(k, _ []byte) bool { return f(idAtEnd(k)) })
+	return r.after(bucketTokens, nil, from, func(k, v []byte) bool {
+		x := recordOf(idAtEnd(k), v)
+		return f(&x.token)
+	})
 }
 
 func (r *records) record(id ulid.ULID) (record, bool) {
@@ -146,11 +152,16 @@ func (r *records) record(id ulid.ULID) (record, bool) {
 	if data == nil {
 		return record{}, false
 	}
+	return recordOf(id, data), true
+}
+
+// recordOf reads a record that is stored under an id.
+func recordOf(id ulid.ULID, data []byte) record {
 	x := must(decode(data, recordFields))
 	if x.token.ID != id {
 		check(fmt.Errorf("%w: a record is stored under another's id", ErrCorrupt))
 	}
-	return x, true
+	return x
 }
 
 func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
