@@ -35,6 +35,7 @@ var arrows = []arrow{
 	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapids}},
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
+	{pkg: "boltstore/internal/crashtest", may: []string{".", "boltstore", "store", ulids}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},
@@ -45,7 +46,7 @@ var arrows = []arrow{
 }
 
 var (
-	forTestsOnly = []string{"store/storetest", "tokenstoretest"} // no other than test files import these
+	forTestsOnly = []string{"store/storetest", "tokenstoretest", "boltstore/internal/crashtest"} // no other than test files import these
 	forNobody    = []string{"cmd/...", "examples/..."}           // nothing imports these, but what stands beside them
 	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )

@@ -13,6 +13,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/boltstore/internal/crashtest"
 	"example.com/tokenstore/memstore"
 )
 
@@ -28,7 +29,7 @@ func importChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := tokenstore.New(b, crashOptions())
+	m, err := tokenstore.New(b, crashtest.Options())
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func importChild(args []string) error {
 // exported writes tokens of many users to a file, and returns which of them are in it: none of user-0, who was revoked.
 func exported(t *testing.T, opts *tokenstore.ExportOptions) (path string, users map[string]int) {
 	t.Helper()
-	m, err := tokenstore.New(memstore.New(), crashOptions())
+	m, err := tokenstore.New(memstore.New(), crashtest.Options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func TestImportKilled(t *testing.T) {
 			}
 			b := open(t, path, nil)
 			wantClean(t, b)
-			m, err := tokenstore.New(b, crashOptions())
+			m, err := tokenstore.New(b, crashtest.Options())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -159,7 +160,7 @@ func inspectImport(t *testing.T, path, user string) {
 	}
 	defer shut(t, b)
 	wantClean(t, b)
-	m, err := tokenstore.New(b, crashOptions())
+	m, err := tokenstore.New(b, crashtest.Options())
 	if err != nil {
 		t.Fatal(err)
 	}

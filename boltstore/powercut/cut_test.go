@@ -1,0 +1,148 @@
+package powercut_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/powercut"
+)
+
+const fileName = "tokens.db"
+
+// powerCuts is how often the power is cut: POWERCUTS, or 300.
+func powerCuts(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("POWERCUTS")
+	switch {
+	case text == "" && testing.Short():
+		return 20
+	case text == "":
+		return 300
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("POWERCUTS must be a positive number: got %q", text)
+	}
+	return n
+}
+
+// TestPowerCut cuts the power again and again while a process issues, exchanges, imports, revokes, sweeps, reads and trims, and
+// holds what it had acknowledged against what is left on the disk.
+func TestPowerCut(t *testing.T) {
+	folder, disk := mount(t)
+	image := filepath.Join(t.TempDir(), fileName)
+	cuts, operations := 0, 0
+	defer func() {
+		t.Attr("cuts", strconv.Itoa(cuts))
+		t.Attr("operations", strconv.Itoa(operations))
+	}()
+	var heard *crashtest.Heard
+	for round := range powerCuts(t) {
+		setup := powercut.Setup{Seed: rand.Uint64(), Name: fileName, Image: image, Cut: 1 + rand.IntN(300)}
+		if round%20 == 0 { // so that a round takes no longer than the one before, and creation is cut too
+			_ = os.Remove(image)
+			setup.Cut = 1 + rand.IntN(20)
+		}
+		heard = crashtest.NewHeard(heard)
+		cutAndSave(t, folder, disk, setup, heard)
+		heard.Check(t, image)
+		if t.Failed() {
+			t.Fatalf("failed in round %d, with %+v", round, setup)
+		}
+		cuts++
+		operations += heard.Acknowledged()
+	}
+	t.Logf("cut %d times; %d operations had been acknowledged, and none was lost", cuts, operations)
+}
+
+// cutAndSave lets a process work until the power is cut, and saves what is left on the disk as the image.
+func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powercut.Setup, heard *crashtest.Heard) {
+	t.Helper()
+	if err := disk.Insert(setup); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := child(ctx, t, "work", filepath.Join(folder, fileName))
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := make(chan bool, 1)
+	go func() {
+		err := disk.Await()
+		kill := rand.IntN(2) == 0 // otherwise it must end by itself, since all that it does fails
+		if kill && err == nil {
+			_ = cmd.Process.Kill()
+		}
+		killed <- kill
+	}()
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadString('\n')
+		if err != nil {
+			break // what is not a whole line was never said
+		}
+		heard.Line(t, line)
+	}
+	err = cmd.Wait()
+	select {
+	case kill := <-killed:
+		if !kill && !endedWell(err, complaints.Bytes()) {
+			t.Errorf("a process whose disk is gone must end with an error of its own: got %v and %s", err, complaints.Bytes())
+		}
+	default:
+		if err := disk.Cut(); err != nil {
+			t.Fatal(err)
+		}
+		if <-killed; bytes.Contains(complaints.Bytes(), []byte("input/output error")) {
+			break // it was cut just now
+		}
+		t.Fatalf("the process ended before the power was cut: %v and %s", err, complaints.Bytes())
+	}
+	if err := disk.Save(fileName, setup.Image); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// endedWell reports whether a process that has lost its disk returned an error. bbolt maps the file, and reads it in goroutines
+// of its own after a commit that failed: a page that can't be read is then the end of the process.
+func endedWell(err error, complaints []byte) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return ok && (exit.ExitCode() == 1 || bytes.HasPrefix(complaints, []byte("unexpected fault address")))
+}
+
+// TestLyingDiskIsCaught: what a disk that doesn't keep its word does to a file is noticed.
+func TestLyingDiskIsCaught(t *testing.T) {
+	folder, disk := mount(t)
+	image := filepath.Join(t.TempDir(), fileName)
+	const atMost = 10
+	for round := range atMost {
+		_ = os.Remove(image)
+		heard := crashtest.NewHeard(nil)
+		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round)}, heard)
+		heard = crashtest.NewHeard(heard)
+		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round), Lies: true}, heard)
+		caught := &recorder{TB: t}
+		caught.run(func() { heard.Check(caught, image) })
+		if caught.failures > 0 {
+			t.Logf("caught at cut %d", round+1)
+			return
+		}
+	}
+	t.Errorf("a disk that acknowledges syncs and does nothing must be caught within %d cuts", atMost)
+}

@@ -1,0 +1,110 @@
+package powercut
+
+import (
+	"io"
+	"net/rpc"
+)
+
+// Serve shows a disk at a folder and does what a [Remote] at the other end of conn asks for, until that is closed. It belongs
+// in a process of its own: one that waits for its own file system, in a page fault, can't answer it.
+func Serve(folder string, conn io.ReadWriteCloser) error {
+	mount, err := NewMount(folder)
+	if err != nil {
+		return err
+	}
+	server := rpc.NewServer()
+	if err := server.RegisterName("Disk", &control{mount: mount, disk: NewDisk(0)}); err != nil {
+		return err
+	}
+	server.ServeConn(conn)
+	return mount.Unmount()
+}
+
+// Setup is a disk to begin with.
+type Setup struct {
+	Seed  uint64 // Seed decides what happens at the cut.
+	Name  string // Name is the file's.
+	Image string // Image is the path of what the file holds; there may be no such image, and then there is no file.
+	Cut   int    // Cut is the step at which the power is cut. Defaults to never.
+	Lies  bool   // Lies makes syncs do nothing.
+}
+
+// control has the methods that a Remote calls.
+type control struct {
+	mount *Mount
+	disk  *Disk
+}
+
+func (c *control) Insert(s Setup, _ *bool) error {
+	d := NewDisk(s.Seed)
+	c.mount.Insert(d)
+	c.disk = d
+	if s.Cut > 0 {
+		d.CutAfter(s.Cut)
+	}
+	if s.Lies {
+		d.Lie()
+	}
+	return d.Load(s.Name, s.Image)
+}
+
+func (c *control) Await(bool, *bool) error {
+	<-c.disk.Gone()
+	return nil
+}
+
+func (c *control) Cut(bool, *bool) error {
+	c.disk.Cut()
+	return nil
+}
+
+func (c *control) Steps(_ bool, steps *int) error {
+	*steps = c.disk.Steps()
+	return nil
+}
+
+func (c *control) Fail(f Fault, met *int) error {
+	*met = c.disk.Fail(f)
+	return nil
+}
+
+func (c *control) Save(to Setup, _ *bool) error { return c.disk.Save(to.Name, to.Image) }
+
+// Remote controls a disk that another process shows by [Serve].
+type Remote struct{ client *rpc.Client }
+
+// NewRemote talks to the Serve at the other end of conn. It waits until the disk can be used.
+func NewRemote(conn io.ReadWriteCloser) (*Remote, error) {
+	r := &Remote{rpc.NewClient(conn)}
+	_, err := r.Steps()
+	return r, err
+}
+
+// Insert begins with another disk.
+func (r *Remote) Insert(s Setup) error { return r.client.Call("Disk.Insert", s, new(bool)) }
+
+// Await returns when the power has been cut.
+func (r *Remote) Await() error { return r.client.Call("Disk.Await", true, new(bool)) }
+
+// Cut cuts the power, if it is on.
+func (r *Remote) Cut() error { return r.client.Call("Disk.Cut", true, new(bool)) }
+
+// Steps is how many there were; see [Disk.CutAfter].
+func (r *Remote) Steps() (steps int, err error) {
+	err = r.client.Call("Disk.Steps", true, &steps)
+	return steps, err
+}
+
+// Fail sets the fault, and returns how many operations of its kinds the one before has met.
+func (r *Remote) Fail(f Fault) (met int, err error) {
+	err = r.client.Call("Disk.Fail", f, &met)
+	return met, err
+}
+
+// Save copies what is on the platter under a name to an image file, or removes that if nothing is.
+func (r *Remote) Save(name, image string) error {
+	return r.client.Call("Disk.Save", Setup{Name: name, Image: image}, new(bool))
+}
+
+// Close ends the mount.
+func (r *Remote) Close() error { return r.client.Close() }
