@@ -51,14 +51,15 @@ type Options struct {
 
 // Backend is an open file. It is safe for concurrent use.
 type Backend struct {
-	db       *bbolt.DB
-	dir      string // where the file lies
-	group    group
-	fence    fence
-	freshMax uint64 // of its transactions
-	closed   atomic.Bool
-	commits  atomic.Uint64
-	grouped  atomic.Uint64
+	db        *bbolt.DB
+	dir       string // where the file lies
+	group     group
+	fence     fence
+	freshMax  uint64 // of its transactions
+	closed    atomic.Bool
+	certainty certainty
+	commits   atomic.Uint64
+	grouped   atomic.Uint64
 }
 
 var _ store.Backend = (*Backend)(nil)
@@ -89,9 +90,11 @@ func Open(path string, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{db: db, dir: filepath.Dir(path), freshMax: freshMax, fence: fence{anchors: map[fenceKey]int{}}}
-	if err := b.view(context.Background(), b.fill); err != nil {
+	latest, err := b.peek(context.Background(), b.fill)
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	b.certainty.latest.Store(int64(latest))
 	return b, nil
 }
 
@@ -126,6 +129,9 @@ func open(path string, o Options) (db *bbolt.DB, err error) {
 		return nil, unusable(err)
 	}
 	err = protect(func() error { return db.View(checkFormat) })
+	if err == nil {
+		err = settle(file)
+	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -227,15 +233,25 @@ func (b *Backend) Snapshot(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return unusable(err)
 	}
-	defer func() { err = errors.Join(err, temp.Close(), os.Remove(temp.Name())) }()
+	defer func() {
+		if removed := errors.Join(temp.Close(), os.Remove(temp.Name())); removed != nil {
+			err = errors.Join(err, unusable(removed))
+		}
+	}()
+	var failed error // bbolt keeps the text of some errors only
 	err = b.view(ctx, func(t *txn) error {
-		_, err := t.tx.WriteTo(stoppable{ctx, temp})
+		_, err := t.tx.WriteTo(writerFunc(func(p []byte) (n int, err error) {
+			n, failed = stoppable{ctx, temp}.Write(p)
+			return n, failed
+		}))
 		return err
 	})
-	if err != nil && noRoom(err) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	if err != nil {
+	switch {
+	case failed != nil && noRoom(failed):
+		return fmt.Errorf("%w: %w", ErrFull, failed)
+	case failed != nil && ctx.Err() == nil:
+		return unusable(failed)
+	case err != nil:
 		return err
 	}
 	if _, err := temp.Seek(0, io.SeekStart); err != nil {
@@ -257,6 +273,10 @@ func (s stoppable) Write(p []byte) (int, error) {
 	}
 	return s.Writer.Write(p)
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Stats is what the backend has done since it was opened.
 type Stats struct {

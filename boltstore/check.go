@@ -35,7 +35,7 @@ func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 	case damage != nil:
 		return nil, damage
 	}
-	err = b.view(ctx, func(t *txn) error {
+	_, err = b.peek(ctx, func(t *txn) error {
 		for err := range t.tx.Check() {
 			if len(findings) < maxFindings {
 				findings = append(findings, err.Error())

@@ -146,7 +146,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 			return i, notCommitted(err)
 		}
 	}
-	if !t.dirty {
+	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
 	if err := protect(func() error { t.finish(); return nil }); err != nil {
@@ -154,12 +154,16 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	id := tx.ID()
 	committed = true
+	b.certainty.mu.Lock()
+	defer b.certainty.mu.Unlock()
 	if err := protect(tx.Commit); err != nil {
 		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
 			_ = protect(tx.Rollback)
 		}
 		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
 	}
+	b.certainty.latest.Store(int64(id))
+	b.certainty.doubt.Store(false)
 	b.fence.unname(t.down, true)
 	b.commits.Add(1)
 	b.grouped.Add(uint64(len(calls)))
@@ -171,10 +175,12 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 func (b *Backend) outcome(id int, cause error) error {
 	tx, err := b.db.Begin(false)
 	if err != nil {
+		b.certainty.doubt.Store(true)
 		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, cause)
 	}
 	defer func() { _ = tx.Rollback() }()
 	if tx.ID() >= id {
+		b.certainty.doubt.Store(true)
 		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, cause)
 	}
 	return notCommitted(cause)
@@ -218,16 +224,22 @@ func protect(f func() error) (err error) {
 	return f()
 }
 
-// view runs f on a consistent snapshot.
+// view runs f on a consistent snapshot, and returns when that is certain.
 func (b *Backend) view(ctx context.Context, f func(*txn) error) error {
+	id, err := b.peek(ctx, f)
+	return b.certain(ctx, id, err)
+}
+
+// peek runs f on a consistent snapshot, and returns as of which commit; see certain.
+func (b *Backend) peek(ctx context.Context, f func(*txn) error) (id int, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	begun := b.fence.now()
 	tx, err := b.db.Begin(false)
 	if err != nil {
-		return notCommitted(err)
+		return 0, notCommitted(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	return protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) })
+	return tx.ID(), protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) })
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // create makes a complete, empty database and only then gives it its name, so that a crash at any instant leaves either
-// no file or a whole one. A file that another process creates meanwhile is left alone.
+// no file or a whole one. A file that another process creates meanwhile is left alone. Whoever opens it settles it.
 func create(path string) error {
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*")
 	if err != nil {
@@ -48,11 +48,19 @@ func create(path string) error {
 	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return unusable(err)
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return nil
+}
+
+// settle brings to the disk what a process that was killed may have left undone: its last commit, and the name of the file.
+func settle(file *os.File) error {
+	dir, err := os.Open(filepath.Dir(file.Name()))
 	if err != nil {
 		return unusable(err)
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	if err := errors.Join(file.Sync(), dir.Sync(), dir.Close()); err != nil {
+		return unusable(err)
+	}
+	return nil
 }
 
 func unusable(err error) error {

@@ -20,18 +20,16 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 		return nil, err
 	}
 	var s slice
-	if err := t.view(ctx, func(r *records) error {
+	commit, err := t.peek(ctx, func(r *records) error {
 		s = slice{records: r, left: bounds}
 		s.plan(ids)
 		return nil
-	}); err != nil {
-		return nil, err
-	}
-	if len(s.steps) == 0 {
-		return nil, nil
+	})
+	if err != nil || len(s.steps) == 0 {
+		return nil, t.backend.certain(ctx, commit, err)
 	}
 	var statuses []store.Status
-	err := t.update(ctx, func(r *records) error {
+	err = t.update(ctx, func(r *records) error {
 		statuses = s.commit(r)
 		return nil
 	})

@@ -22,6 +22,10 @@ func (t *tenant) view(ctx context.Context, f func(*records) error) error {
 	return t.backend.view(ctx, func(x *txn) error { return f(x.records(t.name)) })
 }
 
+func (t *tenant) peek(ctx context.Context, f func(*records) error) (id int, err error) {
+	return t.backend.peek(ctx, func(x *txn) error { return f(x.records(t.name)) })
+}
+
 func (t *tenant) update(ctx context.Context, f func(*records) error) error {
 	return t.backend.update(ctx, func(x *txn) error { return f(x.records(t.name)) })
 }
@@ -133,7 +137,7 @@ func (r *records) barred(candidate *domain.RefreshToken, asOf domain.AsOf) (barr
 
 // Get reads one token.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
-	err = t.view(ctx, func(r *records) error {
+	commit, err := t.peek(ctx, func(r *records) error {
 		token, ok := r.token(id)
 		if !ok {
 			return store.ErrNotFound
@@ -141,7 +145,7 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error
 		v = r.view(token)
 		return nil
 	})
-	return v, err
+	return v, t.backend.certainIfGone(ctx, commit, v, err)
 }
 
 // List reads one page.
@@ -178,7 +182,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 	return page, err
 }
 
-// Update changes one token. What would write nothing is decided on a snapshot and never waits for a commit.
+// Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
 	var last run
 	look := func(r *records) (store.View, error) {
@@ -191,11 +195,13 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		last = guarded(decide, v)
 		return v, nil
 	}
-	err := t.view(ctx, func(r *records) error {
+	commit, err := t.peek(ctx, func(r *records) error {
 		_, err := look(r)
 		return err
 	})
-	if err == nil && last.writes() {
+	if err != nil || !last.writes() {
+		err = t.backend.certain(ctx, commit, err)
+	} else {
 		err = t.update(ctx, func(r *records) error {
 			v, err := look(r)
 			if err != nil || !last.writes() {
