@@ -47,7 +47,7 @@ var arrows = []arrow{
 
 var (
 	forTestsOnly = []string{"store/storetest", "tokenstoretest", "boltstore/internal/crashtest"} // no other than test files import these
-	forNobody    = []string{"cmd/...", "examples/..."}           // nothing imports these, but what stands beside them
+	forNobody    = []string{"cmd/...", "examples/..."}                                           // nothing imports these, but what stands beside them
 	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 

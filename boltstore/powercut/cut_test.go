@@ -49,6 +49,9 @@ func TestPowerCut(t *testing.T) {
 	var heard *crashtest.Heard
 	for round := range powerCuts(t) {
 		setup := powercut.Setup{Seed: rand.Uint64(), Name: fileName, Image: image, Cut: 1 + rand.IntN(300)}
+		if round%2 == 0 { // what is under way is seen by others before it is done
+			setup.Slow = 2 * time.Millisecond
+		}
 		if round%20 == 0 { // so that a round takes no longer than the one before, and creation is cut too
 			_ = os.Remove(image)
 			setup.Cut = 1 + rand.IntN(20)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // pieceSize is what a write is split into: the page of the kernel and of bbolt.
@@ -50,6 +51,7 @@ type Disk struct {
 	steps int // what was done, in units between which the power can be cut
 	cutAt int // the step at which it is cut; 0 is never
 	lies  bool
+	slow  time.Duration // how long a sync takes
 	off   bool
 	gone  chan struct{} // closed when the power is cut
 
@@ -119,6 +121,13 @@ func (d *Disk) Lie() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lies = true
+}
+
+// Slow makes every sync take so long, before it takes effect.
+func (d *Disk) Slow(sync time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = sync
 }
 
 // Fail sets the fault, from the next operation on, and returns how many operations of its kinds the one before has met.
@@ -304,6 +313,11 @@ func (d *Disk) sync(f *file) syscall.Errno {
 			f.pending = slices.DeleteFunc(f.pending, func(c change) bool { return c.data != nil })
 		}
 		return errno
+	}
+	if d.slow > 0 {
+		d.mu.Unlock()
+		time.Sleep(d.slow)
+		d.mu.Lock()
 	}
 	if errno := d.step(); errno != 0 {
 		return errno

@@ -81,7 +81,7 @@ func (r *root) Create(ctx context.Context, name string, _, _ uint32, out *fuse.E
 	if errno != 0 {
 		return nil, nil, 0, errno
 	}
-	return r.child(ctx, d, f, out), nil, 0, 0
+	return r.child(ctx, d, f, out), nil, fuse.FOPEN_KEEP_CACHE, 0
 }
 
 func (r *root) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
@@ -144,9 +144,9 @@ func (n *node) Setattr(ctx context.Context, h fs.FileHandle, in *fuse.SetAttrIn,
 
 func (n *node) Open(_ context.Context, flags uint32) (fs.FileHandle, uint32, syscall.Errno) {
 	if flags&(syscall.O_WRONLY|syscall.O_RDWR) != 0 {
-		return nil, 0, n.disk.open()
+		return nil, fuse.FOPEN_KEEP_CACHE, n.disk.open()
 	}
-	return nil, 0, 0
+	return nil, fuse.FOPEN_KEEP_CACHE, 0 // as of a disk: what was read or written is in memory
 }
 
 func (n *node) Read(_ context.Context, _ fs.FileHandle, p []byte, at int64) (fuse.ReadResult, syscall.Errno) {

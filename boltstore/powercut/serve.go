@@ -3,6 +3,7 @@ package powercut
 import (
 	"io"
 	"net/rpc"
+	"time"
 )
 
 // Serve shows a disk at a folder and does what a [Remote] at the other end of conn asks for, until that is closed. It belongs
@@ -22,11 +23,12 @@ func Serve(folder string, conn io.ReadWriteCloser) error {
 
 // Setup is a disk to begin with.
 type Setup struct {
-	Seed  uint64 // Seed decides what happens at the cut.
-	Name  string // Name is the file's.
-	Image string // Image is the path of what the file holds; there may be no such image, and then there is no file.
-	Cut   int    // Cut is the step at which the power is cut. Defaults to never.
-	Lies  bool   // Lies makes syncs do nothing.
+	Seed  uint64        // Seed decides what happens at the cut.
+	Name  string        // Name is the file's.
+	Image string        // Image is the path of what the file holds; there may be no such image, and then there is no file.
+	Cut   int           // Cut is the step at which the power is cut. Defaults to never.
+	Lies  bool          // Lies makes syncs do nothing.
+	Slow  time.Duration // Slow is how long a sync takes. Defaults to no time.
 }
 
 // control has the methods that a Remote calls.
@@ -45,6 +47,7 @@ func (c *control) Insert(s Setup, _ *bool) error {
 	if s.Lies {
 		d.Lie()
 	}
+	d.Slow(s.Slow)
 	return d.Load(s.Name, s.Image)
 }
 
