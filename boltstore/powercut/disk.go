@@ -251,6 +251,16 @@ func (c *content) readAt(p []byte, at int64) int {
 
 func newContent() content { return content{pieces: map[int64][]byte{}} }
 
+// number has inodes begin after a number.
+func (d *Disk) number(from uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, f := range d.names {
+		f.inode += from
+	}
+	d.inodes += from
+}
+
 func (d *Disk) newFile() *file {
 	d.inodes++
 	return &file{inode: d.inodes + 1, now: newContent(), stable: newContent()} // 1 is the directory's

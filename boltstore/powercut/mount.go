@@ -32,7 +32,7 @@ func NewMount(folder string) (*Mount, error) {
 
 // Insert shows another disk. Nothing may be open on the one before.
 func (m *Mount) Insert(d *Disk) {
-	d.inodes = m.disks.Add(1) << 32 // so that the kernel takes nothing of it for something of another disk
+	d.number(m.disks.Add(1) << 32) // so that the kernel takes nothing of it for something of another disk
 	m.disk.Store(d)
 }
 

@@ -14,7 +14,7 @@ func Serve(folder string, conn io.ReadWriteCloser) error {
 		return err
 	}
 	server := rpc.NewServer()
-	if err := server.RegisterName("Disk", &control{mount: mount, disk: NewDisk(0)}); err != nil {
+	if err := server.RegisterName("Disk", &control{mount}); err != nil {
 		return err
 	}
 	server.ServeConn(conn)
@@ -25,22 +25,22 @@ func Serve(folder string, conn io.ReadWriteCloser) error {
 type Setup struct {
 	Seed  uint64        // Seed decides what happens at the cut.
 	Name  string        // Name is the file's.
-	Image string        // Image is the path of what the file holds; there may be no such image, and then there is no file.
+	Image string        // Image is the path of what the file holds, outside of the mount; where there is no such image, there is no file.
 	Cut   int           // Cut is the step at which the power is cut. Defaults to never.
 	Lies  bool          // Lies makes syncs do nothing.
 	Slow  time.Duration // Slow is how long a sync takes. Defaults to no time.
 }
 
 // control has the methods that a Remote calls.
-type control struct {
-	mount *Mount
-	disk  *Disk
-}
+type control struct{ mount *Mount }
+
+func (c *control) disk() *Disk { return c.mount.disk.Load() }
 
 func (c *control) Insert(s Setup, _ *bool) error {
 	d := NewDisk(s.Seed)
-	c.mount.Insert(d)
-	c.disk = d
+	if err := d.Load(s.Name, s.Image); err != nil {
+		return err
+	}
 	if s.Cut > 0 {
 		d.CutAfter(s.Cut)
 	}
@@ -48,30 +48,31 @@ func (c *control) Insert(s Setup, _ *bool) error {
 		d.Lie()
 	}
 	d.Slow(s.Slow)
-	return d.Load(s.Name, s.Image)
+	c.mount.Insert(d)
+	return nil
 }
 
 func (c *control) Await(bool, *bool) error {
-	<-c.disk.Gone()
+	<-c.disk().Gone()
 	return nil
 }
 
 func (c *control) Cut(bool, *bool) error {
-	c.disk.Cut()
+	c.disk().Cut()
 	return nil
 }
 
 func (c *control) Steps(_ bool, steps *int) error {
-	*steps = c.disk.Steps()
+	*steps = c.disk().Steps()
 	return nil
 }
 
 func (c *control) Fail(f Fault, met *int) error {
-	*met = c.disk.Fail(f)
+	*met = c.disk().Fail(f)
 	return nil
 }
 
-func (c *control) Save(to Setup, _ *bool) error { return c.disk.Save(to.Name, to.Image) }
+func (c *control) Save(to Setup, _ *bool) error { return c.disk().Save(to.Name, to.Image) }
 
 // Remote controls a disk that another process shows by [Serve].
 type Remote struct{ client *rpc.Client }

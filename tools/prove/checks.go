@@ -22,6 +22,7 @@ const (
 	operations = "operations"
 	stories    = "stories"
 	kills      = "kills"
+	cuts       = "cuts"
 )
 
 // Where a package of tokenstoretest or storetest runs.
@@ -88,6 +89,18 @@ var checks = []check{
 		unit:     kills, floor: 100,
 	},
 	{
+		method:   "power cut, unsynced writes lost or torn, bbolt",
+		promises: []string{"S1", "S3", "S5", "F1"},
+		tests:    []test{{"boltstore/powercut", "TestPowerCut"}},
+		unit:     cuts, floor: 300,
+	},
+	{
+		method:   "every operation of the disk fails, kind by kind, bbolt", // all of them, whatever the effort
+		promises: []string{"S5"},
+		tests:    []test{{"boltstore/powercut", "TestDiskFaults"}},
+		unit:     passed, floor: 10,
+	},
+	{
 		method:   "random planners",
 		promises: []string{"L1", "L2"},
 		tests: []test{{"revocation", "TestL1PlannerConverges"}, {"revocation", "TestL2PlannerIsFair"},
@@ -110,11 +123,11 @@ var disk = []string{"boltstore"}
 
 var efforts = map[string]effort{
 	"short": {times: 0.05, timeout: "10m",
-		env: []string{"RAPID_CHECKS=60", "CRASH_ROUNDS=10"}, disk: []string{"RAPID_CHECKS=10"}},
+		env: []string{"RAPID_CHECKS=60", "CRASH_ROUNDS=10", "POWERCUTS=15"}, disk: []string{"RAPID_CHECKS=10"}},
 	"": {times: 1, timeout: "20m", all: true,
-		env: []string{"RAPID_CHECKS=1000", "CRASH_ROUNDS=100"}, disk: []string{"RAPID_CHECKS=100"}},
+		env: []string{"RAPID_CHECKS=1000", "CRASH_ROUNDS=100", "POWERCUTS=300"}, disk: []string{"RAPID_CHECKS=100"}},
 	"long": {times: 30, timeout: "12h", all: true,
-		env: []string{"RAPID_CHECKS=40000", "CRASH_ROUNDS=3000"}, disk: []string{"RAPID_CHECKS=4000"}},
+		env: []string{"RAPID_CHECKS=40000", "CRASH_ROUNDS=3000", "POWERCUTS=9000"}, disk: []string{"RAPID_CHECKS=4000"}},
 }
 
 // rows returns those of the rows that are tested with this effort.
