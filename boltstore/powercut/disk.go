@@ -57,6 +57,9 @@ type Disk struct {
 
 	fault  Fault
 	passed int // operations of the fault's kinds
+
+	hold        int           // the sync that is held is the one that makes this 0
+	held, freed chan struct{} // closed when it has come, and when it may go on
 }
 
 // file has what programs see and what is on the platter.
@@ -128,6 +131,27 @@ func (d *Disk) Slow(sync time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.slow = sync
+}
+
+// Hold has a sync, the nth from now on, wait for Free.
+func (d *Disk) Hold(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hold, d.held, d.freed = n, make(chan struct{}), make(chan struct{})
+}
+
+// Held is closed when the sync has come that Hold is about.
+func (d *Disk) Held() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.held
+}
+
+// Free lets the sync go on that Hold is about.
+func (d *Disk) Free() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.freed)
 }
 
 // Fail sets the fault, from the next operation on, and returns how many operations of its kinds the one before has met.
@@ -318,6 +342,13 @@ func (d *Disk) size(f *file) (int64, syscall.Errno) {
 func (d *Disk) sync(f *file) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.hold--; d.hold == 0 {
+		close(d.held)
+		freed := d.freed
+		d.mu.Unlock()
+		<-freed
+		d.mu.Lock()
+	}
 	if errno := d.begin(Syncs); errno != 0 {
 		if f != nil && d.fault.Drops && !d.off {
 			f.pending = slices.DeleteFunc(f.pending, func(c change) bool { return c.data != nil })

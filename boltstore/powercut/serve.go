@@ -72,6 +72,21 @@ func (c *control) Fail(f Fault, met *int) error {
 	return nil
 }
 
+func (c *control) Hold(n int, _ *bool) error {
+	c.disk().Hold(n)
+	return nil
+}
+
+func (c *control) Held(bool, *bool) error {
+	<-c.disk().Held()
+	return nil
+}
+
+func (c *control) Free(bool, *bool) error {
+	c.disk().Free()
+	return nil
+}
+
 func (c *control) Save(to Setup, _ *bool) error { return c.disk().Save(to.Name, to.Image) }
 
 // Remote controls a disk that another process shows by [Serve].
@@ -104,6 +119,15 @@ func (r *Remote) Fail(f Fault) (met int, err error) {
 	err = r.client.Call("Disk.Fail", f, &met)
 	return met, err
 }
+
+// Hold has a sync, the nth from now on, wait for Free.
+func (r *Remote) Hold(n int) error { return r.client.Call("Disk.Hold", n, new(bool)) }
+
+// Held returns when the sync has come that Hold is about.
+func (r *Remote) Held() error { return r.client.Call("Disk.Held", true, new(bool)) }
+
+// Free lets the sync go on that is held.
+func (r *Remote) Free() error { return r.client.Call("Disk.Free", true, new(bool)) }
 
 // Save copies what is on the platter under a name to an image file, or removes that if nothing is.
 func (r *Remote) Save(name, image string) error {
