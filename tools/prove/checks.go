@@ -11,7 +11,9 @@ type check struct {
 	promises []string
 	tests    []test
 	unit     string // what is counted
-	floor    int    // what must be tried at least, by default effort; other efforts multiply it, but for passed
+	floor    int    // what must be tried at least, by default effort; other efforts multiply it
+	each     int    // what each of the tests must try at least, or one could do the work of all; likewise
+	fixed    bool   // every effort tries the same
 }
 
 // What can be counted. Passed are the tests and subtests that passed. All others are what a test says of itself by an attribute
@@ -38,13 +40,13 @@ var checks = []check{
 		method:   "rules of the store, memory and bbolt",
 		promises: slices.Concat(safety, []string{"S5", "L1", "F1"}),
 		tests:    []test{{"memstore", "TestConformance"}, {"boltstore", "TestConformance"}},
-		unit:     passed, floor: 85,
+		unit:     passed, floor: 85, each: 42, fixed: true,
 	},
 	{
 		method:   "model machine, memory and bbolt",
 		promises: slices.Concat(safety, []string{"L1", "F1"}),
 		tests:    promisesOf("Machine"),
-		unit:     cases, floor: 1000,
+		unit:     cases, floor: 1000, each: 90,
 	},
 	{
 		method:   "model machine, bbolt reopened",
@@ -56,31 +58,31 @@ var checks = []check{
 		method:   "model machine with the engine, memory and bbolt",
 		promises: slices.Concat(safety, []string{"L1", "F1"}),
 		tests:    promisesOf("MachineWithEngine"),
-		unit:     cases, floor: 1000,
+		unit:     cases, floor: 1000, each: 90,
 	},
 	{
 		method:   "laws of order and grouping, memory and bbolt",
 		promises: []string{"S2", "S3", "S4"},
 		tests:    promisesOf("Laws"),
-		unit:     cases, floor: 1000,
+		unit:     cases, floor: 1000, each: 90,
 	},
 	{
 		method:   "one list of actions on all backends, in all ways",
 		promises: []string{"S1", "S2", "S4", "L1", "F1"},
 		tests:    promisesOf("Metamorphic"),
-		unit:     cases, floor: 1000,
+		unit:     cases, floor: 1000, each: 90,
 	},
 	{
 		method:   "overlapping calls, linearizable, memory and bbolt",
 		promises: safety,
 		tests:    promisesOf("Linearizable"),
-		unit:     operations, floor: 50_000,
+		unit:     operations, floor: 50_000, each: 600,
 	},
 	{
 		method:   "every call of the store fails, memory and bbolt",
 		promises: []string{"S4", "S7", "L1", "F1"},
-		tests:    promisesOf("Faults"),
-		unit:     cases, floor: 200,
+		tests:    promisesOf("Faults"), // a case for each call that there is, whatever the effort
+		unit:     cases, floor: 180, each: 85, fixed: true,
 	},
 	{
 		method:   "killed by SIGKILL, bbolt",
@@ -105,7 +107,13 @@ var checks = []check{
 		promises: []string{"L1", "L2"},
 		tests: []test{{"revocation", "TestL1PlannerConverges"}, {"revocation", "TestL2PlannerIsFair"},
 			{"revocation", "TestL2PlannerSharesItsMemory"}},
-		unit: cases, floor: 3000,
+		unit: cases, floor: 3000, each: 900,
+	},
+	{
+		method:   "stories told, memory and bbolt",
+		promises: []string{"S1", "S2", "S3", "S4", "L1", "L2"},
+		tests:    []test{{"revocation", "TestStories"}},
+		unit:     stories, floor: 32, fixed: true,
 	},
 }
 
@@ -136,9 +144,14 @@ func (e effort) rows(all []row) []row {
 }
 
 // least is what a row must have tried.
-func (e effort) least(c check) int {
-	if c.unit == passed {
-		return c.floor
+func (e effort) least(c check) int { return e.scale(c, c.floor) }
+
+// leastOfEach is what each test of a row must have tried.
+func (e effort) leastOfEach(c check) int { return e.scale(c, c.each) }
+
+func (e effort) scale(c check, floor int) int {
+	if c.fixed {
+		return floor
 	}
-	return max(1, int(float64(c.floor)*e.times))
+	return max(1, int(float64(floor)*e.times))
 }

@@ -103,6 +103,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{"enough", attr("cases", "12") + ended("pass", "TestA"), cases, 12, ""},
 		{"too few", attr("cases", "9") + ended("pass", "TestA"), cases, 9, "only 9, the floor is 10"},
+		{"too few of one", attr("cases", "1") + ended("pass", "TestA"), cases, 1, "TestA only 1, its floor is 2"},
 		{"said by rapid", said("[rapid] OK, passed 11 tests (1s)") + ended("pass", "TestA"), cases, 11, ""},
 		{"nothing said", ended("pass", "TestA"), cases, 0, "says nothing of cases"},
 		{"another unit", attr("kills", "12") + ended("pass", "TestA"), cases, 0, "says nothing of cases"},
@@ -119,7 +120,7 @@ func TestJudge(t *testing.T) {
 			}
 		}
 		w := row{check: check{unit: c.unit, tests: []test{{"p", "TestA"}}}}
-		seen.judge(&w, 10)
+		seen.judge(&w, 10, 2)
 		if w.done != c.done || (c.want == "") != (w.verdict == "") || !strings.Contains(w.verdict, c.want) {
 			t.Errorf("%s: got %d and %q", c.name, w.done, w.verdict)
 		}

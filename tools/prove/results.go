@@ -82,8 +82,8 @@ func (r results) count(t test, unit string) int {
 	return counts["rapid"]
 }
 
-// judge says how much a row has tried, and why it fails.
-func (r results) judge(w *row, least int) {
+// judge says how much a row has tried, and why it fails: all of it too little, or one of its tests.
+func (r results) judge(w *row, least, leastOfEach int) {
 	var problems []string
 	for _, t := range w.tests {
 		switch r.of(t).action {
@@ -94,8 +94,11 @@ func (r results) judge(w *row, least int) {
 			problems = append(problems, t.name+": "+r.of(t).action)
 		}
 		n := r.count(t, w.unit)
-		if n == 0 && w.unit != passed {
+		switch {
+		case n == 0 && w.unit != passed:
 			problems = append(problems, t.name+" says nothing of "+w.unit)
+		case n < leastOfEach:
+			problems = append(problems, fmt.Sprintf("%s only %d, its floor is %d", t.name, n, leastOfEach))
 		}
 		w.done += n
 	}

@@ -26,8 +26,16 @@ func markdown(checks []check) string {
 	var b strings.Builder
 	b.WriteString("| Method | Promises | Counted | At least, short | At least | At least, long |\n|---|---|---|---|---|---|\n")
 	for _, c := range checks {
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %d | %d |\n", c.method, strings.Join(c.promises, ", "), c.unit,
-			efforts["short"].least(c), efforts[""].least(c), efforts["long"].least(c))
+		fmt.Fprintf(&b, "| %s | %s | %s |", c.method, strings.Join(c.promises, ", "), c.unit)
+		for _, size := range []string{"short", "", "long"} {
+			e := efforts[size]
+			fmt.Fprintf(&b, " %d", e.least(c))
+			if len(c.tests) > 1 {
+				fmt.Fprintf(&b, ", %d of each", e.leastOfEach(c))
+			}
+			b.WriteString(" |")
+		}
+		b.WriteString("\n")
 	}
 	return b.String()
 }
