@@ -145,7 +145,7 @@ type disturbedStore struct {
 }
 
 func (s disturbedStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+	return feedOf(ctx, s.Store, after, limit)
 }
 
 // yielding makes a call that lets others get ahead of it, and of its answer.

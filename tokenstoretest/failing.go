@@ -140,7 +140,7 @@ func through[T any](f *failure, call func() (T, error)) (value T, err error) {
 }
 
 func (s failingStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+	return feedOf(ctx, s.Store, after, limit)
 }
 
 func (s failingStore) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {

@@ -120,7 +120,7 @@ func (w *world) live(t *rapid.T, actions []action) []sight {
 		sight{to: "the records at rest", text: text(w.dump(t, w.clock.now()))},
 		sight{to: "the guards at rest", text: text(w.remembered(t)), unseen: !w.remembers()},
 		sight{to: "the history at rest", text: text(w.history(t))},
-		sight{to: "the feed at rest", text: text(w.feed(t)), unseen: !w.tells()},
+		sight{to: "the feed at rest", text: text(w.feed(t)), unseen: !tells(w.store)},
 	)
 	w.random.restart(w.shared.seed, len(actions))
 	if _, err := w.manager.Revoke(w.ctx, tokenstore.RevokeRequest{Targets: []tokenstore.Target{{Everything: true}}}); err != nil {
@@ -196,16 +196,10 @@ func (w *world) describeTombstone(tombstone domain.Tombstone) string {
 		moment(tombstone.Time), moment(tombstone.Through), tombstone.Reason, tombstone.Actor, describeTargets(tombstone.Targets))
 }
 
-// tells reports whether the store has a feed.
-func (w *world) tells() bool {
-	_, ok := w.store.(store.Outbox)
-	return ok
-}
-
 // feed is the canonical form of the events: in their order, without numbers, and without what the sweep has done.
 func (w *world) feed(t *rapid.T) []string {
 	var lines []string
-	if !w.tells() {
+	if !tells(w.store) {
 		return nil
 	}
 	for cursor := uint64(0); ; {

@@ -222,7 +222,7 @@ type slowStore struct {
 }
 
 func (s slowStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+	return feedOf(ctx, s.Store, after, limit)
 }
 
 func (s slowStore) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {

@@ -91,10 +91,23 @@ type Config struct {
 	still   bool                              // no goroutine beside the case's own
 }
 
+// tells reports whether the stores of the backend have a feed.
+func (c *Config) tells(t *testing.T) bool {
+	t.Helper()
+	backend := c.New(t)
+	defer backend.Close()
+	st, err := backend.Tenant(tenantNames[0])
+	if err != nil {
+		fail(t, "a tenant needs no creation", "Backend.Tenant: %v", err)
+	}
+	return tells(st)
+}
+
 // draws reports whether an operation or a mode is drawn.
 func (c *Config) draws(name string) bool { return !slices.Contains(c.without, name) }
 
-// Run checks the promises in six subtests. Machine sweeps and trims by calls of its own, slice by slice, in between
+// Run checks the promises in six subtests. A store that is no [store.Outbox] is not asked for its feed, and one that is no
+// [store.Mover] is neither moved nor asked for what it remembers. Machine sweeps and trims by calls of its own, slice by slice, in between
 // all other operations. MachineWithEngine has the Run of one or two engines do it, in virtual time. Laws checks that the order,
 // grouping and repetition of revocations don't matter, nor when and by whom they are swept. Metamorphic has one list of actions
 // happen to the backend that keeps everything in memory and to the configured ones, in other ways, and compares all answers. Faults has
@@ -105,6 +118,9 @@ func Run(t *testing.T, c Config) {
 	t.Run("Machine", func(t *testing.T) {
 		if c.Reopen == nil {
 			t.Log("S5 durable is not checked: the backend keeps nothing (Config.Reopen is nil)")
+		}
+		if !c.tells(t) {
+			t.Log("F1 feed is not checked: the stores of the backend have no feed (store.Outbox)")
 		}
 		checkCases(t, func(rt *rapid.T) { runMachine(rt, t, c) })
 	})
