@@ -139,6 +139,10 @@ func (m *machine) checkLive(t *rapid.T, w *tenant, l *life) {
 		if cause := m.introspect(t, w, l.secrets[g-1]); cause != tokenstore.ErrReused {
 			fail(t, "an outdated secret must be inactive", "%s: %v", l.id, cause)
 		}
+		known, err := w.Recognise(m.ctx, tokenstore.NewSecret(l.secrets[g-1]))
+		if err != nil || known.Active || known.Token.ID != l.id {
+			fail(t, "an outdated secret must be recognised as its token's, and be inactive", "%s: %+v, %v", l.id, known, err)
+		}
 	}
 }
 

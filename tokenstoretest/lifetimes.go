@@ -58,6 +58,7 @@ func (m *machine) changePolicy(t *rapid.T) {
 	client := pick(t, "client", clients...)
 	p := tokenstore.ClientPolicy{
 		Rotation:     pick(t, "rotation", tokenstore.RotationAsIssued, tokenstore.RotationOn, tokenstore.RotationOff),
+		Lifetime:     pick(t, "lifetime", 0, 0, tokenstore.Never, tokenstore.Lifetime(30*time.Minute)),
 		IdleLifetime: pick(t, "idleLifetime", 0, 0, tokenstore.Never, tokenstore.Lifetime(5*time.Minute), tokenstore.Lifetime(time.Hour)),
 		Cap:          pick(t, "cap", 0, 0, 1, 2, 3),
 		CapRefuse:    chance(t, "capRefuse", 3),

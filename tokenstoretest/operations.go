@@ -1,6 +1,7 @@
 package tokenstoretest
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -72,13 +73,9 @@ func (m *machine) grant(t *rapid.T, w *tenant, l *life) {
 	}
 	l.authenticated = request.AuthenticatedAt
 	l.device = m.kept(issuedTo(request.Device))
-	request.Lifetime, l.expires = drawLifetime(t, "lifetime", absolute, now)
 	policy := m.host.policy(l.client)
-	byDefault := idle
-	if policy.IdleLifetime != 0 {
-		byDefault = time.Duration(policy.IdleLifetime)
-	}
-	request.IdleLifetime, l.idleExpires = drawLifetime(t, "idleLifetime", byDefault, now)
+	request.Lifetime, l.expires = drawLifetime(t, "lifetime", cmp.Or(policy.Lifetime, tokenstore.Lifetime(absolute)), now)
+	request.IdleLifetime, l.idleExpires = drawLifetime(t, "idleLifetime", cmp.Or(policy.IdleLifetime, tokenstore.Lifetime(idle)), now)
 	if policy.Rotation != tokenstore.RotationAsIssued {
 		l.rotating = policy.Rotation == tokenstore.RotationOn
 	}
@@ -224,13 +221,13 @@ func drawGrant(t *rapid.T) *life {
 
 // drawLifetime draws one and returns its deadline. Most tokens don't expire, so that other things happen to them. A default
 // below zero is never.
-func drawLifetime(t *rapid.T, label string, byDefault time.Duration, now time.Time) (tokenstore.Lifetime, time.Time) {
+func drawLifetime(t *rapid.T, label string, byDefault tokenstore.Lifetime, now time.Time) (tokenstore.Lifetime, time.Time) {
 	switch pick(t, label, "never", "never", "never", "default", "short") {
 	case "default":
 		if byDefault < 0 {
 			return 0, time.Time{}
 		}
-		return 0, now.Add(byDefault)
+		return 0, now.Add(time.Duration(byDefault))
 	case "short":
 		return tokenstore.Lifetime(time.Minute), now.Add(time.Minute)
 	}
