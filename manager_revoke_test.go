@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -78,7 +81,9 @@ func TestRevokeBusy(t *testing.T) {
 }
 
 func TestRevokeNothingThere(t *testing.T) {
-	onBackends(t, tokenstore.Options{}, func(t *testing.T, r *rig) {
+	var heard atomic.Int32
+	said := revocation.Events{Revoked: func(string, domain.Tombstone) { heard.Add(1) }}
+	onBackends(t, tokenstore.Options{Engine: revocation.Options{Events: said}}, func(t *testing.T, r *rig) {
 		out := r.issue(request("ann"))
 		r.wantNoWrite(func() {
 			receipt := r.revoke(tokenstore.Target{TokenID: ulid.Make()}, tokenstore.Target{TokenID: out.Token.ID, UserID: "bob"})
@@ -88,6 +93,9 @@ func TestRevokeNothingThere(t *testing.T) {
 				t.Errorf("Wait = %+v, %v; want retired, with no engine running", status, err)
 			}
 		})
+		if heard.Load() != 0 {
+			t.Error("the host is told of a revocation that was not recorded")
+		}
 		r.exchange(out.Secret)
 	})
 }

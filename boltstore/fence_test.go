@@ -101,6 +101,42 @@ func TestFenceOfACommitThatFails(t *testing.T) {
 	}
 }
 
+// A call may be refused for what its neighbour in the commit has written. If that commit fails, the refusal is not true either.
+func TestRefusalInACommitThatFails(t *testing.T) {
+	b, s := rig(t)
+	insertOne(t, s, 1, "ann")
+	b.db.MaxSize = 1 // so that the file can't grow
+	calls := []*call{
+		{run: func(x *txn) error {
+			junk, err := x.tx.CreateBucket([]byte("junk"))
+			if err == nil {
+				err = junk.Put([]byte("large"), make([]byte, 1<<20))
+			}
+			if err != nil {
+				return err
+			}
+			_, err = x.records("acme").revoke(store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant}, nil)
+			return err
+		}},
+		{run: func(x *txn) error {
+			r := x.records("acme")
+			if there, _ := r.token(ulid.ULID{15: 1}); !r.view(there).Revoked() {
+				t.Error("a call does not see what its neighbour has revoked")
+			}
+			return domain.ErrRevoked
+		}},
+	}
+	b.commit(calls)
+	for i, c := range calls {
+		if !errors.Is(c.err, store.ErrNotCommitted) {
+			t.Errorf("call %d: got %v, want ErrNotCommitted", i, c.err)
+		}
+	}
+	if v, err := s.Get(t.Context(), ulid.ULID{15: 1}); err != nil || v.Revoked() {
+		t.Errorf("a commit that was not made has an effect: %+v, %v", v, err)
+	}
+}
+
 // What is reachable in the file, once an erasure is done, does not hold the user's name.
 func TestErasedNameIsNotInTheFile(t *testing.T) {
 	const name = "erased-person@example.com"

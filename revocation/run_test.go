@@ -314,6 +314,25 @@ func TestTrimForgetsWhatIsOld(t *testing.T) {
 	})
 }
 
+// Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside.
+func TestTrimDropsOldEvents(t *testing.T) {
+	for outboxFor, want := range map[time.Duration]int{12 * time.Hour: 1, 36 * time.Hour: 2, 60 * time.Hour: 3} {
+		opts := revocation.Options{MemoryFor: 30 * time.Hour, HistoryFor: 30 * time.Hour, OutboxFor: outboxFor, PollEvery: time.Hour}
+		inBubble(t, opts, func(r *rig) {
+			stop := r.start(r.engine)
+			for n, wait := range []time.Duration{25 * time.Hour, 24 * time.Hour, 2 * time.Hour} {
+				r.revoke(r.engine, "a", byte(n), fmt.Sprint("user", n))
+				time.Sleep(wait)
+			}
+			synctest.Wait()
+			if s := r.state("a"); s.Events != want || s.LastEvent != 3 {
+				r.Errorf("OutboxFor %v: %d events up to number %d, want %d up to 3", outboxFor, s.Events, s.LastEvent, want)
+			}
+			stop()
+		})
+	}
+}
+
 func TestNegativeTimesForgetNothing(t *testing.T) {
 	inBubble(t, revocation.Options{MemoryFor: -1, HistoryFor: -1, PollEvery: 1000 * time.Hour, ExpireEvery: -1}, func(r *rig) {
 		stop := r.start(r.engine)
