@@ -43,6 +43,19 @@ func (r *rig) tryText(text string) (tokenstore.Exchanged, error) {
 	return r.try(tokenstore.NewSecret(text))
 }
 
+// TestImportedIdleLifetimeIsRenewed: of the idle lifetime an import brings the end alone. The options say how long it is from then on.
+func TestImportedIdleLifetimeIsRenewed(t *testing.T) {
+	r := newRig(t, tokenstore.Options{IdleLifetime: tokenstore.Lifetime(20 * time.Minute)})
+	token := withSecret("f-1", "ann", opaque, r.now.Add(-time.Hour))
+	token.IdleExpiresAt = r.now.Add(5 * time.Minute)
+	r.brought(token)
+	r.wait(4 * time.Minute)
+	got, err := r.tryText(opaque)
+	if want := r.now.Add(20 * time.Minute); err != nil || !got.Token.IdleExpiresAt.Equal(want) {
+		t.Errorf("the idle lifetime ends at %v, %v; want %v", got.Token.IdleExpiresAt, err, want)
+	}
+}
+
 // TestForeignSecretRotates: the first exchange gives a secret of ours under the same id, a retry the same one, and after its
 // use the foreign one is replay.
 func TestForeignSecretRotates(t *testing.T) {
