@@ -46,6 +46,7 @@ var verbs = map[string]verb{
 	"step":       {"", []string{"at="}, (*world).step},
 	"slice":      {"", []string{"at="}, (*world).slice},
 	"run":        {"", []string{"at="}, (*world).run},
+	"bounds":     {"", []string{"visit=", "remove="}, (*world).bound},
 	"fail":       {oneRevocation, []string{"times="}, (*world).fail},
 	"crash":      {"", nil, (*world).crashed},
 	"clock":      {anyName, nil, (*world).clock},

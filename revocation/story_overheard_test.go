@@ -62,6 +62,9 @@ func (s *overheardStore) Apply(ctx context.Context, ids []ulid.ULID, bounds stor
 			return nil, store.ErrNotCommitted
 		}
 	}
+	if limit := s.o.w.bounds; limit.Visit > 0 {
+		bounds.Visit, bounds.Remove = min(bounds.Visit, limit.Visit), min(bounds.Remove, limit.Remove)
+	}
 	statuses, err := s.Store.Apply(ctx, ids, bounds)
 	if len(statuses) == 0 {
 		s.o.say("slice finds nothing pending any more")

@@ -159,6 +159,15 @@ func (w *world) steps(a *arguments, words string, done func(*overheard) bool) ([
 	return lines, nil
 }
 
+// bound has each slice look at, and remove, no more than so many tokens.
+func (w *world) bound(_ string, a *arguments) ([]string, error) {
+	w.bounds = store.Bounds{Visit: read(a, "visit", strconv.Atoi), Remove: read(a, "remove", strconv.Atoi)}
+	if err := w.bounds.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBadValue, err)
+	}
+	return told("bounds", "a slice looks at %d and removes %d", w.bounds.Visit, w.bounds.Remove)
+}
+
 // fail has the next slices fail that sweep a revocation.
 func (w *world) fail(name string, a *arguments) ([]string, error) {
 	w.faults[name] = read(a, "times", strconv.Atoi)

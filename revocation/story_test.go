@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"example.com/tokenstore/store"
 )
 
 var update = flag.Bool("update", false, "write the outcomes of the stories in testdata anew")
@@ -56,7 +58,7 @@ func tell(t *testing.T, file, backend string) (commands int) {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	seen, err := playAlone(t, written, backend)
+	seen, err := playAlone(t, written, backend, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
@@ -78,10 +80,10 @@ func tell(t *testing.T, file, backend string) (commands int) {
 }
 
 // playAlone plays a story in a bubble of its own, and returns it with what was observed.
-func playAlone(t *testing.T, written script, backend string) (seen script, err error) {
+func playAlone(t *testing.T, written script, backend string, fault func(store.Backend) store.Backend) (seen script, err error) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, backend, dir)
+		w := newWorld(t, backend, dir, fault)
 		defer w.close()
 		for _, b := range written {
 			b.told = nil
@@ -126,13 +128,14 @@ func TestStoriesAreStrict(t *testing.T) {
 		"a time that is none":     {"clock soon\n----\n", 1, errBadValue},
 		"a number that is none":   {"policy web cap=few\n----\n", 1, errBadValue},
 		"a date that is none":     {"import t1 user=ann session=s1 created=then\n----\n", 1, errBadValue},
+		"bounds of nothing":       {"bounds visit=1 remove=0\n----\n", 1, errBadValue},
 		"a secret it never had":   {"issue t1 user=ann session=s1\nexchange t1 generation=3\n----\n", 2, errBadValue},
 		"a number where none fit": {"issue t1..x user=ann session=s1\n----\n", 1, errBadName},
 	} {
 		t.Run(name, func(t *testing.T) {
 			written, err := parseScript(c.text)
 			if err == nil {
-				_, err = playAlone(t, written, "memstore")
+				_, err = playAlone(t, written, "memstore", nil)
 			}
 			broken, ok := errors.AsType[*scriptError](err)
 			if !ok || broken.line != c.line || !errors.Is(err, c.want) {
@@ -155,7 +158,7 @@ func TestStoriesAreKept(t *testing.T) {
 	if written[0].line != 7 {
 		t.Errorf("what was observed begins on line %d, want 7", written[0].line)
 	}
-	seen, err := playAlone(t, written, "memstore")
+	seen, err := playAlone(t, written, "memstore", nil)
 	want := strings.NewReplacer("sequence 2", "sequence 1", "generation 7", "generation 1").Replace(text)
 	if err != nil || seen.String() != want {
 		t.Errorf("played it is, %v\n%s\nwant\n%s", err, seen, want)

@@ -23,7 +23,8 @@ import (
 // once a command, and a name for everything. It lives in a synctest bubble.
 type world struct {
 	*testing.T
-	name, dir string // of the backend, and for its files
+	name, dir string                            // of the backend, and for its files
+	fault     func(store.Backend) store.Backend // nil for none
 	files     int
 	backend   store.Backend
 	manager   *tokenstore.Manager
@@ -39,6 +40,7 @@ type world struct {
 	policies    map[string]tokenstore.ClientPolicy
 	evicted     []string
 	faults      map[string]int // by revocation, how many more slices that sweep it will fail
+	bounds      store.Bounds   // of a slice, if they are narrower than the applier's own
 	unheard     bool           // nobody is told of what is revoked
 }
 
@@ -63,13 +65,13 @@ type applier struct {
 
 const storySlice = 2 // how many tokens a slice removes
 
-func newWorld(t *testing.T, backend, dir string) *world {
+func newWorld(t *testing.T, backend, dir string, fault func(store.Backend) store.Backend) *world {
 	w := &world{
-		T: t, name: backend, dir: dir, rand: rand.NewChaCha8([32]byte{1}), tokens: map[string]*held{}, revocations: map[string]ulid.ULID{},
+		T: t, name: backend, dir: dir, fault: fault, rand: rand.NewChaCha8([32]byte{1}), tokens: map[string]*held{}, revocations: map[string]ulid.ULID{},
 		logins: map[string]login{}, policies: map[string]tokenstore.ClientPolicy{}, faults: map[string]int{},
 	}
 	time.Sleep(time.Until(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)))
-	w.backend = memstore.New()
+	w.backend = w.faulty(memstore.New())
 	if backend == "boltstore" {
 		w.backend = w.open()
 	}
@@ -90,7 +92,15 @@ func (w *world) open() store.Backend {
 	if err != nil {
 		w.Fatal(err)
 	}
-	return b
+	return w.faulty(b)
+}
+
+// faulty is the backend with its fault, if there is to be one.
+func (w *world) faulty(b store.Backend) store.Backend {
+	if w.fault == nil {
+		return b
+	}
+	return w.fault(b)
 }
 
 // begin starts a process on the database: a manager, and the applier a1.
