@@ -82,6 +82,7 @@ func (c *fileConfig) open(t testing.TB, path string) store.Backend {
 		b.SettleEarly(c.settle)
 	}
 	c.paths.Store(b, path)
+	t.Cleanup(func() { c.paths.Delete(b) })
 	return b
 }
 

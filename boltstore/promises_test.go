@@ -25,7 +25,7 @@ func TestPromises(t *testing.T) {
 		}
 		return c.crash(t, b)
 	}
-	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Reopen: reopen, Copy: c.snapshot, Others: []tokenstoretest.Config{
+	tokenstoretest.Run(t, tokenstoretest.Config{New: c.New, Quick: c.quick(t), Reopen: reopen, Copy: c.snapshot, Steps: true, Others: []tokenstoretest.Config{
 		{New: func(testing.TB) store.Backend { return memstore.New() }},
 		{New: c.limited, Reopen: reopen},
 	}})
@@ -34,13 +34,37 @@ func TestPromises(t *testing.T) {
 // limited is a file that may grow so far, and grows in smaller steps.
 func (c fileConfig) limited(t testing.TB) store.Backend {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tokens.db")
+	return c.openLimited(t, temporary(t))
+}
+
+func (c fileConfig) openLimited(t testing.TB, path string) store.Backend {
+	t.Helper()
 	b, err := boltstore.Open(path, &boltstore.Options{MaxSize: 4 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.paths.Store(b, path)
+	t.Cleanup(func() { c.paths.Delete(b) })
 	return b
+}
+
+// quick is a limited file that is copied instead of made, and quick to copy again.
+func (c fileConfig) quick(t *testing.T) func(testing.TB) store.Backend {
+	t.Helper()
+	path := temporary(t)
+	shut(t, open(t, path, nil))
+	empty, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(t testing.TB) store.Backend {
+		t.Helper()
+		path := temporary(t)
+		if err := os.WriteFile(path, empty, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return c.openLimited(t, path)
+	}
 }
 
 // snapshot copies the file as a backup does.

@@ -77,8 +77,15 @@ type Config struct {
 	// each time as a backend of its own. Nil has full exports be the backups, of stores that are a [store.Mover].
 	Copy func(t testing.TB, b store.Backend) (open func(t testing.TB) store.Backend)
 
+	// Quick returns such a backend as New, made quickly: Exhaustive wants thousands. Nil has it call New.
+	Quick func(t testing.TB) store.Backend
+
+	// Steps says that the verbs of a tenant that take more than one step ask their context for its error before each, and hold no
+	// lock while they do. Exhaustive then lets other calls in between the steps, and not only between the verbs.
+	Steps bool
+
 	// NoBubble says that the backend does not work in a bubble of testing/synctest, for example because it talks to
-	// another process. MachineWithEngine and Faults are then skipped, and Metamorphic does without the engine.
+	// another process. MachineWithEngine, Faults and Exhaustive are then skipped, and Metamorphic does without the engine.
 	NoBubble bool
 
 	// Others are further backends that have a part in Metamorphic, each in every other case, such as the same one with other
@@ -151,6 +158,12 @@ func Run(t *testing.T, c Config) {
 		runFaults(t, c)
 	})
 	t.Run("Linearizable", func(t *testing.T) { runLinearizable(t, c) })
+	t.Run("Exhaustive", func(t *testing.T) {
+		if c.NoBubble {
+			t.Skip("the backend does not work in a bubble of testing/synctest (Config.NoBubble)")
+		}
+		runExhaustive(t, c)
+	})
 }
 
 // fail stops the case. The details go to the log only, because rapid can make a case smaller as long as the message stays
