@@ -67,6 +67,10 @@ var scopes = []scope{
 		parts: []part{calls("A", issuesAsOf("l1", "t1", "ann", "s1")...), calls("B", revokesUser("r1", "ann")), calls("C", forget)},
 	},
 	{
+		name: "an issue is repeated after it was revoked and swept", losses: 1, crashes: 1,
+		parts: []part{calls("A", issues("t1", "ann", "s1")), calls("B", revokesUser("r1", "ann"))},
+	},
+	{
 		name: "two exchanges of one secret, a lost answer and a crash", losses: 1, crashes: 1,
 		setup: []task{issues("t1", "ann", "s1")},
 		parts: twins("t1"),

@@ -31,6 +31,13 @@
 // scheduler and is not repeated by a seed; what can't be told from answers alone, and what takes longer than a round, is not
 // seen.
 //
+// Exhaustive leaves nothing to chance. Calls of a few parts, and the engine's Run, stand at a gate before each verb of the store, and are
+// let through one at a time, in every order that there is; the process ends at each point in turn, before a verb and between its
+// effect and its answer, and whoever had no answer calls again. After every step what the store shows is compared with a model that
+// orders by the schedule alone, and at the end the oracle of real time has its say. What is atomic is taken from the backend's word: a
+// verb is one step, or has the steps between which it asks its context for its error (Config.Steps). Verbs that share a commit are
+// not played. Each number of steps is small: up to three tokens, three revocations, two planners, one crash, one lost answer.
+//
 // A test of a backend takes one call:
 //
 //	func TestPromises(t *testing.T) {
@@ -113,13 +120,14 @@ func (c *Config) tells(t *testing.T) bool {
 // draws reports whether an operation or a mode is drawn.
 func (c *Config) draws(name string) bool { return !slices.Contains(c.without, name) }
 
-// Run checks the promises in six subtests. A store that is no [store.Outbox] is not asked for its feed, and one that is no
+// Run checks the promises in seven subtests. A store that is no [store.Outbox] is not asked for its feed, and one that is no
 // [store.Mover] is neither moved nor asked for what it remembers. Machine sweeps and trims by calls of its own, slice by slice, in between
 // all other operations. MachineWithEngine has the Run of one or two engines do it, in virtual time. Laws checks that the order,
 // grouping and repetition of revocations don't matter, nor when and by whom they are swept. Metamorphic has one list of actions
 // happen to the backend that keeps everything in memory and to the configured ones, in other ways, and compares all answers. Faults has
 // the n-th call of the store fail, for every n, and checks that a caller who repeats what failed loses nothing. Linearizable
-// has callers overlap, in as many rounds as there are checks, but ends early after 20 ms for each: two seconds, by default.
+// has callers overlap, in as many rounds as there are checks, but ends early after 20 ms for each: two seconds, by default. Exhaustive
+// plays every schedule of small scopes; the environment variable EXHAUSTIVE asks for fewer scopes (small) or all of them (long).
 func Run(t *testing.T, c Config) {
 	t.Helper()
 	t.Run("Machine", func(t *testing.T) {

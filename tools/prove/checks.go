@@ -25,6 +25,7 @@ const (
 	stories    = "stories"
 	kills      = "kills"
 	cuts       = "cuts"
+	schedules  = "schedules"
 )
 
 // Where a package of tokenstoretest or storetest runs.
@@ -79,6 +80,18 @@ var checks = []check{
 		unit:     operations, floor: 50_000, each: 600,
 	},
 	{
+		method:   "every schedule of small scopes, memory",
+		promises: []string{"S1", "S2", "S3", "S4", "S7", "L1"},
+		tests:    []test{{"tokenstoretest", "TestMemstore/Exhaustive"}},
+		unit:     schedules, floor: 10_000,
+	},
+	{
+		method:   "every schedule of small scopes, bbolt",
+		promises: []string{"S1", "S2", "S3", "S4", "S7", "L1"},
+		tests:    []test{{"boltstore", "TestPromises/Exhaustive"}},
+		unit:     schedules, floor: 3_000,
+	},
+	{
 		method:   "every call of the store fails, memory and bbolt",
 		promises: []string{"S4", "S7", "L1", "F1"},
 		tests:    promisesOf("Faults"), // a case for each call that there is, whatever the effort
@@ -131,11 +144,11 @@ var disk = []string{"boltstore"}
 
 var efforts = map[string]effort{
 	"short": {times: 0.05, timeout: "10m",
-		env: []string{"RAPID_CHECKS=60", "CRASH_ROUNDS=10", "POWERCUTS=15"}, disk: []string{"RAPID_CHECKS=10"}},
+		env: []string{"RAPID_CHECKS=60", "CRASH_ROUNDS=10", "POWERCUTS=15", "EXHAUSTIVE=small"}, disk: []string{"RAPID_CHECKS=10"}},
 	"": {times: 1, timeout: "20m", all: true,
 		env: []string{"RAPID_CHECKS=1000", "CRASH_ROUNDS=100", "POWERCUTS=300"}, disk: []string{"RAPID_CHECKS=100"}},
 	"long": {times: 30, timeout: "12h", all: true,
-		env: []string{"RAPID_CHECKS=40000", "CRASH_ROUNDS=3000", "POWERCUTS=9000"}, disk: []string{"RAPID_CHECKS=4000"}},
+		env: []string{"RAPID_CHECKS=40000", "CRASH_ROUNDS=3000", "POWERCUTS=9000", "EXHAUSTIVE=long"}, disk: []string{"RAPID_CHECKS=4000"}},
 }
 
 // rows returns those of the rows that are tested with this effort.
