@@ -128,20 +128,21 @@ var scopes = []scope{
 	},
 	{
 		name: "three issues, two exchanges, two overlapping revocations", size: wide,
-		parts: threeTwoTwo,
+		parts: []part{
+			calls("A", issues("t1", "ann", "s1"), exchanges("t1", 0)), calls("B", issues("t2", "ann", "s2"), issues("t3", "bob", "s1")),
+			calls("C", exchanges("t1", 0)), calls("D", revokesUser("r1", "ann")), calls("E", revokesSession("r2", "s1")),
+		},
 	},
 	{
-		name: "three issues, two exchanges, two overlapping revocations, and a crash", crashes: 1, size: long,
-		parts: threeTwoTwo,
+		name: "an issue, two exchanges, two overlapping revocations, and a crash", crashes: 1, size: long,
+		parts: []part{
+			calls("A", issues("t1", "ann", "s1"), exchanges("t1", 0)), calls("B", exchanges("t1", 0)),
+			calls("C", revokesUser("r1", "ann")), calls("D", revokesSession("r2", "s1")),
+		},
 	},
 	{
-		name: "two planners sweep two overlapping revocations, and a crash", crashes: 1, size: long,
+		name: "two planners sweep two overlapping revocations", size: wide,
 		setup: []task{issues("t1", "ann", "s1"), issues("t2", "ann", "s2")},
 		parts: []part{calls("A", revokesUser("r1", "ann")), another, calls("B", revokesSession("r2", "s2"))},
 	},
-}
-
-var threeTwoTwo = []part{
-	calls("A", issues("t1", "ann", "s1"), exchanges("t1", 0)), calls("B", issues("t2", "ann", "s2"), issues("t3", "bob", "s1")),
-	calls("C", exchanges("t1", 0)), calls("D", revokesUser("r1", "ann")), calls("E", revokesSession("r2", "s1")),
 }

@@ -166,5 +166,9 @@ func (e effort) scale(c check, floor int) int {
 	if c.fixed {
 		return floor
 	}
-	return max(1, int(float64(floor)*e.times))
+	times := e.times
+	if c.unit == schedules { // there are no more than there are, however long it takes
+		times = min(times, 1)
+	}
+	return max(1, int(float64(floor)*times))
 }
