@@ -1,0 +1,156 @@
+package provider_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// TestWrongPassword: the answer does not tell whether there is such an account, and shows what was typed as text.
+func TestWrongPassword(t *testing.T) {
+	r := newRig(t)
+	refused := func(user, password string) string {
+		got := r.browser().post("/login", url.Values{"username": {user}, "password": {password}})
+		if got.status != http.StatusUnauthorized || got.header.Get("Set-Cookie") != "" {
+			t.Errorf("status %d", got.status)
+		}
+		return strings.ReplaceAll(got.body, `value="`+user+`"`, "")
+	}
+	known, unknown := refused("ann", "wrong"), refused("nobody", "wrong")
+	if known != unknown || !strings.Contains(known, `role="alert"`) {
+		t.Errorf("answered\n%s\nand\n%s", known, unknown)
+	}
+	refused("ann", "")
+	refused("ann", strings.Repeat("x", 100))
+	if body := refused(`"><script>alert(1)</script>`, "wrong"); strings.Contains(body, "<script>") {
+		t.Error("the page has a script that somebody typed")
+	}
+}
+
+// TestManyGuesses: they are slowed down, for each account by itself.
+func TestManyGuesses(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	try := func(user, password string) int {
+		return b.post("/login", url.Values{"username": {user}, "password": {password}}).status
+	}
+	for range 10 {
+		if got := try("ann", "wrong"); got != http.StatusUnauthorized {
+			t.Fatalf("status %d", got)
+		}
+	}
+	if got := try("ann", password); got != http.StatusTooManyRequests {
+		t.Errorf("the eleventh: status %d", got)
+	}
+	if got := try("bob", password); got != http.StatusOK {
+		t.Errorf("another: status %d", got)
+	}
+	r.wait(time.Minute)
+	if got := try("ann", password); got != http.StatusOK {
+		t.Errorf("later: status %d", got)
+	}
+}
+
+// TestCallbackOfAnotherBrowser: who has somebody else complete a sign-in that he began gets no code.
+func TestCallbackOfAnotherBrowser(t *testing.T) {
+	r := newRig(t)
+	attacker, victim := r.browser(), r.browser()
+	attacker.signIn("bob")
+	victim.signIn("ann")
+	begun := attacker.begin("notes", oauth2.GenerateVerifier(), oauth2.SetAuthURLParam("prompt", "login"))
+	id := requestField.FindStringSubmatch(begun.body)[1]
+	victim.http.CheckRedirect = func(to *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(to.URL.Path, "/authorize/callback") {
+			return http.ErrUseLastResponse // it never gets there
+		}
+		return nil
+	}
+	if got := victim.post("/login", url.Values{"username": {"ann"}, "password": {password}, "request": {id}}); got.url.Path != "/authorize/callback" {
+		t.Fatalf("at %s", got.url)
+	}
+	for name, b := range map[string]*browser{"signed in as another": attacker, "not signed in": r.browser()} {
+		if got := b.get("/authorize/callback?id=" + id); got.status != http.StatusForbidden || got.url.Query().Has("code") {
+			t.Errorf("%s: status %d at %s", name, got.status, got.url)
+		}
+	}
+	victim.http.CheckRedirect = attacker.http.CheckRedirect
+	victim.code(victim.get("/authorize/callback?id=" + id))
+}
+
+// TestSessionIsEnough: who has signed in is not asked again, unless the application wants that.
+func TestSessionIsEnough(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	verifier := oauth2.GenerateVerifier()
+	prompt := func(what string) oauth2.AuthCodeOption { return oauth2.SetAuthURLParam("prompt", what) }
+	if got := b.begin("notes", verifier, prompt("none")); got.url.Query().Get("error") != "login_required" {
+		t.Errorf("not signed in: at %s", got.url)
+	}
+	b.signIn("ann")
+	b.code(b.begin("notes", verifier))
+	b.code(b.begin("other", verifier, prompt("none")))
+	b.code(b.begin("notes", verifier, oauth2.SetAuthURLParam("max_age", "60")))
+	for name, option := range map[string]oauth2.AuthCodeOption{
+		"prompt": prompt("login"), "max_age": oauth2.SetAuthURLParam("max_age", "0"),
+	} {
+		asked := b.begin("notes", verifier, option)
+		if asked.url.Path != "/login" {
+			t.Errorf("%s: at %s", name, asked.url)
+			continue
+		}
+		b.code(b.fill(asked, "ann"))
+	}
+	r.wait(2 * time.Minute)
+	if got := b.begin("notes", verifier, oauth2.SetAuthURLParam("max_age", "60")); got.url.Path != "/login" {
+		t.Errorf("max_age, later: at %s", got.url)
+	}
+	r.wait(12 * time.Hour)
+	if got := b.begin("notes", verifier); got.url.Path != "/login" {
+		t.Errorf("after the session: at %s", got.url)
+	}
+}
+
+// TestCode: a public client needs PKCE, and a code is good once, for its client and its verifier.
+func TestCode(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	verifier := oauth2.GenerateVerifier()
+	for name, c := range map[string]struct {
+		client  string
+		options []oauth2.AuthCodeOption
+	}{
+		"no verifier":      {"notes", nil},
+		"another verifier": {"notes", []oauth2.AuthCodeOption{oauth2.VerifierOption(oauth2.GenerateVerifier())}},
+		"another client":   {"other", []oauth2.AuthCodeOption{oauth2.VerifierOption(verifier)}},
+	} {
+		code := b.code(b.begin("notes", verifier))
+		if _, err := r.config(c.client).Exchange(t.Context(), code, c.options...); err == nil {
+			t.Errorf("%s: got a token", name)
+		}
+	}
+	code := b.code(b.begin("notes", verifier))
+	token, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); err == nil {
+		t.Error("a code was good twice")
+	}
+	r.mustRefresh(token)
+	code = b.code(b.begin("notes", verifier))
+	r.wait(time.Minute)
+	if _, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); err == nil {
+		t.Error("an old code was good")
+	}
+	if got := b.get(r.config("notes").AuthCodeURL("state of some length")); got.url.Query().Has("code") {
+		code := got.url.Query().Get("code")
+		if _, err := r.config("notes").Exchange(t.Context(), code); err == nil {
+			t.Error("a public client without PKCE got a token")
+		}
+	}
+}
