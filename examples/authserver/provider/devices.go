@@ -61,7 +61,7 @@ func (p *Provider) showDevices(w http.ResponseWriter, r *http.Request) {
 		p.unavailable(w, err)
 		return
 	}
-	render(w, http.StatusOK, "devices.html", data)
+	p.render(w, http.StatusOK, "devices.html", data)
 }
 
 // tokensOf are the tokens of a user, without what has been revoked and is still being removed.

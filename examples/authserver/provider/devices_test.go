@@ -29,7 +29,7 @@ func TestDevices(t *testing.T) {
 	page := laptop.get("/devices")
 	for _, want := range []string{
 		"Ann Example", "Firefox on Linux", "This browser", "Safari on iPhone", "Notes, Web", "127.0.0.1",
-		time.Now().UTC().Format("2 January 2006"), time.Now().Add(time.Hour).UTC().Format("2006-01-02T15"),
+		time.Now().UTC().Format("2 Jan 2006"), time.Now().Add(time.Hour).UTC().Format("2006-01-02T15"),
 	} {
 		if !strings.Contains(page.body, want) {
 			t.Errorf("the page does not show %q:\n%s", want, page.body)
@@ -164,7 +164,7 @@ func TestTokenWithoutSession(t *testing.T) {
 	b := r.browser()
 	page := b.signIn("ann")
 	id := regexp.MustCompile(`name="token" value="([^"]+)"`).FindStringSubmatch(page.body)
-	if id == nil || onPage(page) != 2 || !strings.Contains(page.body, "2 January 2023, 03:04 UTC") {
+	if id == nil || onPage(page) != 2 || !strings.Contains(page.body, "2 Jan 2023, 03:04 UTC") {
 		t.Fatalf("%d devices:\n%s", onPage(page), page.body)
 	}
 	if page = b.post("/devices/sign-out", url.Values{"token": {id[1]}}); onPage(page) != 1 {

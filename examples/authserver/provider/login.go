@@ -49,7 +49,7 @@ func (p *Provider) askPassword(w http.ResponseWriter, status int, data loginPage
 		data.App = p.clients.name(asked.ClientID)
 		allowRedirect(w, asked.RedirectURI)
 	}
-	render(w, status, "login.html", data)
+	p.render(w, status, "login.html", data)
 }
 
 // login begins a session.
@@ -101,5 +101,5 @@ func (p *Provider) goOn(w http.ResponseWriter, r *http.Request, request string, 
 }
 
 func (p *Provider) showSignedOut(w http.ResponseWriter, _ *http.Request) {
-	render(w, http.StatusOK, "message.html", errorPage{"Signed out", "You are signed out. Nothing that was signed in with it goes on."})
+	p.render(w, http.StatusOK, "message.html", errorPage{"Signed out", "You are signed out. Nothing that was signed in with it goes on."})
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,7 +14,7 @@ import (
 var files embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
+	"day":     func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") },
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).ParseFS(files, "pages/*.html"))
 
@@ -57,10 +56,10 @@ func allowRedirect(w http.ResponseWriter, to string) {
 }
 
 // render writes a whole page or, if it fails, none of it.
-func render(w http.ResponseWriter, status int, name string, data any) {
+func (p *Provider) render(w http.ResponseWriter, status int, name string, data any) {
 	var text bytes.Buffer
 	if err := templates.ExecuteTemplate(&text, name, data); err != nil {
-		slog.Error("rendering a page", "page", name, "error", err)
+		p.config.Logger.Error("rendering a page", "page", name, "error", err)
 		http.Error(w, "Something went wrong.", http.StatusInternalServerError)
 		return
 	}
@@ -72,12 +71,12 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 type errorPage struct{ Title, Message string }
 
 func (p *Provider) showError(w http.ResponseWriter, status int, message string) {
-	render(w, status, "message.html", errorPage{"That did not work", message})
+	p.render(w, status, "message.html", errorPage{"That did not work", message})
 }
 
 // unavailable is for when the tokenstore fails: nothing was done, or it isn't known.
 func (p *Provider) unavailable(w http.ResponseWriter, err error) {
-	slog.Error("the tokenstore fails", "error", err)
+	p.config.Logger.Error("the tokenstore fails", "error", err)
 	w.Header().Set("Retry-After", "1")
 	p.showError(w, http.StatusServiceUnavailable, "Something is wrong on our side. Try again in a moment.")
 }

@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,6 +38,7 @@ type Config struct {
 	// OperatorToken is what callers of the management API present. At least management.MinStaticToken characters.
 	OperatorToken string
 	Now           func() time.Time // Now is the clock. Defaults to time.Now.
+	Logger        *slog.Logger     // Logger takes what goes wrong on our side. Defaults to slog.Default().
 }
 
 // Provider is an OpenID provider. Somebody has to run its Tokens.
@@ -60,6 +62,9 @@ func New(config Config) (*Provider, error) {
 	}
 	if config.Now == nil {
 		config.Now = time.Now
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
 	}
 	https := issuer.Scheme == "https"
 	p := &Provider{
@@ -103,7 +108,7 @@ func New(config Config) (*Provider, error) {
 	for _, path := range []string{"/{$}", "/login", "/devices", "/devices/sign-out", "/signed-out", "/style.css", "/icon.svg"} {
 		public.Handle(path, page(https, pages))
 	}
-	public.HandleFunc("GET /authorize/callback", p.callback)
+	public.Handle("GET /authorize/callback", p.callback(page(https, http.HandlerFunc(p.showForeign))))
 	public.Handle("POST /oauth/introspect", introspect)
 	public.Handle("/", p.op) // /.well-known/openid-configuration, /authorize, /oauth/token, /userinfo, /revoke, /end_session, /keys
 	p.public = p.counters.count(limitBody(public))
@@ -119,16 +124,20 @@ func (p *Provider) Operators() http.Handler { return p.operators }
 
 // callback sends the code to the application: to the browser that has signed in, and to no other. Otherwise whoever began a
 // sign-in and had somebody else complete it could fetch the code.
-func (p *Provider) callback(w http.ResponseWriter, r *http.Request) {
-	asked, ok := p.requests.pending.get(r.FormValue("id"))
-	session, here := p.sessions.of(r)
-	if ok && asked.session != nil && (!here || asked.session.id != session.id) {
-		page(false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p.showError(w, http.StatusForbidden, "This sign-in was begun in another browser. Go back to the application, and begin again.")
-		})).ServeHTTP(w, r)
-		return
-	}
-	p.op.ServeHTTP(w, r)
+func (p *Provider) callback(foreign http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, ok := p.requests.pending.get(r.FormValue("id"))
+		session, here := p.sessions.of(r)
+		if ok && asked.session != nil && (!here || asked.session.id != session.id) {
+			foreign.ServeHTTP(w, r)
+			return
+		}
+		p.op.ServeHTTP(w, r)
+	})
+}
+
+func (p *Provider) showForeign(w http.ResponseWriter, _ *http.Request) {
+	p.showError(w, http.StatusForbidden, "This sign-in was completed in another browser. Go back to the application, and begin again.")
 }
 
 // introspection is RFC 7662 for both kinds of tokens: op knows access tokens only, package oauth refresh tokens only.
