@@ -160,7 +160,8 @@ func TestKeys(t *testing.T) {
 		}
 		return sha256.Sum256(text)
 	}
-	if read() != read() {
+	first := read()
+	if second := read(); second != first {
 		t.Error("the second run has other keys than the first")
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {

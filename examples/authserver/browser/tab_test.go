@@ -31,8 +31,12 @@ func chromium(t *testing.T) context.Context {
 	}
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox)...)
 	t.Cleanup(cancel)
-	ctx, closeBrowser := chromedp.NewContext(ctx)
-	t.Cleanup(closeBrowser)
+	ctx, _ = chromedp.NewContext(ctx)
+	t.Cleanup(func() { // unlike the end of the context, this waits until the browser is gone
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"time"
 
 	"example.com/tokenstore"
@@ -82,5 +81,3 @@ func (a *accessTokens) active(ctx context.Context, id string) (accessToken, erro
 	_, err := a.tokens.Get(ctx, token.refresh, tokenstore.Fenced)
 	return token, err
 }
-
-func (t accessToken) has(scope string) bool { return slices.Contains(t.scopes, scope) }
