@@ -3,8 +3,11 @@ package provider_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
+
+	"golang.org/x/oauth2"
 )
 
 // TestEndSession: the application's sign-out ends the session, its tokens and the browser's.
@@ -26,6 +29,33 @@ func TestEndSession(t *testing.T) {
 		t.Errorf("without a hint: at %s", got.url)
 	}
 	r.mustRefresh(there)
+}
+
+// TestAccessTokenAlone: an access token that came without a refresh token is good for as long as its session is.
+func TestAccessTokenAlone(t *testing.T) {
+	for name, form := range map[string]url.Values{"everywhere": {"all": {"yes"}}, "here": nil} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			b := r.browser()
+			page := b.signIn("ann")
+			verifier := oauth2.GenerateVerifier()
+			code := b.code(b.begin("notes", verifier, oauth2.SetAuthURLParam("scope", "openid")))
+			token, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier))
+			if err != nil || token.RefreshToken != "" {
+				t.Fatal("a refresh token that nobody asked for, or", err)
+			}
+			if got := r.userinfo(token); got != http.StatusOK {
+				t.Errorf("userinfo: %d", got)
+			}
+			if form == nil {
+				form = url.Values{"session": {regexp.MustCompile(`name="session" value="([^"]+)"`).FindStringSubmatch(page.body)[1]}}
+			}
+			b.post("/devices/sign-out", form)
+			if got := r.userinfo(token); got == http.StatusOK {
+				t.Error("it is good after she has signed out")
+			}
+		})
+	}
 }
 
 // basic authenticates the client "web".

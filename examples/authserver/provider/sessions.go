@@ -100,10 +100,11 @@ func (s *sessions) ofUser(user string) (found []session) {
 	return found
 }
 
+// alive says whether what was issued in a session is still good.
 func (s *sessions) alive(user, id string) bool {
 	for _, live := range s.ofUser(user) {
 		if live.id == id {
-			return true
+			return !live.stale
 		}
 	}
 	return false
