@@ -157,8 +157,8 @@ func setCookie(t *testing.T, scheme string) string {
 	return recorder.Header().Get("Set-Cookie")
 }
 
-// TestKeys: the second run has the keys of the first, and others can't read them.
-func TestKeys(t *testing.T) {
+// TestPublicKeys: what applications verify with has nothing private in it.
+func TestPublicKeys(t *testing.T) {
 	r := newRig(t)
 	first := r.browser().get("/keys").body
 	if !strings.Contains(first, `"ES256"`) || strings.Contains(first, `"d"`) {
