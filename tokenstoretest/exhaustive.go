@@ -139,7 +139,6 @@ func (c *choices) next() bool {
 type scratch struct {
 	testing.TB
 	root     string
-	dirs     int
 	cleanups []func()
 }
 
