@@ -73,12 +73,52 @@ func TestCallbackOfAnotherBrowser(t *testing.T) {
 		t.Fatalf("at %s", got.url)
 	}
 	for name, b := range map[string]*browser{"signed in as another": attacker, "not signed in": r.browser()} {
-		if got := b.get("/authorize/callback?id=" + id); got.status != http.StatusForbidden || got.url.Query().Has("code") {
-			t.Errorf("%s: status %d at %s", name, got.status, got.url)
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+			if got := b.do(method, "/authorize/callback?id="+id, url.Values{}, nil); got.status != http.StatusForbidden || got.url.Query().Has("code") {
+				t.Errorf("%s, %s: status %d at %s", name, method, got.status, got.url)
+			}
 		}
 	}
 	victim.http.CheckRedirect = attacker.http.CheckRedirect
 	victim.code(victim.get("/authorize/callback?id=" + id))
+}
+
+// TestCallbackMeetsSignIn: nor does who asks for it while the sign-in is being completed.
+func TestCallbackMeetsSignIn(t *testing.T) {
+	r := newRig(t)
+	victim := r.browser()
+	victim.signIn("ann")
+	victim.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	asked := 0
+	for range 200 {
+		attackers := []*browser{r.browser(), r.browser(), r.browser()}
+		id := requestField.FindStringSubmatch(attackers[0].begin("notes", oauth2.GenerateVerifier()).body)[1]
+		done, polls := make(chan struct{}), make(chan int)
+		for _, attacker := range attackers {
+			go func() {
+				for n := 1; ; n++ {
+					if got := attacker.get("/authorize/callback?id=" + id); got.url.Query().Has("code") {
+						t.Error("the code went to a browser that has not signed in")
+					}
+					select {
+					case <-done:
+						polls <- n
+						return
+					default:
+					}
+				}
+			}()
+		}
+		got := victim.get("/login?request=" + id)
+		close(done)
+		for range attackers {
+			asked += <-polls
+		}
+		if got.url.Path != "/authorize/callback" {
+			t.Fatalf("at %s", got.url)
+		}
+	}
+	t.Logf("asked %d times", asked)
 }
 
 // TestSessionIsEnough: who has signed in is not asked again, unless the application wants that.

@@ -108,7 +108,7 @@ func New(config Config) (*Provider, error) {
 	for _, path := range []string{"/{$}", "/login", "/devices", "/devices/sign-out", "/signed-out", "/style.css", "/icon.svg"} {
 		public.Handle(path, page(https, pages))
 	}
-	public.Handle("GET /authorize/callback", p.callback(page(https, http.HandlerFunc(p.showForeign))))
+	public.Handle("/authorize/callback", p.callback(page(https, http.HandlerFunc(p.showForeign))))
 	public.Handle("POST /oauth/introspect", introspect)
 	public.Handle("/", p.op) // /.well-known/openid-configuration, /authorize, /oauth/token, /userinfo, /revoke, /end_session, /keys
 	p.public = p.counters.count(limitBody(public))
@@ -123,7 +123,8 @@ func (p *Provider) Public() http.Handler { return p.public }
 func (p *Provider) Operators() http.Handler { return p.operators }
 
 // callback sends the code to the application: to the browser that has signed in, and to no other. Otherwise whoever began a
-// sign-in and had somebody else complete it could fetch the code.
+// sign-in and had somebody else complete it could fetch the code. SaveAuthCode has the last word: somebody may complete it
+// between here and there.
 func (p *Provider) callback(foreign http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, ok := p.requests.pending.get(r.FormValue("id"))
@@ -132,7 +133,7 @@ func (p *Provider) callback(foreign http.Handler) http.Handler {
 			foreign.ServeHTTP(w, r)
 			return
 		}
-		p.op.ServeHTTP(w, r)
+		p.op.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), browserKey{}, session.id)))
 	})
 }
 

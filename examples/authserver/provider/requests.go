@@ -58,10 +58,13 @@ func (q *requests) complete(id string, by session) bool {
 	return ok && q.pending.put(id, &authRequest{r.AuthRequest, id, &by}, codeLife)
 }
 
-// SaveAuthCode ends the request: from here on there is only its code.
-func (q *requests) SaveAuthCode(_ context.Context, id, code string) error {
+// browserKey is for the id of the session of the browser that asks for the code.
+type browserKey struct{}
+
+// SaveAuthCode ends the request: from here on there is only its code. The browser that gets it is the one that has signed in.
+func (q *requests) SaveAuthCode(ctx context.Context, id, code string) error {
 	r, ok := q.pending.take(id)
-	if !ok || r.session == nil || !q.codes.put(digest(code), r, codeLife) {
+	if !ok || r.session == nil || ctx.Value(browserKey{}) != r.session.id || !q.codes.put(digest(code), r, codeLife) {
 		return errNoRequest
 	}
 	return nil
