@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -19,18 +18,20 @@ type Account struct {
 // maxPassword is the longest password that bcrypt takes, in bytes.
 const maxPassword = 72
 
-// accounts check passwords. Whether a name is known can't be told from the time that takes.
+// accounts check passwords. Whether a name is known can't be told from the time that takes, nor from being slowed down.
 type accounts struct {
 	byName  map[string]Account
 	byID    map[string]Account
 	nobody  []byte // a hash that is compared with where there is no account
 	now     func() time.Time
-	mu      sync.Mutex
-	guesses map[string]*rate.Limiter // by account; "" is for all names that are none
+	guesses [256]*rate.Limiter // by the digest of the name, known or not
 }
 
 func newAccounts(all []Account, now func() time.Time) (*accounts, error) {
-	a := &accounts{byName: map[string]Account{}, byID: map[string]Account{}, now: now, guesses: map[string]*rate.Limiter{}}
+	a := &accounts{byName: map[string]Account{}, byID: map[string]Account{}, now: now}
+	for i := range a.guesses {
+		a.guesses[i] = rate.NewLimiter(rate.Every(5*time.Second), 10)
+	}
 	for _, account := range all {
 		a.byName[account.Username], a.byID[account.ID] = account, account
 		a.nobody = account.Password
@@ -46,7 +47,7 @@ func newAccounts(all []Account, now func() time.Time) (*accounts, error) {
 // check returns the account of a name and its password. slow says that too many were tried in a short time.
 func (a *accounts) check(name, password string) (found Account, ok, slow bool) {
 	account, known := a.byName[name]
-	if !a.mayGuess(account.ID) {
+	if !a.mayGuess(name) {
 		return Account{}, false, true
 	}
 	hash := account.Password
@@ -60,14 +61,7 @@ func (a *accounts) check(name, password string) (found Account, ok, slow bool) {
 	return account, true, false
 }
 
-// mayGuess allows ten tries at once for each account, and then one every five seconds.
-func (a *accounts) mayGuess(id string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	limiter := a.guesses[id]
-	if limiter == nil {
-		limiter = rate.NewLimiter(rate.Every(5*time.Second), 10)
-		a.guesses[id] = limiter
-	}
-	return limiter.AllowN(a.now(), 1)
+// mayGuess allows ten tries at once for a name, and those few that share its place, and then one every five seconds.
+func (a *accounts) mayGuess(name string) bool {
+	return a.guesses[digest(name)[0]].AllowN(a.now(), 1)
 }

@@ -31,20 +31,26 @@ func TestWrongPassword(t *testing.T) {
 	}
 }
 
-// TestManyGuesses: they are slowed down, for each account by itself.
+// TestManyGuesses: they are slowed down, for each name by itself, and for one that is nobody's in the same way: else that would
+// tell which are.
 func TestManyGuesses(t *testing.T) {
 	r := newRig(t)
 	b := r.browser()
 	try := func(user, password string) int {
 		return b.post("/login", url.Values{"username": {user}, "password": {password}}).status
 	}
-	for range 10 {
-		if got := try("ann", "wrong"); got != http.StatusUnauthorized {
-			t.Fatalf("status %d", got)
+	for _, user := range []string{"nobody", "ann"} {
+		for range 10 {
+			if got := try(user, "wrong"); got != http.StatusUnauthorized {
+				t.Fatalf("%s: status %d", user, got)
+			}
+		}
+		if got := try(user, password); got != http.StatusTooManyRequests {
+			t.Errorf("%s, the eleventh: status %d", user, got)
 		}
 	}
-	if got := try("ann", password); got != http.StatusTooManyRequests {
-		t.Errorf("the eleventh: status %d", got)
+	if got := try("somebody", password); got != http.StatusUnauthorized {
+		t.Errorf("another who is nobody: status %d", got)
 	}
 	if got := try("bob", password); got != http.StatusOK {
 		t.Errorf("another: status %d", got)
