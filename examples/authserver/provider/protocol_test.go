@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/tokenstore"
 	"golang.org/x/oauth2"
 )
 
@@ -96,6 +97,38 @@ func TestIntrospect(t *testing.T) {
 		}
 	}
 	r.mustRefresh(foreign)
+}
+
+// TestRevokedSession: a browser whose session nothing is issued in any more, by a revocation or by a replay, asks for the
+// password again, and goes on.
+func TestRevokedSession(t *testing.T) {
+	for name, revoke := range map[string]func(r *rig, session string) error{
+		"user": func(r *rig, _ string) error {
+			_, err := r.tokens.Revoke(r.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: "user-ann"}}})
+			return err
+		},
+		"session": func(r *rig, session string) error {
+			_, err := r.tokens.Revoke(r.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{SessionID: session}}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			b := r.browser()
+			if err := revoke(r, r.sessionOf(b.open("notes", "ann"))); err != nil {
+				t.Fatal(err)
+			}
+			verifier := oauth2.GenerateVerifier()
+			code := b.code(b.begin("notes", verifier))
+			if _, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); err == nil || !strings.Contains(err.Error(), "invalid_grant") {
+				t.Errorf("a sign-in of before got a token, or was not refused as it should be: %v", err)
+			}
+			if got := b.begin("notes", verifier); got.url.Path != "/login" {
+				t.Errorf("no password was asked for: at %s", got.url)
+			}
+			r.mustRefresh(b.open("notes", "ann"))
+		})
+	}
 }
 
 // TestOperators: the management API cuts off at once; what it serves is not among what everybody sees.

@@ -18,7 +18,7 @@ type session struct {
 	began    time.Time
 	used     time.Time
 	device   tokenstore.Device
-	stale    bool // she has signed out everywhere since: the next application asks for the password
+	stale    bool // it has been revoked since: the next application asks for the password
 }
 
 const (
@@ -87,6 +87,14 @@ func (s *sessions) endAll(user, but string) {
 		}
 		live.stale = true
 		return live.id == but
+	})
+}
+
+// distrust has the session of an id ask for the password.
+func (s *sessions) distrust(id string) {
+	s.live.update(func(live *session) bool {
+		live.stale = live.stale || live.id == id
+		return true
 	})
 }
 

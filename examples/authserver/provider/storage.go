@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/integrations/zitadel"
@@ -49,6 +50,16 @@ func refreshTokens(tokens *tokenstore.Manager, access *accessTokens) *zitadel.St
 		},
 		AMR: func(context.Context, tokenstore.RefreshToken) ([]string, error) { return []string{"pwd"}, nil },
 	})
+}
+
+// CreateAccessAndRefreshTokens has the browser asked for the password, the next time, where its session has been revoked: by a
+// replay, or by an operator. Nothing would ever be issued in it.
+func (s *storage) CreateAccessAndRefreshTokens(ctx context.Context, request op.TokenRequest, current string) (string, string, time.Time, error) {
+	id, refresh, until, err := s.Storage.CreateAccessAndRefreshTokens(ctx, request, current)
+	if r, ok := request.(*authRequest); ok && errors.Is(err, tokenstore.ErrRevoked) {
+		s.sessions.distrust(r.session.id)
+	}
+	return id, refresh, until, err
 }
 
 // TerminateSessionFromRequest signs out of a session: its refresh tokens, and the browser.
