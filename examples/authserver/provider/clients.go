@@ -15,7 +15,7 @@ import (
 type Client struct {
 	ID   string
 	Name string // Name is what people are shown.
-	// Secret authenticates the client. Empty for a public one, which has to use PKCE, and may have any port of a redirect URI
+	// Secret authenticates the client. Empty for a public one, which has to use PKCE by S256, and may have any port of a redirect URI
 	// on the loopback interface (RFC 8252 §7.3).
 	Secret       string
 	RedirectURIs []string

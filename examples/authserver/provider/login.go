@@ -32,7 +32,7 @@ func (p *Provider) showLogin(w http.ResponseWriter, r *http.Request) {
 	asked, ok := p.requests.pending.get(id)
 	switch {
 	case !ok:
-		p.showError(w, http.StatusBadRequest, errNoRequest.Description)
+		p.showError(w, http.StatusBadRequest, tooLong)
 	case signedIn && !asked.wantsPassword(session, p.config.Now()):
 		p.goOn(w, r, id, session)
 	case slices.Contains(asked.Prompt, oidc.PromptNone):
@@ -94,7 +94,7 @@ func (p *Provider) login(w http.ResponseWriter, r *http.Request) {
 // goOn leads back to the application.
 func (p *Provider) goOn(w http.ResponseWriter, r *http.Request, request string, by session) {
 	if !p.requests.complete(request, by) {
-		p.showError(w, http.StatusBadRequest, errNoRequest.Description)
+		p.showError(w, http.StatusBadRequest, tooLong)
 		return
 	}
 	http.Redirect(w, r, "/authorize/callback?id="+url.QueryEscape(request), http.StatusSeeOther)

@@ -1,9 +1,11 @@
 package provider_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,6 +162,24 @@ func TestSessionIsEnough(t *testing.T) {
 	}
 }
 
+// TestErrorsAtOnce: each application gets its own state back, with an error too.
+func TestErrorsAtOnce(t *testing.T) {
+	r := newRig(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		b := r.browser()
+		all.Go(func() {
+			for range 50 {
+				want := fmt.Sprint("the state of ", i)
+				if got := b.get(r.config("notes").AuthCodeURL(want)).url.Query(); got.Get("error") != "invalid_request" || got.Get("state") != want {
+					t.Errorf("got %v for %s", got, want)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // TestCode: a public client needs PKCE, and a code is good once, for its client and its verifier.
 func TestCode(t *testing.T) {
 	r := newRig(t)
@@ -193,10 +213,14 @@ func TestCode(t *testing.T) {
 	if _, err := r.config("notes").Exchange(t.Context(), code, oauth2.VerifierOption(verifier)); err == nil {
 		t.Error("an old code was good")
 	}
-	if got := b.get(r.config("notes").AuthCodeURL("state of some length")); got.url.Query().Has("code") {
-		code := got.url.Query().Get("code")
-		if _, err := r.config("notes").Exchange(t.Context(), code); err == nil {
-			t.Error("a public client without PKCE got a token")
+	for name, options := range map[string][]oauth2.AuthCodeOption{
+		"without": nil,
+		"plain":   {oauth2.SetAuthURLParam("code_challenge", verifier), oauth2.SetAuthURLParam("code_challenge_method", "plain")},
+		"no name": {oauth2.SetAuthURLParam("code_challenge", verifier)},
+	} {
+		if got := b.get(r.config("notes").AuthCodeURL("state of some length", options...)).url.Query(); got.Has("code") || got.Get("error") != "invalid_request" {
+			t.Errorf("PKCE, %s: %v", name, got)
 		}
 	}
+	b.code(b.get(r.config("web").AuthCodeURL("state of some length"))) // which has a secret
 }

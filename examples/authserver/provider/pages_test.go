@@ -86,6 +86,52 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
+// TestRedirects: nobody is led on to where no client is, neither from the sign-in nor from the sign-out.
+func TestRedirects(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	b.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for _, to := range []string{
+		"", "https://evil.test/callback", "http://evil.test:1/callback", "http://127.0.0.1.evil.test:1/callback", "http://127.0.0.1:1@evil.test/callback",
+		"http://127.0.0.1:1/callback/more", "http://127.0.0.1:1/other", "http://127.0.0.1:1/callback?more=x", "javascript:alert(1)", "//evil.test", "/devices",
+	} {
+		query := url.Values{
+			"client_id": {"notes"}, "response_type": {"code"}, "scope": {"openid"}, "redirect_uri": {to},
+			"code_challenge": {"a-challenge"}, "code_challenge_method": {"S256"},
+		}
+		if got := b.get("/authorize?" + query.Encode()); got.status != http.StatusBadRequest || got.header.Get("Location") != "" {
+			t.Errorf("authorize, %q: %d to %s", to, got.status, got.url)
+		}
+		query = url.Values{"client_id": {"notes"}, "post_logout_redirect_uri": {to}}
+		if got := b.get("/end_session?" + query.Encode()); got.status != http.StatusBadRequest && got.header.Get("Location") != "/signed-out" {
+			t.Errorf("end of session, %q: %d to %s", to, got.status, got.url)
+		}
+	}
+	// A confidential client's is the one that it has registered, to the letter.
+	config := r.config("web")
+	config.RedirectURL = "http://127.0.0.1:2/callback"
+	if got := b.get(config.AuthCodeURL("a state of some length")); got.status != http.StatusBadRequest {
+		t.Errorf("another port: %d to %s", got.status, got.url)
+	}
+}
+
+// TestOtherOrigins: what scripts of other origins may read, they read without the cookie of the person.
+func TestOtherOrigins(t *testing.T) {
+	r := newRig(t)
+	b := r.browser()
+	b.signIn("ann")
+	origin := http.Header{"Origin": {"http://127.0.0.1:2"}}
+	if got := b.do(http.MethodGet, "/keys", nil, origin); got.header.Get("Access-Control-Allow-Origin") == "" {
+		t.Error("an application in a browser can't read the keys")
+	}
+	for _, path := range []string{"/keys", "/devices", "/login", "/authorize/callback?id=x", "/userinfo"} {
+		if got := b.do(http.MethodGet, path, nil, origin); got.header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Errorf("%s: with the cookie", path)
+		}
+	}
+}
+
 // TestCookie: it can't be read by scripts, is not sent by other sites, and is a new one at each sign-in.
 func TestCookie(t *testing.T) {
 	r := newRig(t)

@@ -25,6 +25,7 @@ import (
 	"example.com/tokenstore"
 	"example.com/tokenstore/integrations/zitadel"
 	"example.com/tokenstore/oauth"
+	"github.com/rs/cors"
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
@@ -75,7 +76,11 @@ func New(config Config) (*Provider, error) {
 		return nil, err
 	}
 	access := &accessTokens{newExpiring[accessToken](config.Now, maxAccess), config.Tokens, p.sessions, config.Now}
-	options := []op.Option{op.WithHttpInterceptors(zitadel.Interceptor, withCaller)}
+	options := []op.Option{
+		op.WithHttpInterceptors(zitadel.Interceptor, withCaller),
+		// Applications in a browser ask by tokens, never by the cookie of the person, which op would let them.
+		op.WithCORSOptions(&cors.Options{AllowedHeaders: []string{"Authorization", "Content-Type"}}),
+	}
 	if !https {
 		options = append(options, op.WithAllowInsecure()) // for trials on one machine
 	}

@@ -24,7 +24,10 @@ const (
 	maxRequests = 10_000
 )
 
-var errNoRequest = oidc.ErrInvalidRequest().WithDescription("This sign-in has taken too long. Go back to the application, and begin again.")
+const tooLong = "This sign-in has taken too long. Go back to the application, and begin again."
+
+// errNoRequest is a new one each time, as op writes the state of the request into it.
+func errNoRequest() error { return oidc.ErrInvalidRequest().WithDescription(tooLong) }
 
 // requests are the authorization requests under way. They are in memory.
 type requests struct {
@@ -47,7 +50,7 @@ func (q *requests) CreateAuthRequest(_ context.Context, asked *oidc.AuthRequest,
 func (q *requests) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
 	r, ok := q.pending.get(id)
 	if !ok {
-		return nil, errNoRequest
+		return nil, errNoRequest()
 	}
 	return r, nil
 }
@@ -65,7 +68,7 @@ type browserKey struct{}
 func (q *requests) SaveAuthCode(ctx context.Context, id, code string) error {
 	r, ok := q.pending.take(id)
 	if !ok || r.session == nil || ctx.Value(browserKey{}) != r.session.id || !q.codes.put(digest(code), r, codeLife) {
-		return errNoRequest
+		return errNoRequest()
 	}
 	return nil
 }

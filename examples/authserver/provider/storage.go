@@ -52,6 +52,16 @@ func refreshTokens(tokens *tokenstore.Manager, access *accessTokens) *zitadel.St
 	})
 }
 
+// CreateAuthRequest takes PKCE by S256 only, and from a public client nothing less.
+func (s *storage) CreateAuthRequest(ctx context.Context, asked *oidc.AuthRequest, user string) (op.AuthRequest, error) {
+	client, ok := s.clients[asked.ClientID]
+	none := asked.CodeChallenge == "" && asked.CodeChallengeMethod == ""
+	if !ok || !client.confidential && none || !none && asked.CodeChallengeMethod != oidc.CodeChallengeMethodS256 {
+		return nil, oidc.ErrInvalidRequest().WithDescription("PKCE by S256 is required.")
+	}
+	return s.requests.CreateAuthRequest(ctx, asked, user)
+}
+
 // CreateAccessAndRefreshTokens has the browser asked for the password, the next time, where its session has been revoked: by a
 // replay, or by an operator. Nothing would ever be issued in it.
 func (s *storage) CreateAccessAndRefreshTokens(ctx context.Context, request op.TokenRequest, current string) (string, string, time.Time, error) {
