@@ -30,6 +30,8 @@ func (s *Store) GetRefreshTokenSession(ctx context.Context, signature string, se
 	}
 	access := refreshing(ctx, secret)
 	switch {
+	case known.Cause == tokenstore.ErrKeyMissing && session == nil: // it is not known whether there is something to revoke
+		return nil, known.Cause
 	case known.Token.ID.IsZero(), access != nil && known.Token.ClientID != access.GetClient().GetID():
 		return nil, fosite.ErrNotFound
 	case known.Active:
@@ -88,6 +90,9 @@ func (s *Store) RevokeRefreshToken(ctx context.Context, id string) error {
 // DeleteRefreshTokenSession revokes the token of a signature. An unknown one is no error.
 func (s *Store) DeleteRefreshTokenSession(ctx context.Context, signature string) error {
 	known, err := s.manager.Recognise(ctx, s.open(signature))
+	if err == nil && known.Cause == tokenstore.ErrKeyMissing {
+		err = known.Cause
+	}
 	if err != nil || known.Token.ID.IsZero() {
 		return err
 	}

@@ -220,6 +220,26 @@ func TestRevocation(t *testing.T) {
 	})
 }
 
+// TestRevocationWithoutKey: where it is not known whose a secret is, because the ring lacks the key, nobody is told that it
+// was revoked.
+func TestRevocationWithoutKey(t *testing.T) {
+	ring := func(current string) tokenstore.Options {
+		pepper, err := tokenstore.NewPepperRing(current, map[string][]byte{current: []byte("a key of more than sixteen bytes")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokenstore.Options{Pepper: pepper}
+	}
+	backend := memstore.New()
+	with := newRig(t, backend, adapter.Options{}, ring("old"))
+	without := newRig(t, backend, adapter.Options{}, ring("new"))
+	secret := with.mustIssue("grant-1", "ann")
+	wantError(t, without.revokeToken(secret, "web"), fosite.ErrTemporarilyUnavailable)
+	signature := without.store.RefreshTokenSignature(t.Context(), secret)
+	wantError(t, without.store.DeleteRefreshTokenSession(t.Context(), signature), tokenstore.ErrKeyMissing)
+	with.mustTry(secret)
+}
+
 // TestDelete: it revokes, and keeps what a replay is known by.
 func TestDelete(t *testing.T) {
 	r := newRig(t, memstore.New(), adapter.Options{}, tokenstore.Options{})
