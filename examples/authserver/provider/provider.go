@@ -174,7 +174,8 @@ func (p *Provider) isRefreshToken(ctx context.Context, secret string) bool {
 	return err != nil || !known.Token.ID.IsZero() || strings.TrimSpace(secret) == ""
 }
 
-const maxBody = 64 << 10
+// maxBody, and the limit of headers, are also those of what a sign-in under way takes of the memory.
+const maxBody = 16 << 10
 
 func limitBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
