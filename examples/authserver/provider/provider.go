@@ -1,6 +1,7 @@
 // Package provider is a complete small OpenID provider, to be copied from: the protocol is that of
 // github.com/zitadel/oidc/v3, refresh tokens are in a tokenstore, and there are two pages, to sign in and to see where one is
-// signed in. What else it has to remember is in memory.
+// signed in. What else it has to remember is in memory, with limits. It knows nothing of TLS, nor of limits by address, without which
+// anybody can keep everybody from signing in: those belong in front of it.
 //
 //	provider.go   what is served where
 //	storage.go    what the protocol asks for: requests.go, access.go, clients.go, keys.go, accounts.go
