@@ -130,7 +130,9 @@ func open(path string, o Options) (db *bbolt.DB, err error) {
 	}
 	err = protect(func() error { return db.View(checkFormat) })
 	if err == nil {
-		err = settle(file)
+		if settled := errors.Join(settle(file, db.Info().PageSize), settleName(file)); settled != nil {
+			err = unusable(settled)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -207,14 +209,20 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 // [store.ErrClosed].
 func (b *Backend) Close() error {
 	b.closed.Store(true)
+	certain := b.ascertain() == nil
 	// A clean close leaves the list of free pages in the file, so that only a crash pays for finding them again.
 	tx, err := b.db.Begin(true)
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return nil
 	}
 	if err == nil {
-		b.db.NoFreelistSync = false // under the writer's lock
-		_ = protect(tx.Commit)
+		if certain {
+			b.db.NoFreelistSync = false // under the writer's lock
+			_ = protect(tx.Commit)
+		}
+		if tx.DB() != nil { // it still holds that lock
+			_ = protect(tx.Rollback)
+		}
 	}
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("boltstore: close: %w", err)

@@ -13,24 +13,69 @@ import (
 // certainty knows which commits are on the disk. bbolt shows a commit to readers before its last sync, and goes on showing it when
 // that sync fails; the disk may then have it or not, and a second sync that succeeds proves nothing, since the kernel may have
 // dropped what the first was to write. What is answered must survive a power cut. So whoever has read of a commit that is under
-// way waits for its end; and where that leaves it open, for another commit, which makes it certain: all but its last page had
-// been synced, and the other commit stands on it.
+// way waits for its end; and where that leaves it open, for another commit, which makes it certain: all but its last page had been
+// synced, and the other commit stands on it.
 type certainty struct {
-	mu     sync.Mutex   // held while a commit is written
-	latest atomic.Int64 // the latest commit that is on the disk
-	doubt  atomic.Bool  // a later one may be
+	mu     sync.Mutex
+	ended  chan struct{} // closed at the end of the commit under way; nil for none
+	latest atomic.Int64  // the latest commit that is on the disk
+	doubt  atomic.Bool   // a later one may be
+}
+
+// begin is for a commit, before it is written, and end for afterwards.
+func (c *certainty) begin() (end func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ended := make(chan struct{})
+	c.ended = ended
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		close(ended)
+		if c.ended == ended {
+			c.ended = nil
+		}
+	}
 }
 
 // has reports whether a commit is on the disk, once none is under way.
-func (c *certainty) has(id int) bool {
+func (c *certainty) has(ctx context.Context, id int) (bool, error) {
+	if int64(id) <= c.latest.Load() {
+		return true, nil
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return int64(id) <= c.latest.Load()
+	ended := c.ended
+	c.mu.Unlock()
+	if ended != nil {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	return int64(id) <= c.latest.Load(), nil
+}
+
+// ascertain makes a commit certain of which the disk may lack the last page, if there is one: by another that changes nothing and
+// stands on it. That comes before anything else is written, for pages that are free now may be those of the commit before, to
+// which a power cut leads back.
+func (b *Backend) ascertain() error {
+	if !b.certainty.doubt.Load() {
+		return nil
+	}
+	_, err := b.attempt(nil)
+	if errors.Is(err, store.ErrUnknownOutcome) { // of what nobody asked for
+		return fmt.Errorf("%w: the commit before may not be on the disk: %v", store.ErrNotCommitted, err)
+	}
+	return err
 }
 
 // certain returns err when what was read, as of a commit, can't be taken back by a power cut any more.
 func (b *Backend) certain(ctx context.Context, id int, err error) error {
-	if int64(id) <= b.certainty.latest.Load() || b.certainty.has(id) {
+	switch has, ended := b.certainty.has(ctx, id); {
+	case ended != nil:
+		return ended
+	case has:
 		return err
 	}
 	switch failed := b.update(ctx, func(*txn) error { return nil }); {

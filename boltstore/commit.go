@@ -111,6 +111,12 @@ func (b *Backend) lead() {
 
 // commit runs the calls in one transaction. A call that meets a fault is left out, and the others run again.
 func (b *Backend) commit(calls []*call) {
+	if err := b.ascertain(); err != nil {
+		for _, c := range calls {
+			c.err = err
+		}
+		return
+	}
 	for len(calls) > 0 {
 		bad, err := b.attempt(calls)
 		switch {
@@ -154,8 +160,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	id := tx.ID()
 	committed = true
-	b.certainty.mu.Lock()
-	defer b.certainty.mu.Unlock()
+	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
 			_ = protect(tx.Rollback)

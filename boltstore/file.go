@@ -51,16 +51,26 @@ func create(path string) error {
 	return nil
 }
 
-// settle brings to the disk what a process that was killed may have left undone: its last commit, and the name of the file.
-func settle(file *os.File) error {
+// settle brings to the disk what a process before may have left undone: its last commit. That one's last page is written again, as
+// it is, for where its sync has failed the kernel may have dropped it, and another sync would not try.
+func settle(file *os.File, pageSize int) error {
+	metas := make([]byte, 2*pageSize)
+	if _, err := file.ReadAt(metas, 0); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(metas, 0); err != nil {
+		return err
+	}
+	return file.Sync()
+}
+
+// settleName brings the name of a file to the disk.
+func settleName(file *os.File) error {
 	dir, err := os.Open(filepath.Dir(file.Name()))
 	if err != nil {
-		return unusable(err)
+		return err
 	}
-	if err := errors.Join(file.Sync(), dir.Sync(), dir.Close()); err != nil {
-		return unusable(err)
-	}
-	return nil
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func unusable(err error) error {

@@ -1,6 +1,7 @@
 package powercut_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/boltstore/powercut"
@@ -113,5 +115,145 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 	}
 	if v, err := h.store.Get(t.Context(), idOf(1)); err != nil || !v.Revoked() {
 		t.Errorf("when the disk works again, it must be shown: got revoked %v, error %v", v.Revoked(), err)
+	}
+}
+
+// lastSync is the failure of the sync after a commit's last page, and of all that follow.
+var lastSync = powercut.Fault{Of: powercut.Syncs, After: 1, Errno: syscall.EIO, Drops: true, Lasting: true}
+
+// begin has a file with some tokens on a new disk, and on the disk all that belongs to it.
+func begin(t *testing.T, folder string, disk *powercut.Remote, seed uint64) *host {
+	t.Helper()
+	if err := disk.Insert(powercut.Setup{Name: fileName, Seed: seed}); err != nil {
+		t.Fatal(err)
+	}
+	h := &host{path: filepath.Join(folder, fileName)}
+	for _, s := range []step{{run: openFile}, {run: insert(1, 2, 3)}, {run: update(2)}, {run: update(3)}} { // the file has grown then
+		if err := s.run(t.Context(), h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { _ = h.backend.Close() })
+	return h
+}
+
+// cut cuts the power, and returns where the file is that is left.
+func cut(t *testing.T, disk *powercut.Remote) (image string) {
+	t.Helper()
+	image = filepath.Join(t.TempDir(), fileName)
+	if err := errors.Join(disk.Cut(), disk.Save(fileName, image)); err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+// afterCut opens what a power cut has left.
+func afterCut(t *testing.T, image string) *host {
+	t.Helper()
+	left := &host{path: image}
+	if err := openFile(t.Context(), left); err != nil {
+		t.Fatalf("the file must open after a power cut: got %v", err)
+	}
+	t.Cleanup(func() { _ = left.backend.Close() })
+	return left
+}
+
+// TestWriteAfterDoubt: where the disk may lack the last page of a commit, nothing of the commit before is written over until it has
+// that page.
+func TestWriteAfterDoubt(t *testing.T) {
+	folder, disk := mount(t)
+	for seed := range uint64(16) {
+		h := begin(t, folder, disk, seed)
+		want := dump(t.Context(), t, h)
+		if _, err := disk.Fail(lastSync); err != nil {
+			t.Fatal(err)
+		}
+		if err := revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+			t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
+		}
+		if _, err := disk.Fail(powercut.Fault{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := disk.Hold(2); err != nil {
+			t.Fatal(err)
+		}
+		inserted := make(chan error, 1)
+		go func() { inserted <- insert(4, 5, 6, 7, 8, 9, 10)(t.Context(), h) }()
+		if err := disk.Held(); err != nil {
+			t.Fatal(err)
+		}
+		image := cut(t, disk)
+		if err := disk.Free(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-inserted; err == nil {
+			t.Error("what can't be synced must not be acknowledged")
+		}
+		_ = h.backend.Close()
+		left := afterCut(t, image)
+		if _, err := left.store.Revocation(t.Context(), idOf(100)); err != nil && dump(t.Context(), t, left) != want {
+			t.Error("without the commit the file must be as it was before")
+		} else if err == nil {
+			dump(t.Context(), t, left) // it is in order
+		}
+	}
+}
+
+// TestOpenEndsDoubt: what one process could not sync is on the disk before the next one shows it, though the kernel has forgotten
+// that it should be written.
+func TestOpenEndsDoubt(t *testing.T) {
+	folder, disk := mount(t)
+	h := begin(t, folder, disk, 0)
+	if _, err := disk.Fail(lastSync); err != nil {
+		t.Fatal(err)
+	}
+	if err := revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+		t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
+	}
+	_ = h.backend.Close()
+	if _, err := disk.Fail(powercut.Fault{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := openFile(t.Context(), h); err != nil {
+		t.Fatal(err)
+	}
+	want := dump(t.Context(), t, h)
+	if got := dump(t.Context(), t, afterCut(t, cut(t, disk))); got != want {
+		t.Errorf("what was shown must survive a power cut:\ngot  %s\nwant %s", got, want)
+	}
+}
+
+// TestReaderLeaves: whoever waits for a sync that does not end goes when its context does.
+func TestReaderLeaves(t *testing.T) {
+	folder, disk := mount(t)
+	h := begin(t, folder, disk, 0)
+	if err := disk.Hold(2); err != nil {
+		t.Fatal(err)
+	}
+	revoked := make(chan error, 1)
+	go func() { revoked <- revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	if err := disk.Held(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	read := make(chan error, 1)
+	go func() {
+		_, err := h.store.State(ctx)
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a reader whose context has ended must say so: got %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a reader must not wait for longer than its context")
+	}
+	if err := disk.Free(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-revoked; err != nil {
+		t.Errorf("the commit must succeed when the disk works again: got %v", err)
 	}
 }
