@@ -1,7 +1,9 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -168,6 +170,39 @@ func TestErasedNameIsNotInTheFile(t *testing.T) {
 	retireAll(t, s, id)
 	if found := reachable(t, b, name); found != 0 {
 		t.Errorf("the name is still there, %d times", found)
+	}
+	if findings, err := b.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Error(findings, err)
+	}
+}
+
+// Nor does it hold the hash by which the index found the user, which whoever guesses the name could compare.
+func TestErasedHashIsNotInTheFile(t *testing.T) {
+	const name = "erased-person@example.com"
+	b, s := rig(t)
+	under := underUser(name)
+	rows := []store.Insertion{{Token: domain.RefreshToken{ID: ulid.ULID{15: 1}, UserID: name, ClientID: "client", CreatedAt: instant}}}
+	for n := byte(2); n < 12; n++ {
+		user := fmt.Sprint("user-", n)
+		if other := underUser(user); bytes.Compare(other[:], under[:]) < 0 { // so that the erased user is at the end
+			rows = append(rows, store.Insertion{Token: domain.RefreshToken{ID: ulid.ULID{15: n}, UserID: user, ClientID: "client", CreatedAt: instant}})
+		}
+	}
+	b.freshMax = uint64(len(rows)) // they settle in a run
+	if _, err := s.Insert(t.Context(), rows); err != nil || len(rows) == 1 {
+		t.Fatal(err, len(rows))
+	}
+	if found := reachable(t, b, string(under[:])); found == 0 {
+		t.Fatal("the hash is not even there before")
+	}
+	id := ulid.ULID{14: 2}
+	r := store.Revocation{ID: id, Targets: []domain.Target{{UserID: name}}, Time: instant, Erase: true, Key: domain.ErasureKey{1}}
+	if _, err := s.Revoke(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	retireAll(t, s, id)
+	if found := reachable(t, b, string(under[:])); found != 0 {
+		t.Errorf("the hash is still there, %d times", found)
 	}
 	if findings, err := b.Check(t.Context()); err != nil || len(findings) > 0 {
 		t.Error(findings, err)

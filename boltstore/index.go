@@ -251,7 +251,11 @@ func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
 		case 0:
 			check(b.Delete(k))
 		default:
-			check(b.Put(bytes.Clone(k), sealed(rest)))
+			key := append(run[:], rest[len(rest)-entrySize:]...)
+			if !bytes.Equal(key, k) { // it must not go on naming what is gone
+				check(b.Delete(k))
+			}
+			check(b.Put(key, sealed(rest)))
 		}
 	}
 	return append(others, entries...)
