@@ -98,7 +98,7 @@ func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
 	}
 	for i := range surplus {
 		token := surplus[i].token
-		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: r.meta.sequence, Time: now, Through: now}
+		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
 		if token.CreatedAt.After(now) {
 			g.Through = token.CreatedAt
 		}

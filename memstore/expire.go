@@ -90,7 +90,7 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 // to bar it, so Through is not before its own creation.
 func (t *tenant) evict(token *domain.RefreshToken, now time.Time) {
 	t.remove(token)
-	g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: t.sequence, Time: now, Through: now}
+	g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
 	if token.CreatedAt.After(now) {
 		g.Through = token.CreatedAt
 	}

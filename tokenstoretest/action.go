@@ -305,10 +305,10 @@ func drawGet(t *rapid.T) action {
 func drawList(t *rapid.T) action {
 	r := tokenstore.ListRequest{
 		Consistency: pick(t, "consistency", tokenstore.Eventual, tokenstore.Fenced),
-		SessionID:   pick(t, "session", "", "", "", sessions[0]), UserID: pick(t, "user", users[0], users[1], ""),
+		SessionID:   pick(t, "session", "", "", "", sessions[0]), UserID: pick(t, "user", users[0], users[0], users[1], ""),
 	}
 	if r.UserID != "" || r.SessionID != "" {
-		r.ClientID = pick(t, "client", "", clients[0])
+		r.ClientID = pick(t, "client", "", clients[0], clients[0], clients[1])
 	}
 	return action{fmt.Sprintf("list %+v", r), func(t *rapid.T, w *world) string {
 		var lines []string

@@ -78,7 +78,7 @@ func mustFail(t *testing.T, property func(*rapid.T)) {
 	if testing.Short() {
 		t.Skip("short cases may miss a fault")
 	}
-	setFlags(t, "1000", "200ms")
+	setFlags(t, "10000", "200ms")
 	r := check(t.Name(), property)
 	if !r.failed {
 		t.Fatalf("passed, though it must fail:\n%s", r.log.String())
