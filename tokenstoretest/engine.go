@@ -137,8 +137,9 @@ func (m *machine) wait(t *rapid.T) {
 // restWithEngine ends a case with an engine: within bounded virtual time it must have retired everything.
 func (m *machine) restWithEngine(t *rapid.T) {
 	m.faults.disarm()
+	failures := 0
 	if m.config.draws("fault") && rapid.Bool().Draw(t, "faultAtRest") {
-		m.armSome(t)
+		failures = m.armSome(t)
 	}
 	if !m.anyRunning() {
 		m.startEngine(t, m.drawEngine(t))
@@ -154,8 +155,8 @@ func (m *machine) restWithEngine(t *rapid.T) {
 		work += 2*len(w.model.lives) + 4
 	}
 	// A slice and the rest after it take twice the delay. What nobody told the engine of, and what failed, is found by a look,
-	// which may be due only after a poll and a half.
-	time.Sleep(2*pollEvery + time.Duration(work)*2*m.delay)
+	// which may be due only after a poll and a half. Upkeep that failed waits for the next walk, as often as it fails.
+	time.Sleep(2*pollEvery + time.Duration(failures)*expireEvery + time.Duration(work)*2*m.delay)
 	m.settle()
 	m.faults.disarm()
 	m.checkConverged(t)
@@ -193,5 +194,5 @@ func (m *machine) checkDelay(t *rapid.T) {
 
 // engineOptions are those of every engine under test.
 func engineOptions() revocation.Options {
-	return revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: pollEvery, RetryTo: pollEvery / 6}
+	return revocation.Options{MemoryFor: memoryFor, MaxSlice: 2, PollEvery: pollEvery, ExpireEvery: expireEvery, RetryTo: pollEvery / 6}
 }

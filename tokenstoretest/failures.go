@@ -23,9 +23,12 @@ func (m *machine) fault(t *rapid.T) {
 	}
 }
 
-func (m *machine) armSome(t *rapid.T) {
-	breakdown := pick(t, "breakdown", breakdowns...)
-	m.faults.arm(rapid.IntRange(0, 3).Draw(t, "after"), rapid.IntRange(1, 5).Draw(t, "times"), breakdown)
+// armSome has some calls fail, and returns how many.
+func (m *machine) armSome(t *rapid.T) (times int) {
+	breakdown, after := pick(t, "breakdown", breakdowns...), rapid.IntRange(0, 3).Draw(t, "after")
+	times = rapid.IntRange(1, 5).Draw(t, "times")
+	m.faults.arm(after, times, breakdown)
+	return times
 }
 
 // attempts is how often a manager makes a call by itself whose outcome it can't tell. What has to end in one call of the

@@ -31,11 +31,12 @@ var (
 )
 
 const (
-	absolute  = 2 * time.Hour
-	idle      = 20 * time.Minute
-	skew      = time.Minute
-	memoryFor = 24 * time.Hour
-	pollEvery = time.Minute
+	absolute    = 2 * time.Hour
+	idle        = 20 * time.Minute
+	skew        = time.Minute
+	memoryFor   = 24 * time.Hour
+	pollEvery   = time.Minute
+	expireEvery = time.Minute
 )
 
 func pick[T any](t *rapid.T, label string, from ...T) T {
