@@ -77,7 +77,8 @@ func (e *Exchange) Apply(token RefreshToken, revoked bool) Exchanged {
 }
 
 // retry answers an outdated secret: the same successor for the direct parent within the leeway while the successor has
-// not been used, a refusal that revokes for everything else.
+// not been used, a refusal that revokes for everything else. A use of the successor replaces the salt, or takes it away where the
+// token does not rotate any more, so that nothing derives from its parent what is stored.
 func (e *Exchange) retry(token RefreshToken) Exchanged {
 	pepper, _ := e.Pepper.key(token.PepperKeyID)
 	successor := e.successor(&token, token.Salt, pepper)
@@ -89,9 +90,8 @@ func (e *Exchange) retry(token RefreshToken) Exchanged {
 	if token.Salt == e.Salt {
 		return Exchanged{Secret: successor.Secret()}
 	}
-	unused := token.LastExchangedAt.Equal(token.RotatedAt)
 	elapsed := e.Now.Sub(token.RotatedAt) // below zero if this clock is behind the one that rotated
-	if !unused || e.Leeway <= 0 || elapsed >= e.Leeway {
+	if e.Leeway <= 0 || elapsed >= e.Leeway {
 		return Exchanged{Refusal: ErrReused}
 	}
 	if e.RetryLimit == 0 || e.Counted > 0 && token.Retries >= e.Counted {
