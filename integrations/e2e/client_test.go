@@ -1,112 +1,114 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/oauth2"
 )
 
 const redirectURI = "http://127.0.0.1:1/callback"
 
-// app is an application: golang.org/x/oauth2 on a connection of its own, which can lose an answer.
-type app struct {
-	*server
-	config *oauth2.Config
-	http   *http.Client
-	lose   atomic.Bool
-	lost   string // the body of the answer that was lost
+// library is a real client library, set up for one client of a server.
+type library interface {
+	// authorize returns where the browser of a user goes to sign in, and what makes tokens of where it comes back to.
+	authorize(user string) (to string, callback func(back *url.URL) (tokens, error), err error)
+	refresh(secret string) (tokens, error)
 }
 
-var errLost = errors.New("the connection broke before the answer came")
+// revoker is a library that knows RFC 7009.
+type revoker interface {
+	giveUp(secret string) error
+}
 
-func (s *server) app(clientID string) *app {
-	a := &app{server: s, config: s.config(clientID)}
+// tokens are what a library got, with what it read in the ID token if it verifies those.
+type tokens struct {
+	*oauth2.Token
+	claims claims
+}
+
+type claims struct {
+	Subject         string `json:"sub"`
+	SessionID       string `json:"sid"`
+	AuthenticatedAt int64  `json:"auth_time"`
+}
+
+// app is an application: a library, a browser that signs people in, and a connection of its own.
+type app struct {
+	*server
+	library
+	id, secret string
+	http       *http.Client
+}
+
+// app is an application on golang.org/x/oauth2.
+func (s *server) app(id string) *app { return s.appOn(newPlain, id) }
+
+func (s *server) appOn(open func(*app) library, id string) *app {
+	s.Helper()
 	transport := &http.Transport{}
 	s.Cleanup(transport.CloseIdleConnections)
-	a.http = &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
-		answer, err := transport.RoundTrip(r)
-		if err != nil || !a.lose.CompareAndSwap(true, false) {
-			return answer, err
-		}
-		body, err := io.ReadAll(answer.Body)
-		a.lost = string(body)
-		return nil, errors.Join(errLost, answer.Body.Close(), err)
-	})}
+	a := &app{server: s, id: id, secret: id + "-secret", http: &http.Client{Transport: transport}}
+	a.library = open(a)
 	return a
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+var scopes = []string{"openid", "email", "offline_access"}
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// context makes golang.org/x/oauth2 use the connection of the app.
-func (a *app) context() context.Context {
-	return context.WithValue(a.Context(), oauth2.HTTPClient, a.http)
-}
-
-// code has a browser sign a user in, and returns the code that the client is sent.
-func (a *app) code(user string, options ...oauth2.AuthCodeOption) string {
+// begin has a browser sign a user in, and returns what takes the code that the application is sent to the server.
+func (a *app) begin(user string) func() (tokens, error) {
 	a.Helper()
+	to, callback, err := a.authorize(user)
+	if err != nil {
+		a.Fatal(err)
+	}
 	browser := &http.Client{Transport: a.http.Transport, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(r.URL.String(), redirectURI) {
 			return http.ErrUseLastResponse
 		}
 		return nil
 	}}
-	options = append(options, oauth2.SetAuthURLParam("login_hint", user))
-	answer, err := browser.Get(a.config.AuthCodeURL("a state of some length", options...))
+	answer, err := browser.Get(to)
 	if err != nil {
 		a.Fatal(err)
 	}
 	body, _ := io.ReadAll(answer.Body)
 	_ = answer.Body.Close()
-	location, err := url.Parse(answer.Header.Get("Location"))
-	if err != nil || location.Query().Get("code") == "" {
-		a.Fatalf("no code: %s, to %q: %s", answer.Status, location, body)
+	back, err := url.Parse(answer.Header.Get("Location"))
+	if err != nil || back.Query().Get("code") == "" {
+		a.Fatalf("no code: %s, to %q: %s", answer.Status, back, body)
 	}
-	return location.Query().Get("code")
+	return func() (tokens, error) { return callback(back) }
 }
 
 // signIn is the authorization code grant with PKCE.
-func (a *app) signIn(user string) *oauth2.Token {
+func (a *app) signIn(user string) tokens {
 	a.Helper()
-	verifier := oauth2.GenerateVerifier()
-	token, err := a.config.Exchange(a.context(), a.code(user, oauth2.S256ChallengeOption(verifier)), oauth2.VerifierOption(verifier))
+	got, err := a.begin(user)()
 	if err != nil {
 		a.Fatal(err)
 	}
-	if token.RefreshToken == "" {
+	if got.RefreshToken == "" {
 		a.Fatal("no refresh token")
 	}
-	return token
+	return got
 }
 
-// refresh refreshes as an application does whose access token has expired.
-func (a *app) refresh(secret string) (*oauth2.Token, error) {
-	return a.config.TokenSource(a.context(), &oauth2.Token{RefreshToken: secret}).Token()
-}
-
-func (a *app) mustRefresh(secret string) *oauth2.Token {
+func (a *app) mustRefresh(secret string) tokens {
 	a.Helper()
-	token, err := a.refresh(secret)
+	got, err := a.refresh(secret)
 	if err != nil {
 		a.Fatal(err)
 	}
-	return token
+	return got
 }
 
-// wantError checks that a refresh is refused with an error of RFC 6749 §5.2, and a status of 400.
+// wantError checks that a refresh is refused with an error of RFC 6749 §5.2.
 func (a *app) wantError(secret, code string) {
 	a.Helper()
-	_, err := a.refresh(secret)
-	told, ok := errors.AsType[*oauth2.RetrieveError](err)
-	if !ok || told.ErrorCode != code || told.Response.StatusCode != http.StatusBadRequest {
+	if _, err := a.refresh(secret); refusal(err) != code {
 		a.Errorf("error %v, want %s", err, code)
 	}
 }
@@ -119,7 +121,7 @@ func (a *app) post(path string, form url.Values) (int, string) {
 		a.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	request.SetBasicAuth(a.config.ClientID, a.config.ClientSecret)
+	request.SetBasicAuth(a.id, a.secret)
 	answer, err := a.http.Do(request)
 	if err != nil {
 		a.Fatal(err)
@@ -129,10 +131,10 @@ func (a *app) post(path string, form url.Values) (int, string) {
 	return answer.StatusCode, string(body)
 }
 
-// userinfo is the status of the answer to an access token.
+// userinfoStatus is the status of the answer to an access token.
 func (a *app) userinfoStatus(access string) int {
 	a.Helper()
-	request, err := http.NewRequestWithContext(a.Context(), http.MethodGet, a.url+a.userinfo, nil)
+	request, err := http.NewRequestWithContext(a.Context(), http.MethodGet, a.url+a.paths.userinfo, nil)
 	if err != nil {
 		a.Fatal(err)
 	}

@@ -15,7 +15,6 @@ import (
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"go.uber.org/goleak"
-	"golang.org/x/oauth2"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,17 +22,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // framework makes an authorization server of which ann and bob are users and "web", with the secret "web-secret", and
 // "other" are clients, at an address that it is given. Its login asks nothing: it takes the login_hint for the user.
 type framework struct {
-	open     func(t *testing.T, manager *tokenstore.Manager, issuer string) http.Handler
-	paths    paths
-	wider    string // the error of a refresh for more scopes than the token has; "" if no notice is taken of them
-	userinfo string // where an access token is asked about at once, if anywhere
+	open  func(t *testing.T, manager *tokenstore.Manager, issuer string) http.Handler
+	paths paths
+	wider string // the error of a refresh for more scopes than the token has; "" if no notice is taken of them
+	// anybody is told of a token at introspection, not its client only
+	anybody bool
 }
 
-type paths struct{ authorize, token, revoke string }
+// paths of the endpoints. That of introspection is the one for refresh tokens; userinfo refuses an access token as soon as its
+// refresh token is revoked.
+type paths struct{ authorize, token, revoke, introspect, userinfo string }
 
 var frameworks = map[string]framework{
-	"zitadel": {newZitadel, paths{"/authorize", "/oauth/token", "/revoke"}, "invalid_scope", "/userinfo"},
-	"fosite":  {newFosite, paths{"/authorize", "/token", "/revoke"}, "", ""},
+	"zitadel": {newZitadel, paths{"/authorize", "/oauth/token", "/revoke", "/introspect/refresh-token", "/userinfo"}, "invalid_scope", false},
+	"fosite":  {newFosite, paths{"/authorize", "/token", "/revoke", "/introspect", "/userinfo"}, "", true},
 }
 
 var backends = map[string]func(*testing.T) store.Backend{
@@ -57,9 +59,19 @@ type server struct {
 	url     string
 	api     string // host and port of the management API
 	ahead   *atomic.Int64
+	losing  chan chan<- string
 }
 
 const apiToken = "a-token-for-the-sdk"
+
+// onLibraries runs a test with every library, in every framework on every backend.
+func onLibraries(t *testing.T, test func(a *app)) {
+	for name, open := range libraries {
+		t.Run(name, func(t *testing.T) {
+			onAll(t, func(s *server) { test(s.appOn(open, "web")) })
+		})
+	}
+}
 
 // onAll runs a test in every framework on every backend.
 func onAll(t *testing.T, test func(s *server)) {
@@ -72,7 +84,7 @@ func onAll(t *testing.T, test func(s *server)) {
 
 func start(t *testing.T, f framework, backend store.Backend) *server {
 	t.Helper()
-	s := &server{T: t, framework: f, backend: backend, ahead: new(atomic.Int64)}
+	s := &server{T: t, framework: f, backend: backend, ahead: new(atomic.Int64), losing: make(chan chan<- string, 1)}
 	manager, err := tokenstore.New(backend, &tokenstore.Options{
 		Now: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) },
 	})
@@ -99,7 +111,19 @@ func (s *server) another() *server {
 func (s *server) serve() {
 	s.Helper()
 	var handler http.Handler
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == s.paths.token {
+			select {
+			case lost := <-s.losing:
+				answer := httptest.NewRecorder()
+				handler.ServeHTTP(answer, r)
+				lost <- answer.Body.String()
+				panic(http.ErrAbortHandler) // which breaks the connection
+			default:
+			}
+		}
+		handler.ServeHTTP(w, r)
+	}))
 	s.Cleanup(web.Close)
 	s.url = web.URL
 	handler = s.open(s.T, s.manager, web.URL)
@@ -119,15 +143,11 @@ func (s *server) serve() {
 	s.api = api.Listener.Addr().String()
 }
 
-// config is that of golang.org/x/oauth2 for a client.
-func (s *server) config(clientID string) *oauth2.Config {
-	return &oauth2.Config{
-		ClientID: clientID, ClientSecret: clientID + "-secret", RedirectURL: redirectURI,
-		Scopes: []string{"openid", "email", "offline_access"},
-		Endpoint: oauth2.Endpoint{
-			AuthURL: s.url + s.paths.authorize, TokenURL: s.url + s.paths.token, AuthStyle: oauth2.AuthStyleInHeader,
-		},
-	}
+// loseAnswer has the connection break before the next answer about tokens, and returns where that goes instead.
+func (s *server) loseAnswer() <-chan string {
+	lost := make(chan string, 1)
+	s.losing <- lost
+	return lost
 }
 
 // sweep runs the engine until ctx of the test ends.

@@ -17,100 +17,120 @@ import (
 )
 
 // TestApplication: it signs in, refreshes many times, loses an answer and asks again, and sees its tokens die when a stolen one
-// is replayed; another device of the same user goes on.
+// is replayed; another device of the same user goes on. What its ID tokens say of the session stays as it was.
 func TestApplication(t *testing.T) {
-	onAll(t, func(s *server) {
-		a := s.app("web")
+	onLibraries(t, func(a *app) {
 		other := a.signIn("ann").RefreshToken
-		stolen := a.signIn("ann").RefreshToken
-		current := stolen
+		first := a.signIn("ann")
+		stolen, current := first.RefreshToken, first
+		if c := first.claims; c != (claims{}) && (c.Subject != "ann" || c.SessionID == "" || c.AuthenticatedAt == 0) {
+			a.Errorf("claims %+v", c)
+		}
 		for range 30 {
-			next := a.mustRefresh(current)
-			if next.RefreshToken == current || next.AccessToken == "" {
-				s.Fatal("a refresh without a new token")
+			next := a.mustRefresh(current.RefreshToken)
+			if next.RefreshToken == current.RefreshToken || next.AccessToken == "" {
+				a.Fatal("a refresh without a new token")
 			}
-			current = next.RefreshToken
+			if next.claims != first.claims {
+				a.Errorf("claims %+v, at first %+v", next.claims, first.claims)
+			}
+			current = next
 		}
 
-		a.lose.Store(true)
-		if _, err := a.refresh(current); !errors.Is(err, errLost) {
-			s.Fatalf("error %v, want that of the connection", err)
+		lost := a.loseAnswer()
+		if _, err := a.refresh(current.RefreshToken); err == nil || refusal(err) != "" {
+			a.Fatalf("error %v, want that of the connection", err)
 		}
-		var lost struct {
-			RefreshToken string `json:"refresh_token"`
+		again := a.mustRefresh(current.RefreshToken).RefreshToken
+		if again != refreshToken(a, <-lost) {
+			a.Error("asked again, and got another token than the one that was lost")
 		}
-		if err := json.Unmarshal([]byte(a.lost), &lost); err != nil {
-			s.Fatal(err)
+		current = a.mustRefresh(again)
+		if status := a.userinfoStatus(current.AccessToken); status != http.StatusOK {
+			a.Errorf("the access token is no good: %d", status)
 		}
-		again := a.mustRefresh(current).RefreshToken
-		if again != lost.RefreshToken {
-			s.Error("asked again, and got another token than the one that was lost")
-		}
-		current = a.mustRefresh(again).RefreshToken
 
 		a.wantError(stolen, "invalid_grant")
-		a.wantError(current, "invalid_grant")
-		a.wantError(current, "invalid_grant")
-		a.mustRefresh(other)
-		if n := len(s.live()); n != 1 {
-			s.Errorf("%d tokens are live, want 1", n)
+		a.wantError(current.RefreshToken, "invalid_grant")
+		a.wantError(current.RefreshToken, "invalid_grant")
+		if status := a.userinfoStatus(current.AccessToken); status == http.StatusOK {
+			a.Error("the access token outlives its refresh token")
 		}
-		s.Attr("stories", "1")
+		a.mustRefresh(other)
+		if n := len(a.live()); n != 1 {
+			a.Errorf("%d tokens are live, want 1", n)
+		}
+		a.Attr("stories", "1")
 	})
+}
+
+// refreshToken is that of an answer.
+func refreshToken(a *app, body string) string {
+	a.Helper()
+	var answer struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.RefreshToken == "" {
+		a.Fatalf("no refresh token in %s", body)
+	}
+	return answer.RefreshToken
 }
 
 // TestCutOff: whoever revokes, the next refresh is refused, before any sweep, and nobody else's is.
 func TestCutOff(t *testing.T) {
-	onAll(t, func(s *server) {
-		a, stories := s.app("web"), 0
-		for name, cut := range map[string]func(secret string, token tokenstore.RefreshToken) error{
+	onLibraries(t, func(a *app) {
+		cuts, stories := map[string]func(secret string, token tokenstore.RefreshToken) error{
 			"manager": func(_ string, token tokenstore.RefreshToken) error {
-				_, err := s.manager.Revoke(s.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: token.UserID}}})
+				_, err := a.manager.Revoke(a.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: token.UserID}}})
 				return err
 			},
 			"session": func(_ string, token tokenstore.RefreshToken) error {
 				session, _ := token.SessionID.Get()
-				_, err := s.manager.Revoke(s.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{SessionID: session}}})
+				_, err := a.manager.Revoke(a.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{SessionID: session}}})
 				return err
 			},
 			"RFC 7009":       func(secret string, _ tokenstore.RefreshToken) error { return a.revoke(secret, "") },
 			"RFC 7009, hint": func(secret string, _ tokenstore.RefreshToken) error { return a.revoke(secret, "refresh_token") },
 			"management API, the SDK's DELETE": func(_ string, token tokenstore.RefreshToken) error {
-				api, err := sdk.New(s.api, sdk.WithInsecure(), sdk.WithStaticToken(apiToken))
+				api, err := sdk.New(a.api, sdk.WithInsecure(), sdk.WithStaticToken(apiToken))
 				if err != nil {
 					return err
 				}
-				return api.RefreshToken.Delete(s.Context(), token.ID.String())
+				return api.RefreshToken.Delete(a.Context(), token.ID.String())
 			},
-		} {
+		}, 0
+		if library, ok := a.library.(revoker); ok {
+			cuts["RFC 7009, by the library"] = func(secret string, _ tokenstore.RefreshToken) error { return library.giveUp(secret) }
+		}
+		for name, cut := range cuts {
 			bob := a.signIn("bob").RefreshToken
 			signedIn := a.signIn("ann")
 			var token tokenstore.RefreshToken
-			for _, live := range s.live() {
-				if live.UserID != s.userOf(bob) {
+			for _, live := range a.live() {
+				if live.UserID != a.userOf(bob) {
 					token = live
 				}
 			}
 			next := a.mustRefresh(signedIn.RefreshToken)
-			if s.userinfo != "" && a.userinfoStatus(next.AccessToken) != http.StatusOK {
-				s.Errorf("%s: the access token is no good before", name)
+			if a.userinfoStatus(next.AccessToken) != http.StatusOK {
+				a.Errorf("%s: the access token is no good before", name)
 			}
 			if err := cut(next.RefreshToken, token); err != nil {
-				s.Errorf("%s: %v", name, err)
+				a.Errorf("%s: %v", name, err)
 			}
 			a.wantError(next.RefreshToken, "invalid_grant")
 			a.wantError(signedIn.RefreshToken, "invalid_grant")
-			if s.userinfo != "" && a.userinfoStatus(next.AccessToken) == http.StatusOK {
-				s.Errorf("%s: the access token outlives its refresh token", name)
+			if a.userinfoStatus(next.AccessToken) == http.StatusOK {
+				a.Errorf("%s: the access token outlives its refresh token", name)
 			}
 			a.mustRefresh(bob)
 			a.mustRefresh(a.signIn("ann").RefreshToken) // who may sign in again
-			if err := s.revokeAll(); err != nil {
-				s.Fatal(err)
+			if err := a.revokeAll(); err != nil {
+				a.Fatal(err)
 			}
 			stories++
 		}
-		s.Attr("stories", strconv.Itoa(stories))
+		a.Attr("stories", strconv.Itoa(stories))
 	})
 }
 
@@ -184,13 +204,7 @@ func TestRefused(t *testing.T) {
 			s.Errorf("a wider scope: %d %s", status, body)
 		}
 		if s.wider == "" { // it was a refresh like any other
-			var answer struct {
-				RefreshToken string `json:"refresh_token"`
-			}
-			if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.RefreshToken == "" {
-				s.Fatalf("a wider scope: %d %s", status, body)
-			}
-			secret = answer.RefreshToken
+			secret = refreshToken(a, body)
 		}
 
 		if now, err := s.manager.State(s.Context()); err != nil || now.Sequence != state.Sequence {
@@ -256,18 +270,49 @@ func TestSweepUnderWay(t *testing.T) {
 func TestLoginBeforeRevocation(t *testing.T) {
 	onAll(t, func(s *server) {
 		a := s.app("web")
-		code := a.code("ann")
+		exchange := a.begin("ann")
 		a.signIn("ann")
 		user := s.live()[0].UserID
 		if _, err := s.manager.Revoke(s.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: user}}}); err != nil {
 			s.Fatal(err)
 		}
-		if token, err := a.config.Exchange(a.context(), code); err == nil {
+		if token, err := exchange(); err == nil {
 			s.Errorf("a code of before the revocation got %v", token.Valid())
 		}
 		if n := len(s.live()); n != 0 {
 			s.Errorf("%d tokens are live", n)
 		}
 		a.signIn("ann")
+	})
+}
+
+// TestIntrospection: of refresh tokens, by package oauth or by fosite.
+func TestIntrospection(t *testing.T) {
+	onAll(t, func(s *server) {
+		a := s.app("web")
+		first := a.signIn("ann").RefreshToken
+		secret := a.mustRefresh(first).RefreshToken
+		others := `{"active":false}`
+		if s.anybody {
+			others = `"active":true`
+		}
+		for name, c := range map[string]struct {
+			app   *app
+			token string
+			want  string
+		}{
+			"its client":     {a, secret, `"active":true`},
+			"outdated":       {a, first, `{"active":false}`},
+			"another client": {s.app("other"), secret, others},
+		} {
+			if status, body := c.app.post(s.paths.introspect, url.Values{"token": {c.token}}); status != http.StatusOK || !strings.Contains(body, c.want) {
+				s.Errorf("%s: %d %s", name, status, body)
+			}
+		}
+		nobody := s.app("web")
+		nobody.secret = "wrong"
+		if status, body := nobody.post(s.paths.introspect, url.Values{"token": {secret}}); status != http.StatusUnauthorized {
+			s.Errorf("a wrong secret: %d %s", status, body)
+		}
 	})
 }

@@ -130,69 +130,23 @@ func (users) GetUserByID(id string) *storage.User {
 func (u users) GetUserByUsername(name string) *storage.User { return u.GetUserByID(name) }
 func (users) ExampleClientID() string                       { return "service" }
 
-// relying is zitadel's own client, which verifies the ID tokens.
-func (a *app) relying() rp.RelyingParty {
-	a.Helper()
-	party, err := rp.NewRelyingPartyOIDC(a.Context(), a.url, a.config.ClientID, a.config.ClientSecret, redirectURI, a.config.Scopes,
-		rp.WithHTTPClient(a.http), rp.WithAuthStyle(oauth2.AuthStyleInHeader))
-	if err != nil {
-		a.Fatal(err)
-	}
-	return party
-}
-
 func onZitadel(t *testing.T, test func(s *server)) {
 	for on, open := range backends {
 		t.Run(on, func(t *testing.T) { test(start(t, frameworks["zitadel"], open(t))) })
 	}
 }
 
-// TestRelyingParty: zitadel's relying party signs in, refreshes, and is cut off by RFC 7009 and by the end of its session.
-func TestRelyingParty(t *testing.T) {
+// TestEndSession: the relying party ends the session of an ID token, and no other.
+func TestEndSession(t *testing.T) {
 	onZitadel(t, func(s *server) {
-		a := s.app("web")
-		party := a.relying()
-		signIn := func(user string) *oidc.Tokens[*oidc.IDTokenClaims] {
-			verifier := oauth2.GenerateVerifier()
-			tokens, err := rp.CodeExchange[*oidc.IDTokenClaims](s.Context(), a.code(user, oauth2.S256ChallengeOption(verifier)), party, rp.WithCodeVerifier(verifier))
-			if err != nil {
-				s.Fatal(err)
-			}
-			return tokens
-		}
-		refresh := func(secret string) (*oidc.Tokens[*oidc.IDTokenClaims], error) {
-			return rp.RefreshTokens[*oidc.IDTokenClaims](s.Context(), party, secret, "", "")
-		}
-		first, bob := signIn("ann"), signIn("bob")
-		tokens := first
-		for range 5 {
-			next, err := refresh(tokens.RefreshToken)
-			if err != nil {
-				s.Fatal(err)
-			}
-			tokens = next
-		}
-		claims := tokens.IDTokenClaims
-		if claims.Subject != "ann" || claims.SessionID == "" || claims.SessionID != first.IDTokenClaims.SessionID || claims.AuthTime != first.IDTokenClaims.AuthTime {
-			s.Errorf("claims %+v, at first %+v", claims, first.IDTokenClaims)
-		}
-		if _, err := rp.EndSession(s.Context(), party, tokens.IDToken, "", "", "", nil); err != nil {
+		a := s.appOn(newRelying, "web")
+		ann, other := a.signIn("ann"), a.signIn("ann")
+		hint, _ := ann.Extra("id_token").(string)
+		if _, err := rp.EndSession(s.Context(), a.library.(*relying).party, hint, "", "", "", nil); err != nil {
 			s.Logf("after the end of the session: %v", err) // where it redirects to need not exist
 		}
-		if _, err := refresh(tokens.RefreshToken); err == nil {
-			s.Error("a session has ended, and its token lives")
-		}
-		if _, err := refresh(bob.RefreshToken); err != nil {
-			s.Error(err)
-		}
-
-		tokens = signIn("ann")
-		if err := rp.RevokeToken(s.Context(), party, tokens.RefreshToken, "refresh_token"); err != nil {
-			s.Error(err)
-		}
-		if _, err := refresh(tokens.RefreshToken); err == nil {
-			s.Error("a revoked token lives")
-		}
+		a.wantError(ann.RefreshToken, "invalid_grant")
+		a.mustRefresh(other.RefreshToken)
 	})
 }
 
@@ -224,37 +178,8 @@ func TestNarrowerScope(t *testing.T) {
 		if status != http.StatusOK || !strings.Contains(body, `"scope":"openid"`) {
 			s.Fatalf("%d %s", status, body)
 		}
-		next := body[strings.Index(body, `"refresh_token":"`)+len(`"refresh_token":"`):]
-		next, _, _ = strings.Cut(next, `"`)
-		if scope, _ := a.mustRefresh(next).Extra("scope").(string); scope != "openid email offline_access" {
+		if scope, _ := a.mustRefresh(refreshToken(a, body)).Extra("scope").(string); scope != "openid email offline_access" {
 			s.Errorf("scope %q", scope)
-		}
-	})
-}
-
-// TestIntrospection: of refresh tokens, by package oauth with the provider's clients.
-func TestIntrospection(t *testing.T) {
-	onZitadel(t, func(s *server) {
-		a := s.app("web")
-		first := a.signIn("ann").RefreshToken
-		secret := a.mustRefresh(first).RefreshToken
-		for name, c := range map[string]struct {
-			app   *app
-			token string
-			want  string
-		}{
-			"its client":     {a, secret, `"active":true`},
-			"outdated":       {a, first, `{"active":false}`},
-			"another client": {s.app("other"), secret, `{"active":false}`},
-		} {
-			if status, body := c.app.post("/introspect/refresh-token", url.Values{"token": {c.token}}); status != http.StatusOK || !strings.Contains(body, c.want) {
-				s.Errorf("%s: %d %s", name, status, body)
-			}
-		}
-		nobody := s.app("web")
-		nobody.config.ClientSecret = "wrong"
-		if status, body := nobody.post("/introspect/refresh-token", url.Values{"token": {secret}}); status != http.StatusUnauthorized {
-			s.Errorf("a wrong secret: %d %s", status, body)
 		}
 	})
 }
