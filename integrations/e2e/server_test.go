@@ -171,3 +171,12 @@ func (s *server) live() []tokenstore.RefreshToken {
 	}
 	return page.Tokens
 }
+
+func (s *server) state() tokenstore.State {
+	s.Helper()
+	state, err := s.manager.State(s.Context())
+	if err != nil {
+		s.Fatal(err)
+	}
+	return state
+}
