@@ -19,8 +19,7 @@ type plan struct {
 	ring    []*tenantQueue          // tenants that have something to do, in the order of their turn
 	byName  map[string]*tenantQueue // the same
 	jobs    int                     // how many jobs there are in all
-	size    int                     // how many tokens a slice may remove at present
-	least   time.Duration           // how long a slice takes at least, however small: a commit
+	pace    pace                    // how many tokens a slice may remove
 	restTo  time.Time               // no slice before then: the last one's time again belongs to the foreground
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 
@@ -48,8 +47,6 @@ type pacing struct {
 	jobs               int           // how many jobs there may be in all
 	share              int           // how many of them one tenant may have
 }
-
-const minSlice = 16
 
 // tenantQueue holds a tenant's jobs in the order of their turn, and what upkeep it is due for.
 type tenantQueue struct {
@@ -97,7 +94,7 @@ const (
 
 func newPlan(limits pacing) *plan {
 	return &plan{
-		limits: limits, size: min(64, limits.maxSlice),
+		limits: limits, pace: newPace(limits.hold, limits.maxSlice),
 		byName: map[string]*tenantQueue{}, left: map[string]leftover{},
 	}
 }
@@ -149,7 +146,8 @@ func (p *plan) turn(now time.Time) (action, bool) {
 		}
 		p.ring = append(slices.Delete(p.ring, i, i+1), q)
 		q.last = kind
-		a := action{kind: kind, tenant: q.name, bounds: store.Bounds{Visit: 8 * p.size, Remove: p.size}}
+		size := p.pace.next()
+		a := action{kind: kind, tenant: q.name, bounds: store.Bounds{Visit: 8 * size, Remove: size}}
 		if kind == sweep {
 			a.ids = ids
 		}
@@ -245,22 +243,12 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 		p.lookSoon(now)
 	}
 	p.dropIdle(q)
-	p.pace(now, took)
+	p.rest(now, took)
 }
 
-// pace fits the size of slices to how long they take, and leaves as much time again to the foreground. Where a commit alone
-// takes longer than a slice should, it may take twice as long as that: a smaller one would be no quicker, and get nowhere.
-func (p *plan) pace(now time.Time, took time.Duration) {
-	was, smallest := p.size, min(minSlice, p.limits.maxSlice)
-	switch limit := max(p.limits.hold, 2*p.least); {
-	case took > limit:
-		p.size = max(p.size/2, smallest)
-	case 2*took-p.least < limit: // what twice the size should take
-		p.size = min(p.size*2, p.limits.maxSlice)
-	}
-	if took < p.least || was == smallest { // no other size can tell that commits have become slower
-		p.least = took
-	}
+// rest takes in how long a slice took, and leaves as much time again to the foreground.
+func (p *plan) rest(now time.Time, took time.Duration) {
+	p.pace.took(took)
 	p.restTo = now.Add(min(took, 10*p.limits.hold))
 }
 

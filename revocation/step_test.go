@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -201,7 +202,9 @@ func TestSliceSize(t *testing.T) {
 		want     []int // the size of each slice, and of the one after the last
 	}{
 		{"quick ones grow to the limit", 500, []time.Duration{ms, ms, ms, ms, ms}, []int{64, 128, 256, 500, 500, 500}},
-		{"slow ones shrink to the least", 500, []time.Duration{6 * ms, 6 * ms, 6 * ms}, []int{64, 32, 16, 16}},
+		{"slow ones in a row shrink", 500, []time.Duration{6 * ms, 6 * ms, 6 * ms, 6 * ms}, []int{64, 64, 64, 32, 32}},
+		{"a slow one among others does not", 500, []time.Duration{6 * ms, 6 * ms, 4 * ms, 6 * ms, 6 * ms, 4 * ms}, []int{64, 64, 64, 64, 64, 64, 64}},
+		{"far too slow ones shrink at once, to the least", 500, []time.Duration{20 * ms, 20 * ms, 20 * ms}, []int{64, 32, 16, 16}},
 		{"in between it stays", 500, []time.Duration{3 * ms, 5 * ms}, []int{64, 64, 64}},
 		{"a small limit is kept", 10, []time.Duration{ms, 9 * ms, 9 * ms}, []int{10, 10, 10, 10}},
 		{"a limit of one", 1, []time.Duration{9 * ms}, []int{1, 1}},
@@ -254,10 +257,40 @@ func TestSliceSizeOnASlowDisk(t *testing.T) {
 				p.swept(now, a, touched(1), took)
 				now = now.Add(took)
 			}
-			if p.size < c.least || p.size > c.most {
-				t.Errorf("slices of %d in the end, want %d to %d", p.size, c.least, c.most)
+			if p.pace.size < c.least || p.pace.size > c.most {
+				t.Errorf("slices of %d in the end, want %d to %d", p.pace.size, c.least, c.most)
 			}
 		})
+	}
+}
+
+// TestSliceSizeBesideAForeground: slices that now wait for others' commits and now do not are as large as fits on average: one
+// that was lucky does not have them grow for long, and one that was not does not have them shrink for long.
+func TestSliceSizeBesideAForeground(t *testing.T) {
+	p := sweepPlan()
+	addAll(p, "a", 1)
+	now := t0
+	random := rand.New(rand.NewPCG(1, 2))
+	sizes := 0
+	const warmUp, slices = 200, 2000
+	for i := range warmUp + slices {
+		a := wantSweep(t, p, now, "a", 1)
+		wait := time.Duration(2+8*random.Float64()) * time.Millisecond // 6 ms on average
+		if random.IntN(20) == 0 {
+			wait *= 5
+		}
+		took := wait + time.Duration(a.bounds.Remove)*20*time.Microsecond
+		now = now.Add(took)
+		p.swept(now, a, touched(1), took)
+		now = p.restTo
+		if i >= warmUp {
+			sizes += a.bounds.Remove
+		}
+	}
+	const fits = 300 // as many as take 6 ms
+	t.Logf("slices of %d on average", sizes/slices)
+	if mean := sizes / slices; mean < fits/3 || mean > fits*4/3 {
+		t.Errorf("slices of %d on average, want about %d", mean, fits)
 	}
 }
 

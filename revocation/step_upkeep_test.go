@@ -35,8 +35,8 @@ func TestPlannerExpiry(t *testing.T) {
 	wantStep(t, p, t0, listAll, "", "b")
 	p.allListed(t0, nil)
 	a := wantStep(t, p, t0, expire, "a", "")
-	if a.bounds.Remove != p.size || a.bounds.Visit < p.size {
-		t.Errorf("bounds %+v, want those of a slice of %d", a.bounds, p.size)
+	if a.bounds.Remove != p.pace.size || a.bounds.Visit < p.pace.size {
+		t.Errorf("bounds %+v, want those of a slice of %d", a.bounds, p.pace.size)
 	}
 	expireDone(p, t0, "a", true, 0)
 	wantStep(t, p, t0, expire, "b", "")
@@ -64,11 +64,11 @@ func TestPlannerTrim(t *testing.T) {
 	p.swept(t0, wantSweep(t, p, t0, "b", 1), touched(1), 0)
 	now := t0
 	for range 3 { // a has much to forget; it takes turns with b
-		size := p.size
+		size := p.pace.size
 		a := wantStep(t, p, now, trim, "a", "")
 		p.upkept(now, a, true, 20*time.Millisecond)
-		if a.bounds.Remove != size || p.size != max(minSlice, size/2) {
-			t.Errorf("a trim of %d and then slices of %d, want %d and half of it", a.bounds.Remove, p.size, size)
+		if a.bounds.Remove != size || p.pace.size != max(minSlice, size/2) {
+			t.Errorf("a trim of %d and then slices of %d, want %d and half of it", a.bounds.Remove, p.pace.size, size)
 		}
 		rested := now.Add(20 * time.Millisecond)
 		wantSleep(t, p, now, rested)
@@ -129,11 +129,11 @@ func TestPlannerExpiryRests(t *testing.T) {
 	p := expiryPlan()
 	walked(t, p, t0, "a")
 	wantStep(t, p, t0, expire, "a", "")
-	size := p.size
+	size := p.pace.size
 	expireDone(p, t0, "a", true, 20*time.Millisecond)
 	wantSleep(t, p, t0, t0.Add(20*time.Millisecond))
-	if p.size >= size {
-		t.Errorf("slices of %d after one that took too long, want less than %d", p.size, size)
+	if p.pace.size >= size {
+		t.Errorf("slices of %d after one that took too long, want less than %d", p.pace.size, size)
 	}
 	wantStep(t, p, t0.Add(20*time.Millisecond), expire, "a", "")
 }

@@ -87,7 +87,7 @@ func (p *plan) endWalk(now time.Time, pause func(actionKind) time.Duration) {
 // upkept takes in what a slice of upkeep did, and whether the tenant has more to do. If it has, it is due again in its next
 // turn. Where it would keep the walk from going on it stays beside, or leaves if too many do, and another walk finds it.
 func (p *plan) upkept(now time.Time, a action, more bool, took time.Duration) {
-	defer p.pace(now, took)
+	defer p.rest(now, took)
 	q := p.byName[a.tenant]
 	if q == nil {
 		return

@@ -1,0 +1,73 @@
+package revocation
+
+import "time"
+
+// pace fits the size of slices to how long they take. That varies, most where the store's commits are shared with a busy
+// foreground: a slice waits for the commit under way, and for the disk. So it is not one slow slice that makes them smaller, and
+// what a commit takes without a slice's own work is measured all along, by slices of the smallest size.
+type pace struct {
+	hold     time.Duration // a slice should take no longer
+	largest  int
+	size     int           // how many tokens a slice may remove at present
+	smallest time.Duration // how long slices of the smallest size take: a commit, as a moving average
+	votes    int           // how many slices in a row would have it larger, or, negative, smaller
+	probeIn  int           // after how many slices the smallest size is tried, where commits are slow
+	probing  bool          // the slice under way tries it
+}
+
+const (
+	minSlice    = 16
+	probeEvery  = 8 // slices
+	enoughVotes = 3
+)
+
+func newPace(hold time.Duration, largest int) pace {
+	return pace{hold: hold, largest: largest, size: min(64, largest), probeIn: probeEvery}
+}
+
+func (p *pace) least() int { return min(minSlice, p.largest) }
+
+// next returns the size of the slice that is next.
+func (p *pace) next() int {
+	if p.probing = p.probeIn < 1; p.probing {
+		return p.least()
+	}
+	return p.size
+}
+
+// limit is how long a slice may take. Where commits alone take longer than half of what it should, it is twice as long as they do: a
+// smaller slice would be little quicker, and get nowhere.
+func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
+
+// took takes in how long the last slice took.
+func (p *pace) took(took time.Duration) {
+	if p.probing || p.size == p.least() {
+		if p.smallest == 0 {
+			p.smallest = took
+		}
+		p.smallest += (took - p.smallest) / 4
+		p.probeIn = probeEvery
+	}
+	if p.probing {
+		p.probing = false
+		return
+	}
+	if took > p.hold { // commits may be slow
+		p.probeIn--
+	}
+	limit := p.limit()
+	switch {
+	case 2*took-p.smallest < limit: // that is what twice the size should take
+		p.votes = max(p.votes, 0) + 1
+	case took <= limit:
+		p.votes = 0
+	default:
+		p.votes = min(p.votes, 0) - 1
+	}
+	switch {
+	case p.votes == enoughVotes, 2*took < p.hold:
+		p.size, p.votes = min(p.size*2, p.largest), 0
+	case p.votes == -enoughVotes, took >= 4*limit:
+		p.size, p.votes = max(p.size/2, p.least()), 0
+	}
+}
