@@ -29,7 +29,7 @@ import (
 )
 
 // formatVersion is the version of the file's layout.
-const formatVersion = 2
+const formatVersion = 3
 
 const (
 	lockTimeout = time.Second

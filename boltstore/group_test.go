@@ -54,6 +54,36 @@ func TestRevokeIsOneCommit(t *testing.T) {
 	}
 }
 
+// A sweep of a user writes far fewer pages than it removes tokens, though each token has a session of its own and their entries
+// in the index lie wherever their hashes say.
+func TestSweepWritesFewPages(t *testing.T) {
+	const others, swept, size = 50_000, 5_000, 500
+	b := open(t, temporary(t), nil)
+	s := tenant(t, b, "acme")
+	tokens := make([]domain.RefreshToken, 0, others+swept)
+	for i := range cap(tokens) {
+		user := fmt.Sprint("user ", i)
+		if i < swept {
+			user = "ann"
+		}
+		tokens = append(tokens, plain(i, user, fmt.Sprint("session ", i)))
+	}
+	insert(t, s, tokens...)
+	id := revoke(t, s, 1_000_000, domain.Target{UserID: "ann"}).Tombstone.ID
+	before := b.PagesWritten()
+	for range swept / size {
+		slice(t, s, size, id)
+	}
+	wrote := b.PagesWritten() - before
+	t.Logf("%d pages were written to remove %d tokens", wrote, swept)
+	if state, err := s.State(t.Context()); err != nil || state.Tokens != others {
+		t.Fatalf("%d tokens, error %v: want the %d others", state.Tokens, err, others)
+	}
+	if wrote > swept/4 {
+		t.Error("a sweep must write a page for no fewer than four tokens")
+	}
+}
+
 // What a slice removes, how far it came and what it retires are in one commit: a crash finds all of it or nothing.
 func TestSliceIsOneCommit(t *testing.T) {
 	b := open(t, temporary(t), nil)

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -20,8 +21,12 @@ import (
 // Entries come in random order, and a tree that takes them one by one costs each commit about two pages for each of them.
 // So they are noted one behind the other, and move on from there in sorted runs ([records.settle]). In every commit each entry
 // is in exactly one place, and a look-up asks them all: it makes no difference to it whether and when anything moves.
+//
+// Entries of one user, and those of one time, are together, and are removed together from where they are. Those of a session or a
+// foreign secret stand alone, and to remove one costs as much as to put it into a tree. So it is cancelled by a mark, which is
+// noted and moves like an entry, and goes with it where the two meet.
 
-// entry is a prefix and an id.
+// entry is a prefix and an id, or the mark that cancels them.
 type entry [entrySize]byte
 
 // prefix is what the entries of one user, session, foreign secret or second begin with.
@@ -38,6 +43,8 @@ const (
 	bySession
 	byForeign
 	byDue
+
+	cancelled = 0x80 // set beside the kind in a mark, which is in the place of the entry that it cancels
 )
 
 func underText(kind byte, text string) prefix {
@@ -68,6 +75,20 @@ func (p prefix) entry(id ulid.ULID) (e entry) {
 	copy(e[:], p[:])
 	copy(e[prefixSize:], id[:])
 	return e
+}
+
+// mark is what cancels an entry.
+func (e entry) mark() entry {
+	e[0] |= cancelled
+	return e
+}
+
+// alone says that the entry is of a kind that is cancelled by marks.
+func (e *entry) alone() bool { return e[0] == bySession || e[0] == byForeign }
+
+// compareEntries is the order of entries, in which a mark is equal to what it cancels.
+func compareEntries(a, b []byte) int {
+	return cmp.Or(cmp.Compare(a[0]&^cancelled, b[0]&^cancelled), bytes.Compare(a[1:entrySize], b[1:entrySize]))
 }
 
 func (e *entry) id() ulid.ULID { return ulid.ULID(e[prefixSize:]) }
@@ -126,52 +147,33 @@ func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
 			streams = append(streams, s)
 		}
 	}
-	var last entry
-	for len(streams) > 0 {
-		first := earliest(streams)
-		s := streams[first]
-		if bytes.Compare(s.head[:], to[:]) > 0 {
+	for m := (merger{streams: streams}); m.next(); {
+		switch {
+		case compareEntries(m.entry[:], to[:]) > 0:
 			return true
-		}
-		if ascends := bytes.Compare(last[:], s.head[:]) < 0; !ascends && last != (entry{}) {
-			check(fmt.Errorf("%w: the index is out of order", ErrCorrupt))
-		}
-		if last = s.head; !f(&s.head) {
+		case m.count < 0:
+			check(fmt.Errorf("%w: the index cancels what it has not", ErrCorrupt))
+		case m.count > 0 && !f(&m.entry):
 			return false
-		}
-		if !s.next() {
-			streams = slices.Delete(streams, first, first+1)
 		}
 	}
 	return true
 }
 
-// earliest returns which of the streams has the least entry.
-func earliest(streams []*stream) int {
-	first := 0
-	for i, s := range streams {
-		if bytes.Compare(s.head[:], streams[first].head[:]) < 0 {
-			first = i
-		}
-	}
-	return first
-}
-
-// index adds the entries of one token.
+// index adds entries.
 func (r *records) index(entries ...entry) {
-	if len(entries) == 0 {
-		return
+	for some := range slices.Chunk(entries, blockMax) {
+		note := make([]byte, 0, len(some)*entrySize+sealSize)
+		for _, e := range some {
+			note = append(note, e[:]...)
+		}
+		r.meta.noted++
+		r.meta.fresh += uint64(len(some))
+		b := r.made(bucketFresh)
+		b.FillPercent = fillNotes
+		check(b.Put(numberKey(r.meta.noted), sealed(note)))
+		r.save()
 	}
-	r.meta.noted++
-	r.meta.fresh += uint64(len(entries))
-	note := make([]byte, 0, len(entries)*entrySize+sealSize)
-	for _, e := range entries {
-		note = append(note, e[:]...)
-	}
-	b := r.made(bucketFresh)
-	b.FillPercent = fillNotes
-	check(b.Put(numberKey(r.meta.noted), sealed(note)))
-	r.save()
 }
 
 // notes calls f with what is fresh, as it was noted.
@@ -182,17 +184,26 @@ func (r *records) notes(f func(key, entries []byte)) {
 	})
 }
 
-// unindex removes entries from wherever they are, the largest runs first. It takes many at once, so that a block which has
-// several of them is written once.
+// unindex removes entries, or cancels them. What is removed is looked for in the largest runs first, and many at once, so that a
+// block which has several is written once.
 func (r *records) unindex(entries ...entry) {
-	slices.SortFunc(entries, compareEntries)
-	left := r.unindexFresh(entries)
+	var marks, left []entry
+	for _, e := range entries {
+		if e.alone() {
+			marks = append(marks, e.mark())
+		} else {
+			left = append(left, e)
+		}
+	}
+	r.index(marks...)
+	slices.SortFunc(left, byOrder)
+	left = r.unindexFresh(left)
 	for _, run := range slices.Backward(r.runs()) {
 		left = r.unindexFrom(run, left)
 	}
 }
 
-func compareEntries(a, b entry) int { return bytes.Compare(a[:], b[:]) }
+func byOrder(a, b entry) int { return compareEntries(a[:], b[:]) }
 
 // unindexFresh removes those of the entries, which ascend, that are fresh, and returns the others.
 func (r *records) unindexFresh(entries []entry) (others []entry) {
@@ -201,7 +212,7 @@ func (r *records) unindexFresh(entries []entry) (others []entry) {
 	r.notes(func(key, note []byte) {
 		var rest []byte
 		for e := range slices.Chunk(note, entrySize) {
-			if _, found := slices.BinarySearchFunc(entries, entry(e), compareEntries); found {
+			if _, found := slices.BinarySearchFunc(entries, entry(e), byOrder); found {
 				fresh[entry(e)] = true
 			} else {
 				rest = append(rest, e...)
@@ -237,7 +248,7 @@ func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
 		}
 		block := must(entriesOf(v))
 		rest, from := make([]byte, 0, len(block)+sealSize), 0
-		for len(entries) > 0 && bytes.Compare(entries[0][:], k[runSize:]) <= 0 {
+		for len(entries) > 0 && compareEntries(entries[0][:], k[runSize:]) <= 0 {
 			if at, found := search(block, entries[0]); found {
 				rest, from = append(rest, block[from:at]...), at+entrySize
 			} else {
@@ -251,7 +262,7 @@ func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
 		case 0:
 			check(b.Delete(k))
 		default:
-			key := append(run[:], rest[len(rest)-entrySize:]...)
+			key := run.blockKey(rest)
 			if !bytes.Equal(key, k) { // it must not go on naming what is gone
 				check(b.Delete(k))
 			}

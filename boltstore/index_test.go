@@ -25,13 +25,27 @@ type indexRig struct {
 }
 
 func withIndex(t rapid.TB, b *Backend, f func(*indexRig)) {
+	var failed any // what a failing test panics with is its own
 	err := b.update(context.Background(), func(x *txn) error {
 		x.tenants = map[string]*records{} // nothing of it is saved
 		r := x.records("acme")
 		r.save()
-		f(&indexRig{records: r, want: map[entry]bool{}})
+		func() {
+			defer func() {
+				if failed = recover(); failed != nil {
+					panic(fault{errUndo})
+				}
+			}()
+			f(&indexRig{records: r, want: map[entry]bool{}})
+		}()
 		panic(fault{errUndo})
 	})
+	if f, ok := failed.(fault); ok {
+		t.Fatal(f.err)
+	}
+	if failed != nil {
+		panic(failed)
+	}
 	if !errors.Is(err, errUndo) {
 		t.Fatal(err)
 	}
@@ -42,9 +56,19 @@ func (x *indexRig) add(prefixes, salt uint64) {
 	x.numbers++
 	var id ulid.ULID
 	binary.BigEndian.PutUint64(id[:], x.numbers*0x9E3779B97F4A7C15^salt)
-	e := underHash(byUser, binary.BigEndian.AppendUint64(nil, (x.numbers*salt%prefixes)<<8)).entry(id)
+	kind := byUser + byte(x.numbers%2) // the other is bySession
+	x.put(underHash(kind, binary.BigEndian.AppendUint64(nil, (x.numbers*salt%prefixes)<<8)).entry(id))
+}
+
+func (x *indexRig) put(e entry) {
 	x.want[e] = true
 	x.records.index(e)
+	x.records.settle()
+}
+
+func (x *indexRig) remove(e entry) {
+	delete(x.want, e)
+	x.records.unindex(e)
 	x.records.settle()
 }
 
@@ -80,10 +104,16 @@ func TestIndex(t *testing.T) {
 				}
 				all := x.sorted()
 				keep := rapid.IntRange(0, 4).Draw(t, "kept of four")
+				back := rapid.IntRange(0, 8).Draw(t, "back of eight")
 				for i, e := range all {
 					if i%4 >= keep {
-						x.records.unindex(e)
-						delete(x.want, e)
+						x.remove(e)
+						if i%8 < back {
+							x.put(e)
+						}
+						if i%8 < back-4 {
+							x.remove(e)
+						}
 					}
 				}
 				x.check(t)

@@ -12,7 +12,7 @@ import (
 )
 
 // A run is a part of the index that was written in order, as blocks of entries. A block is entries one after the other and
-// a CRC-32C of them; its key is that of the run and an entry that none of its own is above.
+// a CRC-32C of them; its key is that of the run and an entry, never a mark, that none of its own is above.
 //
 // The n-th run of level 0 holds what was fresh when it was moved for the n-th time. Four runs in a row of one level, once
 // they are whole, move on to one run of the next: so a run's key says which it came from, there is no list of them to be
@@ -41,6 +41,13 @@ func (r runKey) number() uint64 { return binary.BigEndian.Uint64(r[1:]) }
 // into returns the number of the run of a level that a run has gone, or will go, into.
 func (r runKey) into(level byte) uint64 { return r.number() >> (levelBits * (level - r.level())) }
 
+// blockKey is the key of a block of so many entries.
+func (r runKey) blockKey(entries []byte) []byte {
+	key := append(r[:], entries[len(entries)-entrySize:]...)
+	key[runSize] &^= cancelled
+	return key
+}
+
 // entriesOf returns the entries of a block.
 func entriesOf(block []byte) ([]byte, error) {
 	n := len(block) - sealSize
@@ -53,7 +60,7 @@ func entriesOf(block []byte) ([]byte, error) {
 // search returns where an entry is in a block, or would be.
 func search(block []byte, e entry) (at int, found bool) {
 	n := len(block) / entrySize
-	i := sort.Search(n, func(i int) bool { return bytes.Compare(block[i*entrySize:(i+1)*entrySize], e[:]) >= 0 })
+	i := sort.Search(n, func(i int) bool { return compareEntries(block[i*entrySize:], e[:]) >= 0 })
 	at = i * entrySize
 	return at, i < n && bytes.Equal(block[at:at+entrySize], e[:])
 }
@@ -84,9 +91,10 @@ func (r *records) runs() []runKey {
 type stream struct {
 	cursor *bbolt.Cursor // none for what is fresh
 	run    []byte
-	head   entry  // the entry that the stream is at
-	key    []byte // of its block
-	rest   []byte // what of its block comes after it
+	head   entry     // the entry that the stream is at
+	key    []byte    // of its block
+	rest   []byte    // what of its block comes after it
+	used   *[][]byte // takes the keys of the blocks that it has come to the end of; nil for nobody
 }
 
 // seek goes to the first entry that is not before the given one. It reports whether there is one.
@@ -105,6 +113,9 @@ func (s *stream) next() bool {
 	for len(s.rest) == 0 {
 		if s.cursor == nil {
 			return false
+		}
+		if s.used != nil {
+			*s.used = append(*s.used, bytes.Clone(s.key))
 		}
 		if k, v := s.cursor.Next(); !s.load(k, v) {
 			return false
@@ -128,24 +139,87 @@ func (r *records) freshStream(from, to entry) *stream {
 	var entries []entry
 	r.notes(func(_, note []byte) {
 		for e := range slices.Chunk(note, entrySize) {
-			if bytes.Compare(e, from[:]) >= 0 && bytes.Compare(e, to[:]) <= 0 {
+			if compareEntries(e, from[:]) >= 0 && compareEntries(e, to[:]) <= 0 {
 				entries = append(entries, entry(e))
 			}
 		}
 	})
-	slices.SortFunc(entries, compareEntries)
+	slices.SortFunc(entries, byOrder)
 	s := &stream{}
-	for i := range entries {
-		s.rest = append(s.rest, entries[i][:]...)
+	for i := 0; i < len(entries); {
+		e, count := entries[i], 0
+		for ; i < len(entries) && byOrder(e, entries[i]) == 0; i++ {
+			count += entries[i].counts()
+		}
+		s.rest = appendCount(s.rest, e, count)
 	}
 	return s
+}
+
+// counts returns how often an entry counts: a mark less by one.
+func (e *entry) counts() int {
+	if e[0]&cancelled != 0 {
+		return -1
+	}
+	return 1
+}
+
+// appendCount appends an entry, or its mark, or nothing, as they count together.
+func appendCount(to []byte, e entry, count int) []byte {
+	e[0] &^= cancelled
+	switch count {
+	case 0:
+		return to
+	case -1:
+		e = e.mark()
+	case 1:
+	default:
+		check(fmt.Errorf("%w: the index has an entry, or cancels it, %d times", ErrCorrupt, count))
+	}
+	return append(to, e[:]...)
+}
+
+// merger reads several streams in the order of their entries. An entry comes into the index and goes in turns, so in a run,
+// which is of one time, it counts for one, nothing, or less by one; and so it does in several that follow one another.
+type merger struct {
+	streams []*stream // those that have not ended
+	entry   entry     // never a mark
+	count   int       // how often the streams have it, less its marks
+	begun   bool
+}
+
+// next goes to the next entry of any stream, also where it counts for nothing. It reports whether there is one.
+func (m *merger) next() bool {
+	if len(m.streams) == 0 {
+		return false
+	}
+	last := m.entry
+	m.entry = m.streams[0].head
+	for _, s := range m.streams[1:] {
+		if byOrder(s.head, m.entry) < 0 {
+			m.entry = s.head
+		}
+	}
+	m.entry[0] &^= cancelled
+	if m.begun && byOrder(last, m.entry) >= 0 {
+		check(fmt.Errorf("%w: the index is out of order", ErrCorrupt))
+	}
+	m.begun, m.count = true, 0
+	m.streams = slices.DeleteFunc(m.streams, func(s *stream) bool {
+		if byOrder(s.head, m.entry) != 0 {
+			return false
+		}
+		m.count += s.head.counts()
+		return !s.next()
+	})
+	return true
 }
 
 // settle moves what is fresh to a run of its own, if it is enough, and goes on with moving runs to the next level. What comes
 // with one call is all that is done at once, at every level: so no commit waits for a large merge, and none falls behind.
 func (r *records) settle() {
-	limit := r.txn.freshMax
-	if r.meta.fresh < limit {
+	come := r.meta.fresh
+	if come < r.txn.freshMax {
 		return
 	}
 	all := r.freshStream(entry{}, prefix{math.MaxUint8}.last()).rest
@@ -153,12 +227,13 @@ func (r *records) settle() {
 	r.appendRun(runOf(0, r.meta.settled), all)
 	r.meta.fresh = 0
 	r.meta.settled++
+	r.save()
 	for level := byte(0); ; level++ {
 		r.known = nil
 		from := r.whole(level)
 		if len(from) > 0 {
-			r.move(from, level+1, movedAtOnce(limit))
-		} else if runs := r.runs(); runs[len(runs)-1].level() <= level {
+			r.move(from, level+1, movedAtOnce(come))
+		} else if runs := r.runs(); len(runs) == 0 || runs[len(runs)-1].level() <= level {
 			break
 		}
 	}
@@ -201,28 +276,21 @@ func movedAtOnce(come uint64) int { return int(2*come+blockMax-1) / blockMax * b
 func (r *records) move(from []runKey, level byte, count int) {
 	b := r.made(bucketRuns)
 	var streams []*stream
+	var emptied [][]byte // keys of blocks of which nothing is left
 	for i := range from {
-		s := &stream{cursor: b.Cursor(), run: from[i][:]}
+		s := &stream{cursor: b.Cursor(), run: from[i][:], used: &emptied}
 		if s.seek(entry{}) {
 			streams = append(streams, s)
 		}
 	}
-	moved := make([]byte, 0, count*entrySize)
-	var emptied [][]byte // keys of blocks of which nothing is left
-	type cut struct{ key, rest []byte }
-	var cuts []cut
-	for len(streams) > 0 && len(moved) < cap(moved) {
-		first := earliest(streams)
-		s := streams[first]
-		moved = append(moved, s.head[:]...)
-		if len(s.rest) == 0 {
-			emptied = append(emptied, bytes.Clone(s.key))
-		}
-		if !s.next() {
-			streams = append(streams[:first], streams[first+1:]...)
-		}
+	var moved []byte
+	m := merger{streams: streams}
+	for n := 0; n < count && m.next(); n++ {
+		moved = appendCount(moved, m.entry, m.count)
 	}
-	for _, s := range streams {
+	type cut struct{ key, rest []byte }
+	var cuts []cut // what is left of blocks
+	for _, s := range m.streams {
 		if rest := append(s.head[:], s.rest...); len(rest) < blockMax*entrySize {
 			cuts = append(cuts, cut{bytes.Clone(s.key), rest})
 		}
@@ -243,7 +311,7 @@ func (r *records) appendRun(to runKey, entries []byte) {
 	for len(entries) > 0 {
 		n := min(len(entries), blockMax*entrySize)
 		block := append(make([]byte, 0, n+sealSize), entries[:n]...)
-		check(b.Put(append(to[:], block[n-entrySize:]...), sealed(block)))
+		check(b.Put(to.blockKey(block), sealed(block)))
 		entries = entries[n:]
 	}
 }

@@ -207,6 +207,7 @@ func (r *records) remove(gone []record) {
 		r.meta.tokens--
 	}
 	r.unindex(entries...)
+	r.settle()
 }
 
 // fenced calls f with the pending tombstones that stand under the token's anchors, until it returns false.
