@@ -35,7 +35,7 @@ var arrows = []arrow{
 	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapids}},
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
-	{pkg: "boltstore/internal/crashtest", may: []string{".", "boltstore", "store", ulids}},
+	{pkg: "boltstore/internal/crashtest", may: []string{".", "boltstore", "store", "domain", ulids}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},

@@ -13,23 +13,6 @@ import (
 	"example.com/tokenstore/boltstore/internal/crashtest"
 )
 
-// crashRounds is how often a child is killed: CRASH_ROUNDS, or 200.
-func crashRounds(t testing.TB) int {
-	t.Helper()
-	text := os.Getenv("CRASH_ROUNDS")
-	switch {
-	case text == "" && testing.Short():
-		return 20
-	case text == "":
-		return 200
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("CRASH_ROUNDS must be a positive number: got %q", text)
-	}
-	return n
-}
-
 // crashChild works on the file in args[0] until it is killed.
 func crashChild(args []string) error {
 	b, err := boltstore.Open(args[0], nil)
@@ -43,7 +26,7 @@ func crashChild(args []string) error {
 // TestCrash kills a process again and again while it issues, exchanges, revokes and sweeps, and holds what it had
 // acknowledged against the file that it leaves behind.
 func TestCrash(t *testing.T) {
-	rounds := crashRounds(t)
+	rounds := crashtest.Rounds(t, "CRASH_ROUNDS", 200)
 	path := temporary(t)
 	kills, acked := 0, 0
 	defer func() {

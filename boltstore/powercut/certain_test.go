@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/boltstore/internal/crashtest"
 	"example.com/tokenstore/boltstore/powercut"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -22,17 +23,17 @@ func TestOpenSettles(t *testing.T) {
 	folder, disk := mount(t)
 	images := t.TempDir()
 	before, after, left := filepath.Join(images, "before"), filepath.Join(images, "after"), filepath.Join(images, "left")
-	h := &host{path: before}
-	play := func(path string, steps ...step) {
+	h, history := &crashtest.Host{Path: before}, crashtest.History()
+	play := func(path string, steps ...crashtest.Step) {
 		t.Helper()
-		h.path = path
+		h.Path = path
 		for _, s := range steps {
-			if err := s.run(t.Context(), h); err != nil {
-				t.Fatalf("%s: %v", s.name, err)
+			if err := s.Run(t.Context(), h); err != nil {
+				t.Fatalf("%s: %v", s.Name, err)
 			}
 		}
 	}
-	shut := step{"close", closeFile, nil}
+	shut := crashtest.Step{Name: "close", Run: crashtest.Close}
 	play(before, history[0], history[1], shut)
 	data, err := os.ReadFile(before)
 	if err == nil {
@@ -70,18 +71,18 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 	if err := disk.Insert(powercut.Setup{Name: fileName}); err != nil {
 		t.Fatal(err)
 	}
-	h := &host{path: filepath.Join(folder, fileName)}
-	for _, s := range []step{{run: openFile}, {run: insert(1, 2, 3)}, {run: update(2)}, {run: update(3)}} { // the file has grown then
-		if err := s.run(t.Context(), h); err != nil {
+	h := &crashtest.Host{Path: filepath.Join(folder, fileName)}
+	for _, s := range []crashtest.Step{{Run: crashtest.Open}, {Run: crashtest.Insert(1, 2, 3)}, {Run: crashtest.Update(2)}, {Run: crashtest.Update(3)}} { // the file has grown then
+		if err := s.Run(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
 	}
-	defer func() { _ = h.backend.Close() }()
+	defer func() { _ = h.Backend.Close() }()
 	if err := disk.Hold(2); err != nil { // the first is of pages that nobody sees yet
 		t.Fatal(err)
 	}
 	revoked := make(chan error, 1)
-	go func() { revoked <- revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	go func() { revoked <- crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
 	if err := disk.Held(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +91,7 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 		started.Add(1)
 		readers.Go(func() {
 			started.Done()
-			v, err := h.store.Get(t.Context(), idOf(1))
+			v, err := h.Store.Get(t.Context(), crashtest.ID(1))
 			if err == nil && v.Revoked() || err != nil && !errors.Is(err, boltstore.ErrUnusable) {
 				t.Errorf("what may not be on the disk must not be shown: got revoked %v, error %v", v.Revoked(), err)
 			}
@@ -113,7 +114,7 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 	if _, err := disk.Fail(powercut.Fault{}); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := h.store.Get(t.Context(), idOf(1)); err != nil || !v.Revoked() {
+	if v, err := h.Store.Get(t.Context(), crashtest.ID(1)); err != nil || !v.Revoked() {
 		t.Errorf("when the disk works again, it must be shown: got revoked %v, error %v", v.Revoked(), err)
 	}
 }
@@ -122,18 +123,18 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 var lastSync = powercut.Fault{Of: powercut.Syncs, After: 1, Errno: syscall.EIO, Drops: true, Lasting: true}
 
 // begin has a file with some tokens on a new disk, and on the disk all that belongs to it.
-func begin(t *testing.T, folder string, disk *powercut.Remote, seed uint64) *host {
+func begin(t *testing.T, folder string, disk *powercut.Remote, seed uint64) *crashtest.Host {
 	t.Helper()
 	if err := disk.Insert(powercut.Setup{Name: fileName, Seed: seed}); err != nil {
 		t.Fatal(err)
 	}
-	h := &host{path: filepath.Join(folder, fileName)}
-	for _, s := range []step{{run: openFile}, {run: insert(1, 2, 3)}, {run: update(2)}, {run: update(3)}} { // the file has grown then
-		if err := s.run(t.Context(), h); err != nil {
+	h := &crashtest.Host{Path: filepath.Join(folder, fileName)}
+	for _, s := range []crashtest.Step{{Run: crashtest.Open}, {Run: crashtest.Insert(1, 2, 3)}, {Run: crashtest.Update(2)}, {Run: crashtest.Update(3)}} { // the file has grown then
+		if err := s.Run(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Cleanup(func() { _ = h.backend.Close() })
+	t.Cleanup(func() { _ = h.Backend.Close() })
 	return h
 }
 
@@ -148,13 +149,13 @@ func cut(t *testing.T, disk *powercut.Remote) (image string) {
 }
 
 // afterCut opens what a power cut has left.
-func afterCut(t *testing.T, image string) *host {
+func afterCut(t *testing.T, image string) *crashtest.Host {
 	t.Helper()
-	left := &host{path: image}
-	if err := openFile(t.Context(), left); err != nil {
+	left := &crashtest.Host{Path: image}
+	if err := crashtest.Open(t.Context(), left); err != nil {
 		t.Fatalf("the file must open after a power cut: got %v", err)
 	}
-	t.Cleanup(func() { _ = left.backend.Close() })
+	t.Cleanup(func() { _ = left.Backend.Close() })
 	return left
 }
 
@@ -168,7 +169,7 @@ func TestWriteAfterDoubt(t *testing.T) {
 		if _, err := disk.Fail(lastSync); err != nil {
 			t.Fatal(err)
 		}
-		if err := revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+		if err := crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
 			t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
 		}
 		if _, err := disk.Fail(powercut.Fault{}); err != nil {
@@ -178,7 +179,7 @@ func TestWriteAfterDoubt(t *testing.T) {
 			t.Fatal(err)
 		}
 		inserted := make(chan error, 1)
-		go func() { inserted <- insert(4, 5, 6, 7, 8, 9, 10)(t.Context(), h) }()
+		go func() { inserted <- crashtest.Insert(4, 5, 6, 7, 8, 9, 10)(t.Context(), h) }()
 		if err := disk.Held(); err != nil {
 			t.Fatal(err)
 		}
@@ -189,9 +190,9 @@ func TestWriteAfterDoubt(t *testing.T) {
 		if err := <-inserted; err == nil {
 			t.Error("what can't be synced must not be acknowledged")
 		}
-		_ = h.backend.Close()
+		_ = h.Backend.Close()
 		left := afterCut(t, image)
-		if _, err := left.store.Revocation(t.Context(), idOf(100)); err != nil && dump(t.Context(), t, left) != want {
+		if _, err := left.Store.Revocation(t.Context(), crashtest.ID(100)); err != nil && dump(t.Context(), t, left) != want {
 			t.Error("without the commit the file must be as it was before")
 		} else if err == nil {
 			dump(t.Context(), t, left) // it is in order
@@ -207,14 +208,14 @@ func TestOpenEndsDoubt(t *testing.T) {
 	if _, err := disk.Fail(lastSync); err != nil {
 		t.Fatal(err)
 	}
-	if err := revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+	if err := crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
 		t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
 	}
-	_ = h.backend.Close()
+	_ = h.Backend.Close()
 	if _, err := disk.Fail(powercut.Fault{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := openFile(t.Context(), h); err != nil {
+	if err := crashtest.Open(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
 	want := dump(t.Context(), t, h)
@@ -231,7 +232,7 @@ func TestReaderLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := make(chan error, 1)
-	go func() { revoked <- revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	go func() { revoked <- crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
 	if err := disk.Held(); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestReaderLeaves(t *testing.T) {
 	defer cancel()
 	read := make(chan error, 1)
 	go func() {
-		_, err := h.store.State(ctx)
+		_, err := h.Store.State(ctx)
 		read <- err
 	}()
 	select {

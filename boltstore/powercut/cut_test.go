@@ -19,23 +19,6 @@ import (
 
 const fileName = "tokens.db"
 
-// powerCuts is how often the power is cut: POWERCUTS, or 300.
-func powerCuts(t testing.TB) int {
-	t.Helper()
-	text := os.Getenv("POWERCUTS")
-	switch {
-	case text == "" && testing.Short():
-		return 20
-	case text == "":
-		return 300
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("POWERCUTS must be a positive number: got %q", text)
-	}
-	return n
-}
-
 // TestPowerCut cuts the power again and again while a process issues, exchanges, imports, revokes, sweeps, reads and trims, and
 // holds what it had acknowledged against what is left on the disk.
 func TestPowerCut(t *testing.T) {
@@ -47,7 +30,7 @@ func TestPowerCut(t *testing.T) {
 		t.Attr("operations", strconv.Itoa(operations))
 	}()
 	var heard *crashtest.Heard
-	for round := range powerCuts(t) {
+	for round := range crashtest.Rounds(t, "POWERCUTS", 300) {
 		setup := powercut.Setup{Seed: rand.Uint64(), Name: fileName, Image: image, Cut: 1 + rand.IntN(300)}
 		if round%2 == 0 { // what is under way is seen by others before it is done
 			setup.Slow = 2 * time.Millisecond
@@ -140,9 +123,9 @@ func TestLyingDiskIsCaught(t *testing.T) {
 		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round)}, heard)
 		heard = crashtest.NewHeard(heard)
 		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round), Lies: true}, heard)
-		caught := &recorder{TB: t}
-		caught.run(func() { heard.Check(caught, image) })
-		if caught.failures > 0 {
+		caught := &crashtest.Recorder{TB: t}
+		caught.Run(func() { heard.Check(caught, image) })
+		if caught.Failures > 0 {
 			t.Logf("caught at cut %d", round+1)
 			return
 		}

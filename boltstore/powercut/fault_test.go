@@ -1,164 +1,30 @@
 package powercut_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/boltstore/internal/crashtest"
 	"example.com/tokenstore/boltstore/powercut"
-	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
 	"go.uber.org/goleak"
 )
 
-var base = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
-
-func idOf(n int) (id ulid.ULID) {
-	id[15] = byte(n)
-	return id
-}
-
-// host is what uses a file: it opens it, and holds it open.
-type host struct {
-	path    string
-	backend *boltstore.Backend
-	store   store.Store
-}
-
-// step is a call. It may be repeated if it failed, and says of what kind the error must be.
-type step struct {
-	name string
-	run  func(context.Context, *host) error
-	errs []error // one of which it must be
-}
-
-var (
-	ofWriting = []error{store.ErrNotCommitted, store.ErrUnknownOutcome}
-	ofFiles   = []error{boltstore.ErrUnusable, boltstore.ErrFull}
-)
-
-func openFile(_ context.Context, h *host) (err error) {
-	if h.backend, err = boltstore.Open(h.path, nil); err != nil {
-		return err
-	}
-	h.store, err = h.backend.Tenant("acme")
-	return err
-}
-
-func closeFile(_ context.Context, h *host) error {
-	_ = h.backend.Close() // it releases the file, whatever the error
-	return nil
-}
-
-func insert(numbers ...int) func(context.Context, *host) error {
-	return func(ctx context.Context, h *host) error {
-		var rows []store.Insertion
-		for _, n := range numbers {
-			rows = append(rows, store.Insertion{Emit: store.AllKinds, Token: domain.RefreshToken{
-				ID: idOf(n), UserID: fmt.Sprint("user-", n%3), ClientID: "client", CreatedAt: base,
-				SessionID: domain.MustSessionID(fmt.Sprint("session-", n)), ExpiresAt: base.Add(time.Hour * time.Duration(n)),
-			}})
-		}
-		results, err := h.store.Insert(ctx, rows)
-		for _, r := range results {
-			if err == nil && r.Err != nil && !errors.Is(r.Err, store.ErrExists) {
-				err = r.Err
-			}
-		}
-		return err
-	}
-}
-
-func update(n int) func(context.Context, *host) error {
-	return func(ctx context.Context, h *host) error {
-		return h.store.Update(ctx, idOf(n), func(v store.View) store.Decision {
-			next := v.Token
-			metadata, err := domain.NewMetadata(map[string]string{"note": "seen"})
-			next.Metadata = metadata
-			return store.Decision{Next: &next, Err: err}
-		})
-	}
-}
-
-func revoke(n int, target domain.Target) func(context.Context, *host) error {
-	return func(ctx context.Context, h *host) error {
-		_, err := h.store.Revoke(ctx, store.Revocation{
-			ID: idOf(n), Targets: []domain.Target{target}, Time: base.Add(time.Hour), Emit: store.KindRevoked,
-		})
-		return err
-	}
-}
-
-func sweep(n int) func(context.Context, *host) error {
-	return func(ctx context.Context, h *host) error {
-		_, err := h.store.Apply(ctx, []ulid.ULID{idOf(n)}, store.Bounds{Visit: 100, Remove: 100, Now: base.Add(time.Hour)})
-		return err
-	}
-}
-
-func snapshot(ctx context.Context, h *host) error {
-	var copied bytes.Buffer
-	return h.backend.Snapshot(ctx, &copied)
-}
-
-// history is short, and has every call that writes.
-var history = []step{
-	{"create", openFile, ofFiles},
-	{"insert", insert(1, 2, 3, 4, 5, 6, 7), ofWriting},
-	{"update", update(2), ofWriting},
-	{"revoke", revoke(100, domain.Target{UserID: "user-1"}), ofWriting},
-	{"sweep", sweep(100), ofWriting},
-	{"snapshot", snapshot, ofFiles},
-	{"expire", func(ctx context.Context, h *host) error {
-		_, err := h.store.Expire(ctx, store.Bounds{Visit: 100, Remove: 100, Now: base.Add(3 * time.Hour)})
-		return err
-	}, ofWriting},
-	{"close", closeFile, nil},
-	{"open", openFile, ofFiles},
-	{"insert more", insert(8, 9), ofWriting},
-	{"revoke more", revoke(101, domain.Target{SessionID: "session-9"}), ofWriting},
-	{"trim", func(ctx context.Context, h *host) error {
-		end := base.Add(24 * time.Hour)
-		_, err := h.store.Trim(ctx, store.Trim{Guards: end, History: end, Events: base.Add(time.Minute), Limit: 100})
-		return err
-	}, ofWriting},
-}
-
 // dump is what a store holds.
-func dump(ctx context.Context, t *testing.T, h *host) string {
+func dump(ctx context.Context, t *testing.T, h *crashtest.Host) string {
 	t.Helper()
-	findings, err := h.backend.Check(ctx)
-	if err != nil || len(findings) > 0 {
-		t.Fatalf("the file must be in order: found %q, error %v", findings, err)
-	}
-	state, err := h.store.State(ctx)
+	text, err := h.Dump(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := h.store.List(ctx, store.Query{Limit: store.MaxPage})
-	if err != nil {
-		t.Fatal(err)
-	}
-	revocations, err := h.store.Revocations(ctx, store.RevocationQuery{Limit: store.MaxPage, Retired: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal([]any{state, tokens, revocations})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return text
 }
 
 // faults are what happens to a disk, at every operation in turn.
@@ -183,29 +49,21 @@ var faults = []struct {
 func TestDiskFaults(t *testing.T) {
 	folder, disk := mount(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	var want []string // the dump after each step
-	h := &host{path: filepath.Join(folder, fileName)}
-	for _, s := range history {
-		if err := s.run(t.Context(), h); err != nil {
-			t.Fatalf("%s: %v", s.name, err)
-		}
-		if s.name == "close" {
-			want = append(want, want[len(want)-1])
-			continue
-		}
-		want = append(want, dump(t.Context(), t, h))
+	want, err := (&crashtest.Host{Path: filepath.Join(folder, fileName)}).Dumps(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	_ = h.backend.Close()
+	history := crashtest.History()
 	cases := 0
 	defer func() { t.Attr("cases", strconv.Itoa(cases)) }()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), fileName)
-			h, left := &host{}, &host{path: image}
+			h, left := &crashtest.Host{}, &crashtest.Host{Path: image}
 			t.Cleanup(func() { // what fails must not keep the disk mounted
-				for _, h := range []*host{h, left} {
-					if h.backend != nil {
-						_ = h.backend.Close()
+				for _, h := range []*crashtest.Host{h, left} {
+					if h.Backend != nil {
+						_ = h.Backend.Close()
 					}
 				}
 			})
@@ -216,28 +74,28 @@ func TestDiskFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 				files := openFiles(t)
-				*h = host{path: filepath.Join(folder, fileName)}
+				*h = crashtest.Host{Path: filepath.Join(folder, fileName)}
 				met, last := play(t, disk, h, f.fault, f.cut)
 				if t.Failed() {
-					t.Fatalf("failed at operation %d, in %q", n, history[last].name)
+					t.Fatalf("failed at operation %d, in %q", n, history[last].Name)
 				}
 				if got := dump(t.Context(), t, h); got != want[last] {
-					t.Fatalf("operation %d, in %q: the file must be as if nothing had failed:\ngot  %s\nwant %s", n, history[last].name, got, want[last])
+					t.Fatalf("operation %d, in %q: the file must be as if nothing had failed:\ngot  %s\nwant %s", n, history[last].Name, got, want[last])
 				}
 				if err := errors.Join(disk.Cut(), disk.Save(fileName, image)); err != nil {
 					t.Fatal(err)
 				}
-				_ = h.backend.Close()
+				_ = h.Backend.Close()
 				if got := openFiles(t); got > files {
-					t.Fatalf("operation %d, in %q: %d files are left open", n, history[last].name, got-files)
+					t.Fatalf("operation %d, in %q: %d files are left open", n, history[last].Name, got-files)
 				}
-				if err := openFile(t.Context(), left); err != nil {
-					t.Fatalf("operation %d, in %q: the file must open after a power cut: got %v", n, history[last].name, err)
+				if err := crashtest.Open(t.Context(), left); err != nil {
+					t.Fatalf("operation %d, in %q: the file must open after a power cut: got %v", n, history[last].Name, err)
 				}
 				if got := dump(t.Context(), t, left); got != want[last] {
-					t.Fatalf("operation %d, in %q: what was acknowledged must survive a power cut:\ngot  %s\nwant %s", n, history[last].name, got, want[last])
+					t.Fatalf("operation %d, in %q: what was acknowledged must survive a power cut:\ngot  %s\nwant %s", n, history[last].Name, got, want[last])
 				}
-				_ = left.backend.Close()
+				_ = left.Backend.Close()
 				if met <= n {
 					break
 				}
@@ -250,25 +108,25 @@ func TestDiskFaults(t *testing.T) {
 
 // play plays the history with a fault. The step that fails is repeated when the disk works again. It returns how many operations
 // the fault has met, and which step was the last.
-func play(t *testing.T, disk *powercut.Remote, h *host, fault powercut.Fault, stop bool) (met, last int) {
+func play(t *testing.T, disk *powercut.Remote, h *crashtest.Host, fault powercut.Fault, stop bool) (met, last int) {
 	t.Helper()
 	if _, err := disk.Fail(fault); err != nil {
 		t.Fatal(err)
 	}
 	failed := false
-	for i, s := range history {
-		err := s.run(t.Context(), h)
+	for i, s := range crashtest.History() {
+		err := s.Run(t.Context(), h)
 		if err != nil {
 			failed = true
 			check(t, s, err, fault)
-			if fault.Lasting && h.backend != nil {
+			if fault.Lasting && h.Backend != nil {
 				readsGoOn(t, s, h, err)
 			}
 			if _, healed := disk.Fail(powercut.Fault{}); healed != nil {
 				t.Fatal(healed)
 			}
-			if err = s.run(t.Context(), h); err != nil {
-				t.Errorf("%s: must succeed when the disk works again: got %v", s.name, err)
+			if err = s.Run(t.Context(), h); err != nil {
+				t.Errorf("%s: must succeed when the disk works again: got %v", s.Name, err)
 				return 0, i
 			}
 			met = fault.After + 1
@@ -283,32 +141,32 @@ func play(t *testing.T, disk *powercut.Remote, h *host, fault powercut.Fault, st
 			t.Fatal(err)
 		}
 	}
-	return met, len(history) - 1
+	return met, len(crashtest.History()) - 1
 }
 
 // check looks at the error of a step.
-func check(t *testing.T, s step, err error, fault powercut.Fault) {
+func check(t *testing.T, s crashtest.Step, err error, fault powercut.Fault) {
 	t.Helper()
-	if !slices.ContainsFunc(s.errs, func(want error) bool { return errors.Is(err, want) }) {
-		t.Errorf("%s: must be one of %v: got %v", s.name, s.errs, err)
+	if !slices.ContainsFunc(s.Errs, func(want error) bool { return errors.Is(err, want) }) {
+		t.Errorf("%s: must be one of %v: got %v", s.Name, s.Errs, err)
 	}
 	if full := errors.Is(err, boltstore.ErrFull); fault.Errno == syscall.ENOSPC && errors.Is(err, store.ErrNotCommitted) && !full {
-		t.Errorf("%s: a full disk must be ErrFull: got %v", s.name, err)
+		t.Errorf("%s: a full disk must be ErrFull: got %v", s.Name, err)
 	}
 }
 
 // readsGoOn: a disk that takes nothing more can be read.
-func readsGoOn(t *testing.T, s step, h *host, failed error) {
+func readsGoOn(t *testing.T, s crashtest.Step, h *crashtest.Host, failed error) {
 	t.Helper()
-	if h.store == nil || s.name == "open" {
+	if h.Store == nil || s.Name == "open" {
 		return
 	}
-	_, err := h.store.State(t.Context())
+	_, err := h.Store.State(t.Context())
 	switch unknown := errors.Is(failed, store.ErrUnknownOutcome); {
 	case unknown && !errors.Is(err, boltstore.ErrUnusable):
-		t.Errorf("%s: what may not be on the disk must not be shown: got error %v", s.name, err)
+		t.Errorf("%s: what may not be on the disk must not be shown: got error %v", s.Name, err)
 	case !unknown && err != nil:
-		t.Errorf("%s: reads must go on: got %v", s.name, err)
+		t.Errorf("%s: reads must go on: got %v", s.Name, err)
 	}
 }
 
