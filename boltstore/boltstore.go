@@ -58,6 +58,7 @@ type Backend struct {
 	freshMax  uint64 // of its transactions
 	closed    atomic.Bool
 	certainty certainty
+	leaky     atomic.Bool // bbolt panicked in a commit: some pages may be neither in use nor in its list of free ones
 	commits   atomic.Uint64
 	grouped   atomic.Uint64
 }
@@ -210,13 +211,14 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 func (b *Backend) Close() error {
 	b.closed.Store(true)
 	certain := b.ascertain() == nil
-	// A clean close leaves the list of free pages in the file, so that only a crash pays for finding them again.
+	// A clean close leaves the list of free pages in the file, so that only a crash pays for finding them again. One that lacks pages
+	// would have the file taken for damaged.
 	tx, err := b.db.Begin(true)
 	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 		return nil
 	}
 	if err == nil {
-		if certain {
+		if certain && !b.leaky.Load() {
 			b.db.NoFreelistSync = false // under the writer's lock
 			_ = protect(tx.Commit)
 		}

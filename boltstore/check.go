@@ -19,12 +19,13 @@ const maxFindings = 100
 // Check looks at the whole file, as of one commit: bbolt's own structure, and then, tenant by tenant, whether every record
 // can be read and indexes, fence and counts agree with the records. It returns what it found, at most 100 findings, and
 // none if all is well. Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
-// takes, so the file grows by what is written meanwhile.
+// takes, so the file grows by what is written meanwhile. After a write that was [ErrCorrupt], it may find pages that are neither in
+// use nor free; where nothing else is damaged they are free again when the file has been closed and opened.
 func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 	// bbolt's check compares the pages in use with the list of free ones, which belongs to the writer.
-	writer, err := b.db.Begin(true)
+	writer, err := b.begin(true)
 	if err != nil {
-		return nil, notCommitted(err)
+		return nil, err
 	}
 	release := sync.OnceFunc(func() { _ = writer.Rollback() })
 	defer release()

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"example.com/tokenstore/store"
+	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
@@ -133,9 +134,22 @@ func (b *Backend) commit(calls []*call) {
 	}
 }
 
+// begin begins a transaction. It can't once the file has been closed, and where bbolt could not map it anew as it grew: what was
+// mapped before is gone then.
+func (b *Backend) begin(writable bool) (*bbolt.Tx, error) {
+	tx, err := b.db.Begin(writable)
+	switch {
+	case errors.Is(err, berrors.ErrDatabaseNotOpen):
+		return nil, store.ErrClosed
+	case err != nil:
+		return nil, unusable(err)
+	}
+	return tx, nil
+}
+
 // attempt returns the index of a call that met a fault, or -1.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
-	tx, err := b.db.Begin(true)
+	tx, err := b.begin(true)
 	if err != nil {
 		return -1, notCommitted(err)
 	}
@@ -163,6 +177,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
+			b.leaky.Store(true)
 			_ = protect(tx.Rollback)
 		}
 		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
@@ -178,10 +193,10 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 // outcome says whether a commit that failed can have been made: it can if its meta page is in place, though perhaps not
 // on the disk.
 func (b *Backend) outcome(id int, cause error) error {
-	tx, err := b.db.Begin(false)
+	tx, err := b.begin(false)
 	if err != nil {
 		b.certainty.doubt.Store(true)
-		return fmt.Errorf("%w: %w", store.ErrUnknownOutcome, cause)
+		return fmt.Errorf("%w: %w: %w", store.ErrUnknownOutcome, err, cause)
 	}
 	defer func() { _ = tx.Rollback() }()
 	if tx.ID() >= id {
@@ -194,8 +209,8 @@ func (b *Backend) outcome(id int, cause error) error {
 // notCommitted gives a failure that wrote nothing its typed error.
 func notCommitted(err error) error {
 	switch {
-	case errors.Is(err, berrors.ErrDatabaseNotOpen):
-		return store.ErrClosed
+	case errors.Is(err, store.ErrClosed):
+		return err
 	case errors.Is(err, ErrCorrupt), errors.Is(err, ErrFormat):
 		return err
 	case errors.Is(err, berrors.ErrMaxSizeReached), noRoom(err):
@@ -241,9 +256,9 @@ func (b *Backend) peek(ctx context.Context, f func(*txn) error) (id int, err err
 		return 0, err
 	}
 	begun := b.fence.now()
-	tx, err := b.db.Begin(false)
+	tx, err := b.begin(false)
 	if err != nil {
-		return 0, notCommitted(err)
+		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }()
 	return tx.ID(), protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) })

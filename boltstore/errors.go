@@ -14,7 +14,8 @@ var (
 	ErrFormat = errors.New("boltstore: unknown format")
 	// ErrLocked: another process holds the file.
 	ErrLocked = errors.New("boltstore: file is in use by another process")
-	// ErrUnusable: the file can't be opened, created or written where it lies; the cause is wrapped.
+	// ErrUnusable: the file can't be opened, created or written where it lies; the cause is wrapped. Other verbs say so too, until
+	// a commit has succeeded; or, where a file that has grown could not be mapped into memory, until it is closed and opened again.
 	ErrUnusable = errors.New("boltstore: file can't be used")
 )
 

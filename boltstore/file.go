@@ -30,18 +30,7 @@ func create(path string) error {
 	if err != nil {
 		return unusable(err)
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketTenants, bucketPending} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		about, err := tx.CreateBucket(bucketAbout)
-		if err != nil {
-			return err
-		}
-		return about.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
-	})
+	err = protect(func() error { return db.Update(layOut) })
 	if err := errors.Join(err, db.Close()); err != nil {
 		return unusable(err)
 	}
@@ -49,6 +38,20 @@ func create(path string) error {
 		return unusable(err)
 	}
 	return nil
+}
+
+// layOut writes what an empty database has.
+func layOut(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketTenants, bucketPending} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	about, err := tx.CreateBucket(bucketAbout)
+	if err != nil {
+		return err
+	}
+	return about.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
 }
 
 // settle brings to the disk what a process before may have left undone: its last commit. That one's last page is written again, as

@@ -116,6 +116,18 @@ var checks = []check{
 		unit:     passed, floor: 10, fixed: true,
 	},
 	{
+		method:   "died at each failpoint of bbolt, at work",
+		promises: []string{"S1", "S3", "S5", "F1"},
+		tests:    []test{{"boltstore/failpoints", "TestFailpoints/DeathAtWork"}},
+		unit:     cuts, floor: 100,
+	},
+	{
+		method:   "each failpoint of bbolt ends the process, or fails, each time that it is passed", // all of them, whatever the effort
+		promises: []string{"S5"},
+		tests:    []test{{"boltstore/failpoints", "TestFailpoints/EveryDeath"}, {"boltstore/failpoints", "TestFailpoints/EveryFailure"}},
+		unit:     passed, floor: 32, each: 11, fixed: true,
+	},
+	{
 		method:   "random planners",
 		promises: []string{"L1", "L2"},
 		tests: []test{{"revocation", "TestL1PlannerConverges"}, {"revocation", "TestL2PlannerIsFair"},
