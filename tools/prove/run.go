@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,19 +43,17 @@ func runTests(ctx context.Context, out, log io.Writer, dir string, e effort, row
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			began := time.Now()
-			output, runErr := goTest(ctx, dir, pkg, slices.Sorted(maps.Keys(wanted[pkg])), e)
-			mu.Lock()
-			defer mu.Unlock()
-			log.Write(output)
-			fmt.Fprintf(out, "%-24s %3d tests, %s\n", pkg, len(wanted[pkg]), time.Since(began).Round(time.Second))
-			lines := bufio.NewScanner(bytes.NewReader(output))
-			lines.Buffer(nil, 64<<20)
-			for lines.Scan() {
-				if err := seen.take(pkg, lines.Bytes()); err != nil {
+			runErr := goTest(ctx, dir, pkg, slices.Sorted(maps.Keys(wanted[pkg])), e, func(line []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				fmt.Fprintf(log, "%s\n", line) // at once: a long run that is broken off has told what it found
+				if err := seen.take(pkg, line); err != nil {
 					problems = append(problems, err)
 				}
-			}
-			problems = append(problems, lines.Err())
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintf(out, "%-24s %3d tests, %s\n", pkg, len(wanted[pkg]), time.Since(began).Round(time.Second))
 			if runErr != nil {
 				fmt.Fprintf(out, "go test ./%s: %v\n", pkg, runErr)
 				seen.printFailed(out, pkg)
@@ -67,8 +64,8 @@ func runTests(ctx context.Context, out, log io.Writer, dir string, e effort, row
 	return seen, errors.Join(problems...)
 }
 
-// goTest runs tests of a package by name. Tests that fail are an error, and in the output.
-func goTest(ctx context.Context, dir, pkg string, names []string, e effort) ([]byte, error) {
+// goTest runs tests of a package by name, and calls f with each line that they write. Tests that fail are an error.
+func goTest(ctx context.Context, dir, pkg string, names []string, e effort, f func(line []byte)) error {
 	cmd := exec.CommandContext(ctx, "go", "test", "-json", "-count=1", "-timeout", e.timeout,
 		"-run", "^("+strings.Join(names, "|")+")$", ".")
 	cmd.Dir = filepath.Join(dir, pkg) // its module is the nearest
@@ -77,7 +74,20 @@ func goTest(ctx context.Context, dir, pkg string, names []string, e effort) ([]b
 		cmd.Env = append(cmd.Env, e.disk...)
 	}
 	cmd.Stderr = os.Stderr
-	return cmd.Output()
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(output)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		f(lines.Bytes())
+	}
+	_, _ = io.Copy(io.Discard, output) // where a line was too long, so that it ends
+	return errors.Join(lines.Err(), cmd.Wait())
 }
 
 // printFailed prints what the tests of a package wrote that failed or did not end.
