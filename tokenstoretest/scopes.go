@@ -96,7 +96,7 @@ var scopes = []scope{
 		parts: []part{calls("A", revokesClient("r1", "web")), calls("B", revokesUser("r2", "ann")), calls("C", issues("t3", "cid", "s3"))},
 	},
 	{
-		name: "crash while two overlapping revocations are swept", crashes: 1, size: wide,
+		name: "crash while two overlapping revocations are swept", crashes: 1, size: middle,
 		setup: []task{issues("t1", "ann", "s1"), issues("t2", "ann", "s2")},
 		parts: []part{calls("A", revokesUser("r1", "ann")), calls("B", revokesUserAt("r2", "ann", "web")), calls("C", issues("t3", "ann", "s3"))},
 	},

@@ -29,9 +29,10 @@ type scope struct {
 type size uint8
 
 const (
-	small size = iota // everywhere
-	wide              // by default only where each verb is one step, for there are many more schedules otherwise
-	long              // where EXHAUSTIVE=long asks for it
+	small  size = iota // everywhere
+	middle             // by default
+	wide               // by default only where each verb is one step, for there are many more schedules otherwise
+	long               // where EXHAUSTIVE=long asks for it
 )
 
 // chosen reports whether the scope is to be played. The environment variable EXHAUSTIVE is small, long or empty.
@@ -42,7 +43,7 @@ func (s *scope) chosen(c Config) bool {
 	case "long":
 		return true
 	}
-	return s.size == small || s.size == wide && !c.Steps
+	return s.size <= middle || s.size == wide && !c.Steps
 }
 
 // part is what one caller does. One without a task is the planner of another process.

@@ -89,7 +89,7 @@ var checks = []check{
 		method:   "every schedule of small scopes, bbolt",
 		promises: []string{"S1", "S2", "S3", "S4", "S7", "L1"},
 		tests:    []test{{"boltstore", "TestPromises/Exhaustive"}},
-		unit:     schedules, floor: 3_000,
+		unit:     schedules, floor: 10_000,
 	},
 	{
 		method:   "every call of the store fails, memory and bbolt",
