@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
@@ -109,4 +110,27 @@ func (s *forgetful) State(ctx context.Context) (store.State, error) {
 		state.Horizon = s.horizon
 	}
 	return state, err
+}
+
+// TestFeedOfARevocationAskedForAgain: a revocation that was forgotten, and asked for again under its id, is two, and an event is of
+// one of them or wrong.
+func TestFeedOfARevocationAskedForAgain(t *testing.T) {
+	targets := []tokenstore.Target{{UserID: "ann"}}
+	again := tokenstore.Receipt{Status: store.Status{Tombstone: domain.Tombstone{Watermark: 7}}}
+	property := func(at time.Time) func(*rapid.T) {
+		return func(rt *rapid.T) {
+			w := &tenant{name: "alpha", reader: reader{seen: map[uint64]tokenstore.Event{}}}
+			w.model.revocations = []*acknowledged{
+				{targets: targets, at: start},
+				{targets: targets, at: start.Add(-time.Millisecond), receipt: &again},
+			}
+			(&machine{}).checkRevocationEvent(rt, w, tokenstore.Event{
+				Number: 3, Kind: tokenstore.KindRevoked, Time: at, Sequence: 7, Targets: targets,
+			})
+		}
+	}
+	if r := check(t.Name(), property(start.Add(-time.Millisecond))); r.failed {
+		t.Errorf("an event of the second is refused:\n%s", r.log.String())
+	}
+	mustFail(t, property(start.Add(time.Millisecond)))
 }
