@@ -60,6 +60,65 @@ func mapFloor() *contender {
 	}
 }
 
+// indexFloor is what a store can't do without that finds tokens by id, in order of ids, by user, by session and by when they are due,
+// and gives the whole token for an answer: bare maps and slices, with no rule, no lock while reading, and no removal.
+func indexFloor() *contender {
+	type due struct {
+		at time.Time
+		id ulid.ULID
+	}
+	tokens := map[ulid.ULID]*domain.RefreshToken{}
+	users, sessions := map[string][]ulid.ULID{}, map[string][]ulid.ULID{}
+	var ids []ulid.ULID
+	var dues []due
+	var presented []row
+	now := time.Now()
+	var mu sync.Mutex
+	get := func(id ulid.ULID) (domain.RefreshToken, bool) {
+		if token := tokens[id]; token != nil {
+			return *token, true
+		}
+		return domain.RefreshToken{}, false
+	}
+	keep := func(r *row) {
+		token := r.token()
+		token.SecretDigest = domain.Digest(r.digest)
+		session, _ := token.SessionID.Get()
+		tokens[r.id] = &token
+		ids = append(ids, r.id)
+		dues = append(dues, due{token.Deadline(), r.id})
+		users[token.UserID] = append(users[token.UserID], r.id)
+		sessions[session] = append(sessions[session], r.id)
+	}
+	return &contender{
+		name: indexName, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				presented = append(presented, row{id: rows[i].id, secret: rows[i].secret})
+			}
+		},
+		fill: func(_ context.Context, rows []row) error {
+			for i := range rows {
+				keep(&rows[i])
+			}
+			return nil
+		},
+		issue: func(_ context.Context, r *row) error {
+			mu.Lock()
+			defer mu.Unlock()
+			keep(r)
+			return nil
+		},
+		verify: func(_ context.Context, i int) error {
+			token, ok := get(presented[i].id)
+			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
+				return errLost
+			}
+			return nil
+		},
+	}
+}
+
 // memory is the store of a tenant below the manager: what fosite's MemoryStore is compared with, which also gets its inputs
 // ready made.
 func memory(o *ours, name string) *contender {

@@ -13,6 +13,7 @@ func (b *bench) inMemory(ctx context.Context) error {
 	var contenders []*contender
 	for _, open := range []func() *contender{
 		mapFloor,
+		indexFloor,
 		func() *contender { return memory(tokenstoreMemory(), memName) },
 		fositeMemory,
 		func() *contender { return tokenstoreMemory().contender(managerName, "none: memory") },

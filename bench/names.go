@@ -7,6 +7,7 @@ const (
 	memName     = "memstore"
 	managerName = "manager on memstore"
 	mapName     = "floor: map + SHA-256 + one field"
+	indexName   = "floor: bare maps and orders, token copied out"
 	syncName    = "floor: fdatasync of 4 KiB"
 	bareName    = "floor: bare bbolt commits"
 	batchName   = "bbolt, db.Batch"

@@ -30,6 +30,7 @@ func (b *bench) report(took time.Duration) string {
 			row("| %s | %s | %s | %s %s | %s | %s |", t.measure, t.must, t.stretch, t.figure, t.unit, t.must.verdict(t.figure), t.stretch.verdict(t.figure))
 		}
 	})
+	b.reportMissed(&d)
 	b.reportMemory(&d)
 	b.reportDurable(&d)
 	b.reportRevocation(&d)
@@ -43,6 +44,15 @@ func (b *bench) report(took time.Duration) string {
 	return d.String()
 }
 
+// reportMissed says of each target that was missed what the limit is.
+func (b *bench) reportMissed(d *document) {
+	for _, t := range b.targets() {
+		if t.limit != "" && t.must.missed(t.figure) {
+			d.line("*%s* is %s %s instead of %s. %s", t.measure, t.figure, t.unit, t.must, t.limit)
+		}
+	}
+}
+
 func (b *bench) reportMemory(d *document) {
 	if len(b.results["memory/introspect/1"]) == 0 {
 		return
@@ -53,7 +63,7 @@ func (b *bench) reportMemory(d *document) {
 		"with more than one caller it ends the process.")
 	for _, verb := range []string{"introspect", "issue", "exchange"} {
 		d.table("| "+verb+" | processor | to fosite's | 1 caller | 16 | 64 | allocations | bytes |", func(row func(format string, args ...any)) {
-			for _, name := range []string{mapName, memName, fositeName, managerName} {
+			for _, name := range []string{mapName, indexName, memName, fositeName, managerName} {
 				key := func(n int) string { return named("memory/"+verb, n) }
 				if len(b.results[key(1)][name]) == 0 {
 					continue
