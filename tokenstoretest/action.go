@@ -129,14 +129,18 @@ func mortal(token *tokenstore.RefreshToken) bool {
 }
 
 // drawImport has resources come in, again and again, but none that an exchange has given an end: one that has expired comes in
-// again if it has been removed.
+// again if it has been removed. Nor does one come in for the first time after its id was named beside nothing but dead tokens' (R13):
+// it is refused if one of these was there still.
 func (m *premises) drawImport(t *rapid.T) action {
-	which := rapid.SliceOfN(rapid.IntRange(0, len(m.resources)-1), 1, 6).Draw(t, "resources")
+	return m.imports(rapid.SliceOfN(rapid.IntRange(0, len(m.resources)-1), 1, 6).Draw(t, "resources"))
+}
+
+func (m *premises) imports(which []int) action {
 	return action{fmt.Sprint("import ", which), func(t *rapid.T, w *world) string {
 		var answer string
 		lasting := slices.DeleteFunc(slices.Clone(which), func(i int) bool {
 			token, there := w.granted[w.came[i]]
-			return there && mortal(&token)
+			return there && mortal(&token) || !there && w.doubted[m.resources[i].token.ID]
 		})
 		for some := range slices.Chunk(lasting, w.way.Batch) {
 			var tokens []tokenstore.RefreshToken

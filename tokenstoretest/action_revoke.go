@@ -48,6 +48,9 @@ func (w *world) skip(id ulid.ULID, targets []tokenstore.Target) {
 		w.skipped[id] = true
 	}
 	w.optionally(targets)
+	for _, target := range targets {
+		w.doubted[target.TokenID] = true
+	}
 }
 
 // ofToken is the id that a target has in place of that of a token that is known.
@@ -89,7 +92,11 @@ func (w *world) meant(t *rapid.T, drawn []tokenstore.Target) (targets []tokensto
 }
 
 func drawRevoke(t *rapid.T) action {
-	drawn, reason := drawActionTargets(t), pick(t, "reason", "", "test")
+	return revokes(drawActionTargets(t), pick(t, "reason", "", "test"))
+}
+
+// revokes revokes targets, in which ids may stand for those of tokens ([ofToken]).
+func revokes(drawn []tokenstore.Target, reason string) action {
 	return action{fmt.Sprintf("revoke %s %s", describeTargets(drawn), reason), func(t *rapid.T, w *world) string {
 		targets, onlyDead := w.meant(t, drawn)
 		receipt, err := w.manager.Revoke(w.ctx, tokenstore.RevokeRequest{Targets: targets, Reason: reason, Actor: "host"})

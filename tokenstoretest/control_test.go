@@ -134,3 +134,37 @@ func TestFeedOfARevocationAskedForAgain(t *testing.T) {
 	}
 	mustFail(t, property(start.Add(time.Millisecond)))
 }
+
+// TestMetamorphicLeavesOpenWhatIsDead: whether a revocation of ids that names a dead token is remembered for the others depends on
+// whether that token is still there (R13), so nothing is concluded from it.
+func TestMetamorphicLeavesOpenWhatIsDead(t *testing.T) {
+	c := Config{New: func(testing.TB) store.Backend { return memstore.New() }}
+	property := func(rt *rapid.T) {
+		shared := drawPremises(rt)
+		shared.resources = make([]resource, 2)
+		for i := range shared.resources {
+			shared.resources[i].token = tokenstore.RefreshToken{ID: fixedIDs[i], UserID: "ann", ClientID: "web", CreatedAt: start}
+		}
+		shared.resources[0].token.UserID = "bob"
+		actions := []action{
+			shared.imports([]int{1}),
+			revokes([]tokenstore.Target{{UserID: "ann"}}, ""),
+			revokes([]tokenstore.Target{{TokenID: fixedIDs[1]}, {TokenID: fixedIDs[0]}}, ""),
+			shared.imports([]int{0}),
+		}
+		var answers [2][]sight
+		for i, how := range []sweeping{sweepLate, sweepEarly} {
+			w := newWorld(rt, t, c, shared, way{Page: 10, Batch: 10, Sweep: how, Slice: 10})
+			answers[i] = w.live(rt, actions)
+			w.release()
+		}
+		for i, got := range answers[1] {
+			if want := answers[0][i]; got.text != want.text {
+				fail(rt, "the same actions must have the same answers", "%s: %s, want %s", got.to, got.text, want.text)
+			}
+		}
+	}
+	if r := check(t.Name(), property); r.failed {
+		t.Error(r.log.String())
+	}
+}

@@ -38,6 +38,7 @@ type world struct {
 	marks   []uint64
 	asked   []asked
 	skipped map[ulid.ULID]bool // revocations that were optional
+	doubted map[ulid.ULID]bool // ids that they name, of which it is not known whether they are remembered
 	mortal  bool               // some token may have expired by now
 }
 
@@ -50,7 +51,7 @@ type asked struct {
 func newWorld(t *rapid.T, tb testing.TB, c Config, m *premises, how way) *world {
 	w := &world{
 		twin: newTwin(), tb: tb, config: c, way: how, shared: m, random: newRandomness(m.seed),
-		secrets: map[ulid.ULID][]string{}, granted: map[ulid.ULID]tokenstore.RefreshToken{}, came: map[int]ulid.ULID{}, skipped: map[ulid.ULID]bool{},
+		secrets: map[ulid.ULID][]string{}, granted: map[ulid.ULID]tokenstore.RefreshToken{}, came: map[int]ulid.ULID{}, skipped: map[ulid.ULID]bool{}, doubted: map[ulid.ULID]bool{},
 	}
 	w.page = how.Page
 	w.host.policies = map[string]tokenstore.ClientPolicy{}
