@@ -58,7 +58,7 @@ type Backend struct {
 	freshMax  uint64 // of its transactions
 	closed    atomic.Bool
 	certainty certainty
-	leaky     atomic.Bool // bbolt panicked in a commit: some pages may be neither in use nor in its list of free ones
+	writer    writer
 	commits   atomic.Uint64
 	grouped   atomic.Uint64
 }
@@ -213,18 +213,19 @@ func (b *Backend) Close() error {
 	certain := b.ascertain() == nil
 	// A clean close leaves the list of free pages in the file, so that only a crash pays for finding them again. One that lacks pages
 	// would have the file taken for damaged.
-	tx, err := b.db.Begin(true)
-	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+	tx, err := b.beginWriting()
+	if errors.Is(err, store.ErrClosed) {
 		return nil
 	}
 	if err == nil {
-		if certain && !b.leaky.Load() {
-			b.db.NoFreelistSync = false // under the writer's lock
+		if certain && !b.writer.leaky {
+			b.db.NoFreelistSync = false
 			_ = protect(tx.Commit)
 		}
-		if tx.DB() != nil { // it still holds that lock
-			_ = protect(tx.Rollback)
-		}
+		b.endWriting(tx)
+	}
+	if b.writer.isStuck() {
+		return unusable(errStuck)
 	}
 	if err := b.db.Close(); err != nil {
 		return fmt.Errorf("boltstore: close: %w", err)

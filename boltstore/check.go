@@ -23,11 +23,11 @@ const maxFindings = 100
 // use nor free; where nothing else is damaged they are free again when the file has been closed and opened.
 func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 	// bbolt's check compares the pages in use with the list of free ones, which belongs to the writer.
-	writer, err := b.begin(true)
+	writer, err := b.beginWriting()
 	if err != nil {
 		return nil, err
 	}
-	release := sync.OnceFunc(func() { _ = writer.Rollback() })
+	release := sync.OnceFunc(func() { b.endWriting(writer) })
 	defer release()
 	// It trusts the lengths that pages claim, so they are looked at before.
 	switch damage := b.inspectWhole(); {

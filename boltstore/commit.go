@@ -10,7 +10,6 @@ import (
 	"syscall"
 
 	"example.com/tokenstore/store"
-	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
@@ -134,30 +133,17 @@ func (b *Backend) commit(calls []*call) {
 	}
 }
 
-// begin begins a transaction. It can't once the file has been closed, and where bbolt could not map it anew as it grew: what was
-// mapped before is gone then.
-func (b *Backend) begin(writable bool) (*bbolt.Tx, error) {
-	tx, err := b.db.Begin(writable)
-	switch {
-	case errors.Is(err, berrors.ErrDatabaseNotOpen):
-		return nil, store.ErrClosed
-	case err != nil:
-		return nil, unusable(err)
-	}
-	return tx, nil
-}
-
 // attempt returns the index of a call that met a fault, or -1.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
-	tx, err := b.begin(true)
+	tx, err := b.beginWriting()
 	if err != nil {
 		return -1, notCommitted(err)
 	}
+	defer b.endWriting(tx)
 	committed := false
 	t := &txn{tx: tx, fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax}
 	defer func() {
 		if !committed {
-			_ = tx.Rollback()
 			b.fence.unname(t.up, false)
 		}
 	}()
@@ -176,10 +162,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	committed = true
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
-		if tx.DB() != nil { // it gave up halfway, and still holds the writer's lock
-			b.leaky.Store(true)
-			_ = protect(tx.Rollback)
-		}
+		b.giveUp(tx)
 		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
 	}
 	b.certainty.latest.Store(int64(id))

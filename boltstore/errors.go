@@ -15,7 +15,8 @@ var (
 	// ErrLocked: another process holds the file.
 	ErrLocked = errors.New("boltstore: file is in use by another process")
 	// ErrUnusable: the file can't be opened, created or written where it lies; the cause is wrapped. Other verbs say so too, until
-	// a commit has succeeded; or, where a file that has grown could not be mapped into memory, until it is closed and opened again.
+	// a commit has succeeded; or, where a file that has grown could not be mapped into memory, until it is closed and opened again; or, where what a
+	// transaction needs to end could not be read, until the process ends, and so says Close, which then can't let go of the file.
 	ErrUnusable = errors.New("boltstore: file can't be used")
 )
 

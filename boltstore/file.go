@@ -30,7 +30,15 @@ func create(path string) error {
 	if err != nil {
 		return unusable(err)
 	}
-	err = protect(func() error { return db.Update(layOut) })
+	tx, err := db.Begin(true)
+	if err == nil {
+		if err = protect(func() error { return layOut(tx) }); err == nil {
+			err = protect(tx.Commit)
+		}
+		if !rollBack(tx) {
+			return unusable(err) // nor can it be closed
+		}
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return unusable(err)
 	}

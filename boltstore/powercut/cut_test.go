@@ -40,7 +40,7 @@ func TestPowerCut(t *testing.T) {
 			setup.Cut = 1 + rand.IntN(20)
 		}
 		heard = crashtest.NewHeard(heard)
-		cutAndSave(t, folder, disk, setup, heard)
+		cutAndSave(t, folder, disk, setup, heard, rand.IntN(2) == 0)
 		heard.Check(t, image)
 		if t.Failed() {
 			t.Fatalf("failed in round %d, with %+v", round, setup)
@@ -51,8 +51,29 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("cut %d times; %d operations had been acknowledged, and none was lost", cuts, operations)
 }
 
-// cutAndSave lets a process work until the power is cut, and saves what is left on the disk as the image.
-func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powercut.Setup, heard *crashtest.Heard) {
+// TestPowerCutWhileCreated: at whatever operation the disk goes while a file comes to be, the process that makes it is told, and
+// does not wait for what never comes.
+func TestPowerCutWhileCreated(t *testing.T) {
+	folder, disk := mount(t)
+	image := filepath.Join(t.TempDir(), fileName)
+	cuts := 0
+	defer func() { t.Attr("cuts", strconv.Itoa(cuts)) }()
+	for cut := range 20 {
+		_ = os.Remove(image)
+		heard := crashtest.NewHeard(nil)
+		setup := powercut.Setup{Seed: uint64(cut), Name: fileName, Image: image, Cut: 1 + cut, Slow: 2 * time.Millisecond}
+		cutAndSave(t, folder, disk, setup, heard, false)
+		heard.Check(t, image)
+		if t.Failed() {
+			t.Fatalf("failed with %+v", setup)
+		}
+		cuts++
+	}
+}
+
+// cutAndSave lets a process work until the power is cut, and saves what is left on the disk as the image. The process is killed then,
+// or must end by itself, since all that it does fails.
+func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powercut.Setup, heard *crashtest.Heard, kill bool) {
 	t.Helper()
 	if err := disk.Insert(setup); err != nil {
 		t.Fatal(err)
@@ -71,9 +92,7 @@ func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powerc
 	}
 	killed := make(chan bool, 1)
 	go func() {
-		err := disk.Await()
-		kill := rand.IntN(2) == 0 // otherwise it must end by itself, since all that it does fails
-		if kill && err == nil {
+		if err := disk.Await(); kill && err == nil {
 			_ = cmd.Process.Kill()
 		}
 		killed <- kill
@@ -120,9 +139,9 @@ func TestLyingDiskIsCaught(t *testing.T) {
 	for round := range atMost {
 		_ = os.Remove(image)
 		heard := crashtest.NewHeard(nil)
-		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round)}, heard)
+		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round)}, heard, rand.IntN(2) == 0)
 		heard = crashtest.NewHeard(heard)
-		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round), Lies: true}, heard)
+		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round), Lies: true}, heard, rand.IntN(2) == 0)
 		caught := &crashtest.Recorder{TB: t}
 		caught.Run(func() { heard.Check(caught, image) })
 		if caught.Failures > 0 {
