@@ -72,6 +72,19 @@ func (x *indexRig) remove(e entry) {
 	x.records.settle()
 }
 
+// removeAlone removes all that stands alone, at once.
+func (x *indexRig) removeAlone() {
+	var gone []entry
+	for e := range x.want {
+		if e.alone() {
+			gone = append(gone, e)
+			delete(x.want, e)
+		}
+	}
+	x.records.unindex(gone...)
+	x.records.settle()
+}
+
 func (x *indexRig) sorted() []entry {
 	var all []entry
 	for e := range x.want {
@@ -136,8 +149,8 @@ func TestIndex(t *testing.T) {
 	})
 }
 
-// Runs are merged as fast as they come: their number grows with the logarithm of the entries, and no commit moves more than a
-// bound.
+// Runs are merged as fast as they come, also behind a slice that cancels far more at once than settles: their number grows with the
+// logarithm of the entries.
 func TestIndexHasFewRuns(t *testing.T) {
 	b, _ := rig(t)
 	const limit, entries = 16, 60_000
@@ -147,6 +160,9 @@ func TestIndexHasFewRuns(t *testing.T) {
 		salt := 2*rand.Uint64() + 1
 		for n := range entries {
 			x.add(1_000_003, salt)
+			if n == entries/2 {
+				x.removeAlone()
+			}
 			if x.records.meta.fresh > 0 {
 				continue
 			}
@@ -164,7 +180,38 @@ func TestIndexHasFewRuns(t *testing.T) {
 	})
 }
 
-// A block that is damaged, or a key that is none, is an error and never an answer.
+// What comes and goes leaves little behind: a run has no more than what was there when it began, as marks, and what was there when it
+// ended.
+func TestIndexOfWhatComesAndGoes(t *testing.T) {
+	b, _ := rig(t)
+	const limit, live, lives = 16, 100, 30_000
+	b.SettleEarly(limit)
+	withIndex(t, b, func(x *indexRig) {
+		var there []entry
+		most := 0
+		for n := range uint64(lives) {
+			hash := binary.BigEndian.AppendUint64(nil, (n+1)*0x9E3779B97F4A7C15)
+			e := underHash(bySession, hash).entry(ulid.ULID(append(hash, hash...)))
+			x.put(e)
+			if there = append(there, e); len(there) <= live {
+				continue
+			}
+			x.remove(there[0])
+			there = there[1:]
+			held := 0
+			x.records.after(bucketRuns, nil, nil, func(_, block []byte) bool { held += len(block) / entrySize; return true })
+			if runs := len(x.records.runs()); held > runs*2*(live+1) {
+				t.Logf("%d entries and marks in %d runs, after %d", held, runs, n)
+				t.Fatal("a run must not have more entries or marks than two for each that was there")
+			}
+			most = max(most, held)
+		}
+		x.check(t)
+		t.Logf("at most %d entries and marks for %d", most, live)
+	})
+}
+
+// A block that is damaged, a key that is none, or an entry that can't be, is an error and never an answer.
 func TestIndexDamaged(t *testing.T) {
 	for name, spoil := range map[string]func(runs, fresh *bbolt.Bucket) error{
 		"a block": func(runs, _ *bbolt.Bucket) error {
@@ -183,6 +230,14 @@ func TestIndexDamaged(t *testing.T) {
 		},
 		"a run's key": func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
 		"a note":      func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
+		"an entry twice": func(runs, fresh *bbolt.Bucket) error {
+			_, v := runs.Cursor().First()
+			return fresh.Put(numberKey(1_000_000), sealed(bytes.Clone(v[:entrySize])))
+		},
+		"a mark of nothing": func(_, fresh *bbolt.Bucket) error {
+			mark := underSession("nobody's").entry(ulid.ULID{1}).mark()
+			return fresh.Put(numberKey(1_000_000), sealed(mark[:]))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := rig(t)
