@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
@@ -107,8 +109,8 @@ func (x *indexRig) check(t rapid.TB) {
 // However many entries come and go, and wherever they have moved by then, each is found, in order, from any place on.
 func TestIndex(t *testing.T) {
 	b, _ := rig(t)
-	b.SettleEarly(8)
 	rapid.Check(t, func(t *rapid.T) {
+		b.SettleEarly(rapid.SampledFrom([]uint64{8, 200}).Draw(t, "settles"))
 		withIndex(t, b, func(x *indexRig) {
 			salt, prefixes := 2*rapid.Uint64().Draw(t, "salt")+1, rapid.Uint64Range(1, 5).Draw(t, "prefixes")
 			for range rapid.IntRange(1, 12).Draw(t, "rounds") {
@@ -178,6 +180,39 @@ func TestIndexHasFewRuns(t *testing.T) {
 		x.check(t)
 		t.Logf("at most %d runs of %d entries that settle by %d", most, entries, limit)
 	})
+}
+
+// What a sweep cancels settles with it, and does not wait for another token to come.
+func TestSweepSettles(t *testing.T) {
+	b, s := rig(t)
+	const limit = 8
+	b.SettleEarly(limit)
+	rows := make([]store.Insertion, 20)
+	for i := range rows {
+		rows[i].Token = domain.RefreshToken{
+			ID: ulid.ULID{15: byte(i + 1)}, UserID: "ann", ClientID: "client", CreatedAt: instant, SessionID: domain.MustSessionID(string(rune('a' + i))),
+		}
+	}
+	if _, err := s.Insert(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	id := ulid.ULID{1}
+	_, err := s.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{{UserID: "ann"}}, Time: instant, Reason: "test"})
+	if err == nil {
+		_, err = s.Apply(t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 100, Remove: 100, Now: instant})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.view(t.Context(), func(x *txn) error {
+		if m := x.records("acme").meta; m.tokens > 0 || m.fresh >= limit {
+			t.Errorf("%d tokens and %d fresh entries are left, want none and fewer than %d", m.tokens, m.fresh, limit)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // What comes and goes leaves little behind: a run has no more than what was there when it began, as marks, and what was there when it
