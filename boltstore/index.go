@@ -151,8 +151,8 @@ func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
 		switch {
 		case compareEntries(m.entry[:], to[:]) > 0:
 			return true
-		case m.count < 0:
-			check(fmt.Errorf("%w: the index cancels what it has not", ErrCorrupt))
+		case m.count < 0 || m.count > 1:
+			check(fmt.Errorf("%w: the index has an entry %d times", ErrCorrupt, m.count))
 		case m.count > 0 && !f(&m.entry):
 			return false
 		}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"testing"
 
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
 	"pgregory.net/rapid"
@@ -72,6 +74,19 @@ func (x *indexRig) remove(e entry) {
 	x.records.settle()
 }
 
+// removeAlone removes all that stands alone, at once.
+func (x *indexRig) removeAlone() {
+	var gone []entry
+	for e := range x.want {
+		if e.alone() {
+			gone = append(gone, e)
+			delete(x.want, e)
+		}
+	}
+	x.records.unindex(gone...)
+	x.records.settle()
+}
+
 func (x *indexRig) sorted() []entry {
 	var all []entry
 	for e := range x.want {
@@ -94,8 +109,8 @@ func (x *indexRig) check(t rapid.TB) {
 // However many entries come and go, and wherever they have moved by then, each is found, in order, from any place on.
 func TestIndex(t *testing.T) {
 	b, _ := rig(t)
-	b.SettleEarly(8)
 	rapid.Check(t, func(t *rapid.T) {
+		b.SettleEarly(rapid.SampledFrom([]uint64{8, 200}).Draw(t, "settles"))
 		withIndex(t, b, func(x *indexRig) {
 			salt, prefixes := 2*rapid.Uint64().Draw(t, "salt")+1, rapid.Uint64Range(1, 5).Draw(t, "prefixes")
 			for range rapid.IntRange(1, 12).Draw(t, "rounds") {
@@ -136,8 +151,8 @@ func TestIndex(t *testing.T) {
 	})
 }
 
-// Runs are merged as fast as they come: their number grows with the logarithm of the entries, and no commit moves more than a
-// bound.
+// Runs are merged as fast as they come, also behind a slice that cancels far more at once than settles: their number grows with the
+// logarithm of the entries.
 func TestIndexHasFewRuns(t *testing.T) {
 	b, _ := rig(t)
 	const limit, entries = 16, 60_000
@@ -147,6 +162,9 @@ func TestIndexHasFewRuns(t *testing.T) {
 		salt := 2*rand.Uint64() + 1
 		for n := range entries {
 			x.add(1_000_003, salt)
+			if n == entries/2 {
+				x.removeAlone()
+			}
 			if x.records.meta.fresh > 0 {
 				continue
 			}
@@ -164,7 +182,71 @@ func TestIndexHasFewRuns(t *testing.T) {
 	})
 }
 
-// A block that is damaged, or a key that is none, is an error and never an answer.
+// What a sweep cancels settles with it, and does not wait for another token to come.
+func TestSweepSettles(t *testing.T) {
+	b, s := rig(t)
+	const limit = 8
+	b.SettleEarly(limit)
+	rows := make([]store.Insertion, 20)
+	for i := range rows {
+		rows[i].Token = domain.RefreshToken{
+			ID: ulid.ULID{15: byte(i + 1)}, UserID: "ann", ClientID: "client", CreatedAt: instant, SessionID: domain.MustSessionID(string(rune('a' + i))),
+		}
+	}
+	if _, err := s.Insert(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	id := ulid.ULID{1}
+	_, err := s.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{{UserID: "ann"}}, Time: instant, Reason: "test"})
+	if err == nil {
+		_, err = s.Apply(t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 100, Remove: 100, Now: instant})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = b.view(t.Context(), func(x *txn) error {
+		if m := x.records("acme").meta; m.tokens > 0 || m.fresh >= limit {
+			t.Errorf("%d tokens and %d fresh entries are left, want none and fewer than %d", m.tokens, m.fresh, limit)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What comes and goes leaves little behind: a run has no more than what was there when it began, as marks, and what was there when it
+// ended.
+func TestIndexOfWhatComesAndGoes(t *testing.T) {
+	b, _ := rig(t)
+	const limit, live, lives = 16, 100, 30_000
+	b.SettleEarly(limit)
+	withIndex(t, b, func(x *indexRig) {
+		var there []entry
+		most := 0
+		for n := range uint64(lives) {
+			hash := binary.BigEndian.AppendUint64(nil, (n+1)*0x9E3779B97F4A7C15)
+			e := underHash(bySession, hash).entry(ulid.ULID(append(hash, hash...)))
+			x.put(e)
+			if there = append(there, e); len(there) <= live {
+				continue
+			}
+			x.remove(there[0])
+			there = there[1:]
+			held := 0
+			x.records.after(bucketRuns, nil, nil, func(_, block []byte) bool { held += len(block) / entrySize; return true })
+			if runs := len(x.records.runs()); held > runs*2*(live+1) {
+				t.Logf("%d entries and marks in %d runs, after %d", held, runs, n)
+				t.Fatal("a run must not have more entries or marks than two for each that was there")
+			}
+			most = max(most, held)
+		}
+		x.check(t)
+		t.Logf("at most %d entries and marks for %d", most, live)
+	})
+}
+
+// A block that is damaged, a key that is none, or an entry that can't be, is an error and never an answer.
 func TestIndexDamaged(t *testing.T) {
 	for name, spoil := range map[string]func(runs, fresh *bbolt.Bucket) error{
 		"a block": func(runs, _ *bbolt.Bucket) error {
@@ -183,6 +265,14 @@ func TestIndexDamaged(t *testing.T) {
 		},
 		"a run's key": func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
 		"a note":      func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
+		"an entry twice": func(runs, fresh *bbolt.Bucket) error {
+			_, v := runs.Cursor().First()
+			return fresh.Put(numberKey(1_000_000), sealed(bytes.Clone(v[:entrySize])))
+		},
+		"a mark of nothing": func(_, fresh *bbolt.Bucket) error {
+			mark := underSession("nobody's").entry(ulid.ULID{1}).mark()
+			return fresh.Put(numberKey(1_000_000), sealed(mark[:]))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _ := rig(t)

@@ -215,29 +215,40 @@ func (m *merger) next() bool {
 	return true
 }
 
-// settle moves what is fresh to a run of its own, if it is enough, and goes on with moving runs to the next level. What comes
-// with one call is all that is done at once, at every level: so no commit waits for a large merge, and none falls behind.
+// settle moves what is fresh, if it is enough, to runs of their own: to several if it is more than two settle with.
 func (r *records) settle() {
-	come := r.meta.fresh
-	if come < r.txn.freshMax {
+	limit := int(r.txn.freshMax)
+	if r.meta.fresh < r.txn.freshMax {
 		return
 	}
 	all := r.freshStream(entry{}, prefix{math.MaxUint8}.last()).rest
 	check(r.root.DeleteBucket(bucketFresh))
-	r.appendRun(runOf(0, r.meta.settled), all)
 	r.meta.fresh = 0
-	r.meta.settled++
 	r.save()
+	for n := len(all) / entrySize; n > 0; n = len(all) / entrySize {
+		if n >= 2*limit {
+			n = limit
+		}
+		r.settleRun(all[:n*entrySize], movedAtOnce(max(n, limit)))
+		all = all[n*entrySize:]
+	}
+	r.known = nil
+}
+
+// settleRun adds a run of level 0, and goes on with moving so many entries of every level to the next. It is twice as many as settle:
+// so no commit waits for a large merge, and none falls behind.
+func (r *records) settleRun(entries []byte, moved int) {
+	r.appendRun(runOf(0, r.meta.settled), entries)
+	r.meta.settled++
 	for level := byte(0); ; level++ {
 		r.known = nil
 		from := r.whole(level)
 		if len(from) > 0 {
-			r.move(from, level+1, movedAtOnce(come))
+			r.move(from, level+1, moved)
 		} else if runs := r.runs(); len(runs) == 0 || runs[len(runs)-1].level() <= level {
 			break
 		}
 	}
-	r.known = nil
 }
 
 // whole returns the runs that are the next of a level to move on: those of one group, of which all is there.
@@ -270,7 +281,7 @@ func (r *records) whole(level byte) (group []runKey) {
 }
 
 // movedAtOnce is how many entries of a level move at once: twice as many as come, in whole blocks.
-func movedAtOnce(come uint64) int { return int(2*come+blockMax-1) / blockMax * blockMax }
+func movedAtOnce(come int) int { return (2*come + blockMax - 1) / blockMax * blockMax }
 
 // move takes so many of the least entries of runs to the run that they go into.
 func (r *records) move(from []runKey, level byte, count int) {

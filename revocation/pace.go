@@ -10,15 +10,18 @@ type pace struct {
 	largest  int
 	size     int           // how many tokens a slice may remove at present
 	smallest time.Duration // how long slices of the smallest size take: a commit, as a moving average
-	votes    int           // how many slices in a row would have it larger, or, negative, smaller
+	mean     time.Duration // how long slices of that size take, as a moving average
+	seen     int           // how many there were
+	slow     int           // how many of them, in a row, took too long
 	probeIn  int           // after how many slices the smallest size is tried, where commits are slow
 	probing  bool          // the slice under way tries it
 }
 
 const (
-	minSlice    = 16
-	probeEvery  = 8 // slices
-	enoughVotes = 3
+	minSlice   = 16
+	probeEvery = 8 // slices
+	enough     = 3 // slices, to find a size wrong
+	averaged   = 8 // slices
 )
 
 func newPace(hold time.Duration, largest int) pace {
@@ -55,19 +58,20 @@ func (p *pace) took(took time.Duration) {
 	if took > p.hold { // commits may be slow
 		p.probeIn--
 	}
+	p.seen++
+	p.mean += (took - p.mean) / time.Duration(min(p.seen, averaged))
 	limit := p.limit()
-	switch {
-	case 2*took-p.smallest < limit: // that is what twice the size should take
-		p.votes = max(p.votes, 0) + 1
-	case took <= limit:
-		p.votes = 0
-	default:
-		p.votes = min(p.votes, 0) - 1
+	if p.slow++; took <= limit {
+		p.slow = 0
 	}
 	switch {
-	case p.votes == enoughVotes, 2*took < p.hold:
-		p.size, p.votes = min(p.size*2, p.largest), 0
-	case p.votes == -enoughVotes, took >= 4*limit:
-		p.size, p.votes = max(p.size/2, p.least()), 0
+	case 2*took < p.hold, p.seen >= enough && 2*p.mean-p.smallest < limit: // that is what twice the size should take
+		p.resize(min(p.size*2, p.largest))
+	case p.slow == enough, took >= 4*limit:
+		p.resize(max(p.size/2, p.least()))
 	}
+}
+
+func (p *pace) resize(size int) {
+	p.size, p.mean, p.seen, p.slow = size, 0, 0, 0
 }

@@ -239,6 +239,7 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 		}
 	}
 	q.jobs = append(keep, behind...)
+	p.pace.took(took)
 	if full || waiting && len(q.jobs) <= p.limits.share/2 {
 		p.lookSoon(now)
 	}
@@ -246,9 +247,8 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 	p.rest(now, took)
 }
 
-// rest takes in how long a slice took, and leaves as much time again to the foreground.
+// rest leaves as much time as a slice took again to the foreground.
 func (p *plan) rest(now time.Time, took time.Duration) {
-	p.pace.took(took)
 	p.restTo = now.Add(min(took, 10*p.limits.hold))
 }
 

@@ -202,7 +202,7 @@ func TestSliceSize(t *testing.T) {
 		want     []int // the size of each slice, and of the one after the last
 	}{
 		{"quick ones grow to the limit", 500, []time.Duration{ms, ms, ms, ms, ms}, []int{64, 128, 256, 500, 500, 500}},
-		{"slow ones in a row shrink", 500, []time.Duration{6 * ms, 6 * ms, 6 * ms, 6 * ms}, []int{64, 64, 64, 32, 32}},
+		{"slow ones in a row shrink", 500, []time.Duration{6 * ms, 6 * ms, 6 * ms, 6 * ms, 6 * ms, 6 * ms}, []int{64, 64, 64, 32, 32, 32, 16}},
 		{"a slow one among others does not", 500, []time.Duration{6 * ms, 6 * ms, 4 * ms, 6 * ms, 6 * ms, 4 * ms}, []int{64, 64, 64, 64, 64, 64, 64}},
 		{"far too slow ones shrink at once, to the least", 500, []time.Duration{20 * ms, 20 * ms, 20 * ms}, []int{64, 32, 16, 16}},
 		{"in between it stays", 500, []time.Duration{3 * ms, 5 * ms}, []int{64, 64, 64}},
@@ -291,6 +291,23 @@ func TestSliceSizeBesideAForeground(t *testing.T) {
 	t.Logf("slices of %d on average", sizes/slices)
 	if mean := sizes / slices; mean < fits/3 || mean > fits*4/3 {
 		t.Errorf("slices of %d on average, want about %d", mean, fits)
+	}
+}
+
+// TestSliceSizeInTurns: slices that are quick and slow in turns are as large as fits on average too, and not of the least size for ever.
+func TestSliceSizeInTurns(t *testing.T) {
+	p := sweepPlan()
+	addAll(p, "a", 1)
+	now := t0
+	for i := range 100 {
+		a := wantSweep(t, p, now, "a", 1)
+		took := time.Duration(10+90*(i%2)) * time.Millisecond
+		now = now.Add(took)
+		p.swept(now, a, touched(1), took)
+		now = p.restTo
+	}
+	if p.pace.size != p.limits.maxSlice {
+		t.Errorf("slices of %d in the end, want %d: they take no longer than small ones", p.pace.size, p.limits.maxSlice)
 	}
 }
 

@@ -138,6 +138,20 @@ func TestPlannerExpiryRests(t *testing.T) {
 	wantStep(t, p, t0.Add(20*time.Millisecond), expire, "a", "")
 }
 
+// TestUpkeepOfNothingSaysNothing: tenants that have nothing to expire take no time, which does not have slices grow.
+func TestUpkeepOfNothingSaysNothing(t *testing.T) {
+	p := expiryPlan()
+	walked(t, p, t0, "a", "b")
+	size := p.pace.size
+	for _, tenant := range []string{"a", "b"} {
+		wantStep(t, p, t0, expire, tenant, "")
+		expireDone(p, t0, tenant, false, 0)
+	}
+	if p.pace.size != size {
+		t.Errorf("slices of %d after two that did nothing, want %d as before", p.pace.size, size)
+	}
+}
+
 // walked lets a walk come to the tenants, and end.
 func walked(t *testing.T, p *plan, now time.Time, tenants ...string) {
 	t.Helper()

@@ -85,9 +85,13 @@ func (p *plan) endWalk(now time.Time, pause func(actionKind) time.Duration) {
 }
 
 // upkept takes in what a slice of upkeep did, and whether the tenant has more to do. If it has, it is due again in its next
-// turn. Where it would keep the walk from going on it stays beside, or leaves if too many do, and another walk finds it.
+// turn. Where it would keep the walk from going on it stays beside, or leaves if too many do, and another walk finds it. A slice that
+// comes to the end may have had nothing to do, and says nothing of how long slices take.
 func (p *plan) upkept(now time.Time, a action, more bool, took time.Duration) {
 	defer p.rest(now, took)
+	if more {
+		p.pace.took(took)
+	}
 	q := p.byName[a.tenant]
 	if q == nil {
 		return
