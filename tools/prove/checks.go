@@ -106,7 +106,7 @@ var checks = []check{
 	{
 		method:   "power cut, unsynced writes lost or torn, bbolt",
 		promises: []string{"S1", "S3", "S5", "F1"},
-		tests:    []test{{"boltstore/powercut", "TestPowerCut"}},
+		tests:    []test{{"boltstore/powercut", "TestPowerCut"}, {"boltstore/powercut", "TestPowerCutWhileCreated"}},
 		unit:     cuts, floor: 300,
 	},
 	{
