@@ -90,12 +90,12 @@ func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powerc
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed := make(chan bool, 1)
+	watched := make(chan struct{})
 	go func() {
+		defer close(watched)
 		if err := disk.Await(); kill && err == nil {
 			_ = cmd.Process.Kill()
 		}
-		killed <- kill
 	}()
 	for lines := bufio.NewReader(out); ; {
 		line, err := lines.ReadString('\n')
@@ -105,19 +105,15 @@ func cutAndSave(t *testing.T, folder string, disk *powercut.Remote, setup powerc
 		heard.Line(t, line)
 	}
 	err = cmd.Wait()
-	select {
-	case kill := <-killed:
-		if !endedWell(err, kill, complaints.Bytes()) {
-			t.Errorf("a process whose disk is gone must end with an error of its own, or be killed: got %v and %s", err, complaints.Bytes())
-		}
-	default:
-		if err := disk.Cut(); err != nil {
-			t.Fatal(err)
-		}
-		if <-killed; bytes.Contains(complaints.Bytes(), []byte("input/output error")) {
-			break // it was cut just now
-		}
+	on, failed := disk.On()
+	if failed := errors.Join(failed, disk.Cut()); failed != nil {
+		t.Fatal(failed)
+	}
+	switch <-watched; {
+	case on:
 		t.Fatalf("the process ended before the power was cut: %v and %s", err, complaints.Bytes())
+	case !endedWell(err, kill, complaints.Bytes()):
+		t.Errorf("a process whose disk is gone must end with an error of its own, or be killed: got %v and %s", err, complaints.Bytes())
 	}
 	if err := disk.Save(fileName, setup.Image); err != nil {
 		t.Fatal(err)

@@ -57,6 +57,15 @@ func (c *control) Await(bool, *bool) error {
 	return nil
 }
 
+func (c *control) On(_ bool, on *bool) error {
+	select {
+	case <-c.disk().Gone():
+	default:
+		*on = true
+	}
+	return nil
+}
+
 func (c *control) Cut(bool, *bool) error {
 	c.disk().Cut()
 	return nil
@@ -104,6 +113,12 @@ func (r *Remote) Insert(s Setup) error { return r.client.Call("Disk.Insert", s, 
 
 // Await returns when the power has been cut.
 func (r *Remote) Await() error { return r.client.Call("Disk.Await", true, new(bool)) }
+
+// On reports whether the power has not been cut.
+func (r *Remote) On() (on bool, err error) {
+	err = r.client.Call("Disk.On", true, &on)
+	return on, err
+}
 
 // Cut cuts the power, if it is on.
 func (r *Remote) Cut() error { return r.client.Call("Disk.Cut", true, new(bool)) }
