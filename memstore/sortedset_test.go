@@ -95,3 +95,16 @@ func TestIDSetChunksAreApart(t *testing.T) {
 		t.Errorf("a split must lose and repeat nothing: got %d ids", len(want))
 	}
 }
+
+// TestIDSetBetweenFullChunks adds an id above all of a full chunk that is not the last.
+func TestIDSetBetweenFullChunks(t *testing.T) {
+	var set idSet
+	for i := range uint16(3 * chunkSize) {
+		set.add(testID(2 * i))
+	}
+	set.add(testID(2*chunkSize - 1))
+	got := slices.Collect(set.after(ulid.ULID{}))
+	if !slices.IsSortedFunc(got, ulid.ULID.Compare) || len(slices.Compact(got)) != 3*chunkSize+1 {
+		t.Errorf("a set must hold each id once, in order: got %d ids", len(got))
+	}
+}

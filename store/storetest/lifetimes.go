@@ -212,8 +212,8 @@ func checkCap(t testing.TB, e *env) {
 	b, a, c := made(2), made(1), made(3)
 	others := []domain.RefreshToken{w.token("user", "other client", ""), w.token("other user", "client", "")}
 	w.insert(t, others...)
-	for _, token := range []domain.RefreshToken{b, a, c} {
-		evicted("below the cap", insert(three, token))
+	for i, token := range []domain.RefreshToken{b, a, c} {
+		evicted("below the cap", insert(store.Cap{Max: 3, Refuse: i > 0}, token))
 	}
 	if in := insert(store.Cap{Max: 3, Refuse: true}, made(4)); in.Err == nil {
 		t.Errorf("a cap that refuses must refuse")

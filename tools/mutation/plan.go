@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// plan says which tests are asked about a package, the quick ones first. What the rounds leave out builds programs, of the code as
+// it is.
+type plan struct {
+	pkg    string
+	rounds []round
+}
+
+// round is some tests of a package, and an environment for them.
+type round struct {
+	pkg, run, skip string
+	env            []string
+}
+
+var (
+	conformance = round{pkg: "boltstore", run: "^TestConformance$"}
+	manager     = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
+	promises    = round{pkg: "tokenstoretest", run: "^TestMemstore$", env: []string{"RAPID_CHECKS=20", "EXHAUSTIVE=small"}}
+)
+
+var plans = []plan{
+	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
+	{"store", []round{{pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
+	{"memstore", []round{{pkg: "memstore"}, {pkg: "revocation"}, manager, promises}},
+	{"revocation", []round{{pkg: "revocation"}, manager, promises}},
+	{"boltstore", []round{
+		conformance,
+		// A disk in memory is so quick that writers hardly ever meet at a commit.
+		{pkg: "boltstore", skip: "^TestConformance$|^TestPromises$|^TestCrash$|^TestDamaged$|^TestWritersShareCommits$"},
+		{pkg: "boltstore", run: "^TestPromises$|^TestCrash$|^TestDamaged$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+	}},
+}
+
+// choose returns the plans of these packages, of all if there are none.
+func choose(packages []string) ([]plan, error) {
+	if len(packages) == 0 {
+		return plans, nil
+	}
+	var chosen []plan
+	for _, pkg := range packages {
+		i := slices.IndexFunc(plans, func(p plan) bool { return p.pkg == pkg })
+		if i < 0 {
+			return nil, fmt.Errorf("mutation: there is no plan for package %q", pkg)
+		}
+		chosen = append(chosen, plans[i])
+	}
+	return chosen, nil
+}
