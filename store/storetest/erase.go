@@ -264,6 +264,9 @@ func checkEraseTenant(t testing.TB, e *env) {
 	r = w.erasure(domain.Target{Everything: true})
 	w.record(t, r)
 	w.finish(t, e, 1000, r.ID)
+	if !slices.Contains(names(), w.name) {
+		t.Errorf("Tenants must name a tenant that was erased as long as there is something of it to trim")
+	}
 	w.forget(t, ages, ages)
 	if state := w.state(t); state.History != 0 {
 		t.Errorf("the erasure of a tenant must be forgotten like any other: %+v", state)

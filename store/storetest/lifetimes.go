@@ -71,6 +71,17 @@ func checkExpire(t testing.TB, e *env) {
 			}
 		}
 	}
+	for _, token := range []domain.RefreshToken{ending(0, 0), ending(3*time.Hour, 0)} {
+		err := w.Update(w.ctx, token.ID, func(v store.View) store.Decision {
+			v.Token.ExpiresAt = after(30 * time.Minute)
+			return store.Decision{Next: &v.Token}
+		})
+		if err != nil {
+			t.Fatalf("an exchange must be able to cut a life short: got %v", err)
+		}
+	}
+	w.expire(t, after(30*time.Minute), oneRow)
+	there("at the deadline of those that were cut short", absolute, idle, never, both, later, renewed)
 	w.expire(t, after(time.Hour-1), oneRow)
 	there("an instant before the first deadline", absolute, idle, never, both, later, renewed)
 	w.expire(t, after(time.Hour), oneRow)
@@ -328,6 +339,7 @@ func checkNames(t testing.TB, e *env) {
 	}
 	w := e.named(t, "name-b")
 	w.sweep(t, w.revoke(t, domain.Target{UserID: "user"}).Tombstone.ID)
+	w.forget(t, ages, ages)
 	for limit := 1; limit <= len(want)+1; limit++ {
 		var got []string
 		after := ""
