@@ -314,22 +314,24 @@ func TestTrimForgetsWhatIsOld(t *testing.T) {
 	})
 }
 
-// Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside.
+// Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside, and for how long.
 func TestTrimDropsOldEvents(t *testing.T) {
 	for outboxFor, want := range map[time.Duration]int{12 * time.Hour: 1, 36 * time.Hour: 2, 60 * time.Hour: 3} {
-		opts := revocation.Options{MemoryFor: 30 * time.Hour, HistoryFor: 30 * time.Hour, OutboxFor: outboxFor, PollEvery: time.Hour}
-		inBubble(t, opts, func(r *rig) {
-			stop := r.start(r.engine)
-			for n, wait := range []time.Duration{25 * time.Hour, 24 * time.Hour, 2 * time.Hour} {
-				r.revoke(r.engine, "a", byte(n), fmt.Sprint("user", n))
-				time.Sleep(wait)
-			}
-			synctest.Wait()
-			if s := r.state("a"); s.Events != want || s.LastEvent != 3 {
-				r.Errorf("OutboxFor %v: %d events up to number %d, want %d up to 3", outboxFor, s.Events, s.LastEvent, want)
-			}
-			stop()
-		})
+		for _, memoryFor := range []time.Duration{30 * time.Hour, -1} {
+			opts := revocation.Options{MemoryFor: memoryFor, HistoryFor: memoryFor, OutboxFor: outboxFor, PollEvery: time.Hour}
+			inBubble(t, opts, func(r *rig) {
+				stop := r.start(r.engine)
+				for n, wait := range []time.Duration{25 * time.Hour, 24 * time.Hour, 2 * time.Hour} {
+					r.revoke(r.engine, "a", byte(n), fmt.Sprint("user", n))
+					time.Sleep(wait)
+				}
+				synctest.Wait()
+				if s := r.state("a"); s.Events != want || s.LastEvent != 3 {
+					r.Errorf("OutboxFor %v, MemoryFor %v: %d events up to number %d, want %d up to 3", outboxFor, memoryFor, s.Events, s.LastEvent, want)
+				}
+				stop()
+			})
+		}
 	}
 }
 

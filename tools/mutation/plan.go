@@ -26,7 +26,7 @@ var (
 
 var plans = []plan{
 	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
-	{"store", []round{{pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
+	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
 	{"memstore", []round{{pkg: "memstore"}, {pkg: "revocation"}, manager, promises}},
 	{"revocation", []round{{pkg: "revocation"}, manager, promises}},
 	{"boltstore", []round{
