@@ -30,12 +30,15 @@ var plans = []plan{
 	{"memstore", []round{{pkg: "memstore"}, {pkg: "revocation"}, manager, promises}},
 	{"revocation", []round{{pkg: "revocation"}, manager, promises}},
 	{"boltstore", []round{
-		conformance,
+		{pkg: "boltstore", run: conformance.run, env: []string{"RAPID_CHECKS=10"}},
 		// A disk in memory is so quick that writers hardly ever meet at a commit.
-		{pkg: "boltstore", skip: "^TestConformance$|^TestPromises$|^TestCrash$|^TestDamaged$|^TestWritersShareCommits$"},
-		{pkg: "boltstore", run: "^TestPromises$|^TestCrash$|^TestDamaged$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+		{pkg: "boltstore", skip: longest + "|^TestConformance$|^TestWritersShareCommits$", env: []string{"RAPID_CHECKS=10"}},
+		{pkg: "boltstore", run: longest, env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
 	}},
 }
+
+// longest are the tests of boltstore that take longest.
+const longest = "^TestPromises$|^TestCrash$|^TestDamaged$"
 
 // choose returns the plans of these packages, of all if there are none.
 func choose(packages []string) ([]plan, error) {
