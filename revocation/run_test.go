@@ -314,6 +314,30 @@ func TestTrimForgetsWhatIsOld(t *testing.T) {
 	})
 }
 
+// Each kind of memory has a time of its own, whatever the others have.
+func TestTrimForgetsEachInItsTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts                    revocation.Options
+		guards, history, events int
+	}{
+		"guards":  {revocation.Options{MemoryFor: time.Hour, HistoryFor: -1, OutboxFor: -1}, 0, 1, 1},
+		"history": {revocation.Options{MemoryFor: -1, HistoryFor: time.Hour, OutboxFor: -1}, 1, 0, 1},
+		"events":  {revocation.Options{MemoryFor: -1, HistoryFor: -1, OutboxFor: time.Hour}, 1, 1, 0},
+	} {
+		inBubble(t, c.opts, func(r *rig) {
+			stop := r.start(r.engine)
+			r.issue("a", "ann", 1)
+			r.revoke(r.engine, "a", 1, "ann")
+			time.Sleep(3 * time.Hour)
+			synctest.Wait()
+			if s := r.state("a"); s.Guards != c.guards || s.History != c.history || s.Events != c.events {
+				r.Errorf("%s: %d guards, %d retired, %d events; want %d, %d, %d", name, s.Guards, s.History, s.Events, c.guards, c.history, c.events)
+			}
+			stop()
+		})
+	}
+}
+
 // Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside, and for how long.
 func TestTrimDropsOldEvents(t *testing.T) {
 	for outboxFor, want := range map[time.Duration]int{12 * time.Hour: 1, 36 * time.Hour: 2, 60 * time.Hour: 3} {
