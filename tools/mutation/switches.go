@@ -23,7 +23,7 @@ import (
 
 var mutantNumber, _ = strconv.Atoi(os.Getenv("` + switchEnv + `"))
 
-func mutantOn(n int) bool { return mutantNumber == n }
+func mutantOn(n int) bool { return n == mutantNumber && n > 0 } // 0 is what is not tried
 
 type mutantInteger interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
