@@ -34,13 +34,17 @@ var plans = []plan{
 	{"boltstore", []round{
 		{pkg: "boltstore", run: conformance.run, env: []string{"RAPID_CHECKS=10"}},
 		// A disk in memory is so quick that writers hardly ever meet at a commit.
-		{pkg: "boltstore", skip: longest + "|^TestConformance$|^TestWritersShareCommits$", env: []string{"RAPID_CHECKS=10"}},
-		{pkg: "boltstore", run: longest, env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+		{pkg: "boltstore", skip: slow + slower + "^TestConformance$|^TestWritersShareCommits$", env: []string{"RAPID_CHECKS=10"}},
+		{pkg: "boltstore", run: slow + "^TestDamaged$"},
+		{pkg: "boltstore", run: slower + "^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
 	}},
 }
 
-// longest are the tests of boltstore that take longest.
-const longest = "^TestPromises$|^TestCrash$|^TestDamaged$"
+// Tests of boltstore that take a while.
+const (
+	slow   = "^TestFull|^TestRevokeIsOneCommit$|^TestReaderGrows|^TestOpenDamagedMeta$|^TestIndexHasFewRuns$|^TestCreateCrash$|^TestImportKilled$|"
+	slower = "^TestPromises$|^TestCrash$|^TestDamaged$|"
+)
 
 // choose returns the plans of these packages, of all if there are none.
 func choose(packages []string) ([]plan, error) {
