@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// plan says which tests are asked about a package, the quick ones first. What the rounds leave out builds programs, of the code as
-// it is.
+// plan says which tests are asked about a package, the quick ones first.
 type plan struct {
 	pkg    string
 	rounds []round
@@ -18,21 +17,16 @@ type round struct {
 	env            []string
 }
 
-var (
-	conformance = round{pkg: "boltstore", run: "^TestConformance$"}
-	manager     = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
-	promises    = round{pkg: "tokenstoretest", run: "^TestMemstore$", env: []string{"RAPID_CHECKS=20", "EXHAUSTIVE=small"}}
-)
+// manager are the tests of the whole, but for those that take long.
+var manager = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
 
 var plans = []plan{
-	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
-	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, {pkg: "revocation"}, conformance, manager, promises}},
-	{"memstore", []round{{pkg: "memstore"}, {pkg: "revocation"}, manager, promises}},
-	{"revocation", []round{
-		{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager, promises,
-	}},
+	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, manager}},
+	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, manager}},
+	{"memstore", []round{{pkg: "memstore"}, manager}},
+	{"revocation", []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
 	{"boltstore", []round{
-		{pkg: "boltstore", run: conformance.run, env: []string{"RAPID_CHECKS=10"}},
+		{pkg: "boltstore", run: "^TestConformance$", env: []string{"RAPID_CHECKS=10"}},
 		// A disk in memory is so quick that writers hardly ever meet at a commit.
 		{pkg: "boltstore", skip: slow + slower + "^TestConformance$|^TestWritersShareCommits$", env: []string{"RAPID_CHECKS=10"}},
 		{pkg: "boltstore", run: slow + "^TestDamaged$"},
