@@ -37,7 +37,7 @@ mutants: ## seed bugs and see that the named test fails for each (MUTANTS=short:
 	cd tools && GOWORK=off go run ./mutants
 
 mutation: ## count the small changes of the code that tests notice, and compare with docs/mutation.md, in an hour or two
-	cd tools/mutation && ulimit -v 10000000 && GOWORK=off go run . $(MUTATION_FLAGS)
+	cd tools/mutation && ulimit -v 20000000 && GOWORK=off go run . $(MUTATION_FLAGS)
 
 ci: ## run all that must hold before a change is merged
 	bash .ci/run

@@ -8,6 +8,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
 // pages is the bytes of a file, to be changed field by field.
@@ -178,6 +182,87 @@ func TestInspectPages(t *testing.T) {
 		data := pages(bytes.Clone(closed))
 		c.spoil(data)
 		wantFound(t, "in passing: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), false), c.want)
+	}
+}
+
+// grown is the bytes of a closed file that has as many free pages as one page has room to list, and more pages at its end that are
+// listed too, but for one.
+func grown(t *testing.T, closed []byte, more, left int) pages {
+	t.Helper()
+	p := pages(bytes.Clone(closed))
+	all, free := p.used(), int(binary.LittleEndian.Uint64(newer(p)[32:]))
+	p = append(p[:all*os.Getpagesize()], make([]byte, more*os.Getpagesize())...)
+	count := p.count(free)
+	for id := all; id < all+more; id++ {
+		if id != left {
+			p.put64(free, pageHeader+8*count, id)
+			count++
+		}
+	}
+	p.put16(free, 10, count)
+	binary.LittleEndian.PutUint64(newer(p)[40:], uint64(all+more))
+	p.metas(func([]byte) {})
+	return p
+}
+
+// A page that is neither in use nor free is found wherever it lies, and a list of free pages may fill its page.
+func TestInspectAccounts(t *testing.T) {
+	closed, _, _, _ := filled(t, 1500)
+	all, free := pages(closed).used(), int(binary.LittleEndian.Uint64(newer(closed)[32:]))
+	room := (os.Getpagesize()-pageHeader)/8 - pages(closed).count(free)
+	full := grown(t, closed, room, 0)
+	wantFound(t, "a full list", inspect(bytes.NewReader(full), int64(len(full)), true), "")
+	for left := all; left < all+2*64; left++ {
+		p := grown(t, closed, 3*64, left)
+		wantFound(t, "one that is left out", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+	}
+}
+
+// What is larger than a page lies on several, all of which are in use.
+func TestInspectOverflow(t *testing.T) {
+	b, s := rig(t)
+	entries := map[string]string{}
+	for i := range domain.MaxMetadata {
+		entries[string(rune('a'+i))] = strings.Repeat("x", domain.MaxMetadataText)
+	}
+	metadata, err := domain.NewMetadata(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make([]store.Insertion, 20)
+	for i := range rows {
+		rows[i].Token = domain.RefreshToken{ID: ulid.ULID{15: byte(i) + 1}, UserID: "ann", ClientID: "client", CreatedAt: instant, Metadata: metadata}
+	}
+	if _, err := s.Insert(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	path := b.db.Path()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := -1 // the page that overflows farthest
+	for n, p := 2, pages(data); n < p.used(); n++ {
+		if p.get64(n, 0) == n && binary.LittleEndian.Uint16(p.page(n)[8:]) == leafFlag && p.get32(n, 12) > 0 && (at < 0 || p.get32(n, 12) > p.get32(at, 12)) {
+			at = n
+		}
+	}
+	if at < 0 {
+		t.Fatal("no page overflows")
+	}
+	for _, whole := range []bool{true, false} {
+		wantFound(t, "large tokens", inspect(bytes.NewReader(data), int64(len(data)), whole), "")
+		for _, c := range []struct {
+			what, want string
+			by         int
+		}{{"one page less", "neither in use nor free|wrong", -1}, {"one page more", "in use|used twice|overflows the file|listed as free", 1}} {
+			p := pages(bytes.Clone(data))
+			p.put32(at, 12, p.get32(at, 12)+c.by)
+			wantFound(t, c.what, inspect(bytes.NewReader(p), int64(len(p)), whole), c.want)
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ var plans = []plan{
 		{pkg: "boltstore", run: "^TestConformance$", env: []string{"RAPID_CHECKS=10"}},
 		// A disk in memory is so quick that writers hardly ever meet at a commit.
 		{pkg: "boltstore", skip: slow + slower + "^TestConformance$|^TestWritersShareCommits$", env: []string{"RAPID_CHECKS=10"}},
+		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
 		{pkg: "boltstore", run: slow + "^TestDamaged$"},
 		{pkg: "boltstore", run: slower + "^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
 	}},

@@ -79,8 +79,8 @@ func (t *trial) build(ctx context.Context, pkg string, replace map[string]string
 		return "", "", err
 	}
 	program = filepath.Join(t.folder, name+".test")
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-p=1", "-overlay="+overlay, "-o="+program, "./"+pkg)
-	cmd.Dir = t.root
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-p=1", "-overlay="+overlay, "-o="+program, ".")
+	cmd.Dir = filepath.Join(t.root, filepath.FromSlash(pkg)) // which may be of a module below
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	output, err := cmd.CombinedOutput()
 	return program, string(output), err
