@@ -100,6 +100,7 @@ func TestCheckFinds(t *testing.T) {
 		{"too many without an anchor", "it counts 2 pending revocations without anchor, and has 1", known(func(m *meta) { m.open++ })},
 		{"too many guards", "it counts 3 guards, and has 2", known(func(m *meta) { m.guards++ })},
 		{"too long a history", "it counts 4 retired revocations, and has 3", known(func(m *meta) { m.history++ })},
+		{"too many events", "it counts 1 events, and has 0", known(func(m *meta) { m.events++ })},
 		{"too many are fresh", "entries of the index are fresh, and should be", known(func(m *meta) { m.fresh++ })},
 		{"a pending one is not to be read", "checksum is wrong", spoilt(bucketLive, live[:])},
 		{"a pending one is elsewhere", "is stored as", in(bucketLive, func(b *bbolt.Bucket) error { return move(b, live[:], elsewhere[:]) })},
