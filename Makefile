@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test prove race e2e lint bench bench-peers fuzz mutants ci
+.PHONY: help quickstart test prove race e2e lint bench bench-peers fuzz mutants mutation ci
 
 help: ## show what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ fuzz: ## fuzz every target for a minute each
 
 mutants: ## seed bugs and see that the named test fails for each (MUTANTS=short: a few)
 	cd tools && GOWORK=off go run ./mutants
+
+mutation: ## count the small changes of the code that tests notice, and compare with docs/mutation.md, in an hour or two
+	cd tools/mutation && ulimit -v 20000000 && GOWORK=off go run . $(MUTATION_FLAGS)
 
 ci: ## run all that must hold before a change is merged
 	bash .ci/run

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"errors"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -156,6 +157,25 @@ func TestRecordVersion(t *testing.T) {
 	data = sealed(data[:len(data)-4])
 	if _, err := decode(data, metaFields); !errors.Is(err, ErrFormat) {
 		t.Errorf("another version must be ErrFormat: got %v", err)
+	}
+}
+
+// A number that its field has no room for is damage, however whole the record is.
+func TestNumbersOutOfRange(t *testing.T) {
+	for _, c := range []struct {
+		number uint64
+		whole  bool
+	}{{0, true}, {math.MaxUint32, true}, {math.MaxUint32 + 1, false}, {math.MaxUint32 + 2, false}, {math.MaxUint64, false}} {
+		data := encode(&c.number, (*coder).uint)
+		if got, err := decode(data, (*coder).small); c.whole && (err != nil || uint64(got) != c.number) || !c.whole && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d is read as %d: %v", c.number, got, err)
+		}
+	}
+	for number, whole := range map[uint64]bool{0: true, 1: true, 2: false} {
+		data := encode(&number, (*coder).uint)
+		if got, err := decode(data, (*coder).bool); whole && (err != nil || got != (number == 1)) || !whole && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d is read as %t: %v", number, got, err)
+		}
 	}
 }
 

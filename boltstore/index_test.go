@@ -263,6 +263,15 @@ func TestIndexDamaged(t *testing.T) {
 			k, _ := runs.Cursor().First()
 			return runs.Put(bytes.Clone(k), sealed(nil))
 		},
+		"an entry and a half": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			return runs.Put(bytes.Clone(k), sealed(bytes.Clone(v[:entrySize+entrySize/2])))
+		},
+		"entries in another order": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			block := slices.Concat(v[:entrySize], v[2*entrySize:3*entrySize], v[entrySize:2*entrySize], v[3*entrySize:len(v)-sealSize])
+			return runs.Put(bytes.Clone(k), sealed(block))
+		},
 		"a run's key": func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
 		"a note":      func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
 		"an entry twice": func(runs, fresh *bbolt.Bucket) error {

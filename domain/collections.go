@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"iter"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -97,7 +96,7 @@ func NewMetadata(entries map[string]string) (Metadata, error) {
 		}
 		m.entries = append(m.entries, metadataEntry{key, value})
 	}
-	sort.Slice(m.entries, func(i, j int) bool { return m.entries[i].key < m.entries[j].key })
+	slices.SortFunc(m.entries, func(a, b metadataEntry) int { return strings.Compare(a.key, b.key) })
 	return m, nil
 }
 

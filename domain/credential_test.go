@@ -2,11 +2,15 @@ package domain_test
 
 import (
 	"bytes"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,6 +163,30 @@ func TestParseSecretRefusesForms(t *testing.T) {
 	}
 	if _, err := domain.ParseSecret(domain.Secret{}); !errors.Is(err, domain.ErrMalformed) {
 		t.Errorf("zero secret: error is %v, want ErrMalformed", err)
+	}
+}
+
+// Whoever knows how the checksum is made still gets no second text for an id.
+func TestParseSecretRefusesIDsWithTheirChecksum(t *testing.T) {
+	crockford := base32.NewEncoding(alphabet).WithPadding(base32.NoPadding)
+	text := newCredential().Secret().Reveal()
+	head, payload := text[:31], must(crockford.DecodeString(text[31:]))[:36]
+	for _, c := range []struct {
+		name, head string
+		good       bool
+	}{
+		{"as it is", head, true},
+		{"above the largest", "rts_8" + head[5:], false},
+		{"a first letter that is none", "rts_U" + head[5:], false},
+		{"a second letter that is none", head[:5] + "U" + head[6:], false},
+		{"a third letter that is none", head[:6] + "U" + head[7:], false},
+		{"a last letter that is none", head[:29] + "U" + head[30:], false},
+	} {
+		sum := crc32.ChecksumIEEE(append([]byte(c.head), payload...))
+		_, err := parse(c.head + crockford.EncodeToString(binary.BigEndian.AppendUint32(slices.Clone(payload), sum)))
+		if c.good && err != nil || !c.good && !errors.Is(err, domain.ErrMalformed) {
+			t.Errorf("%s: error is %v", c.name, err)
+		}
 	}
 }
 

@@ -19,13 +19,13 @@ var letterValues = func() (values [256]byte) {
 	return values
 }()
 
-// decodeLetters reads 5 bytes out of every 8 letters, as many as dst takes. It takes exactly one spelling of them: neither
-// lower case, nor the aliases that people may write, nor line breaks, which the usual decoders pass over. So what it takes
-// need not be encoded again to be compared.
+// decodeLetters reads 5 bytes out of every 8 letters, until dst is full; there have to be as many. It takes exactly one spelling of
+// them: neither lower case, nor the aliases that people may write, nor line breaks, which the usual decoders pass over. So what it
+// takes need not be encoded again to be compared.
 func decodeLetters(dst []byte, text string) (ok bool) {
 	v := &letterValues
 	seen := uint64(0)
-	for len(dst) >= 5 && len(text) >= 8 {
+	for len(dst) > 0 {
 		a, b, c, d := uint64(v[text[0]]), uint64(v[text[1]]), uint64(v[text[2]]), uint64(v[text[3]])
 		e, f, g, h := uint64(v[text[4]]), uint64(v[text[5]]), uint64(v[text[6]]), uint64(v[text[7]])
 		seen |= a | b | c | d | e | f | g | h
@@ -34,7 +34,7 @@ func decodeLetters(dst []byte, text string) (ok bool) {
 		binary.BigEndian.PutUint32(dst[1:], uint32(bits))
 		dst, text = dst[5:], text[8:]
 	}
-	return seen != noLetter && len(dst) == 0 && text == ""
+	return seen != noLetter
 }
 
 // decodeID reads the text of a ULID: the first byte has two letters of its own.

@@ -47,7 +47,7 @@ func TestForeignTokenIDTimes(t *testing.T) {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
-	for _, bad := range []time.Time{{}, time.Unix(0, -1), time.UnixMilli(int64(ulid.MaxTime()) + 1)} {
+	for _, bad := range []time.Time{{}, time.Unix(0, -1), endOfTime.Add(1), time.UnixMilli(int64(ulid.MaxTime()) + 1)} {
 		_, err := domain.ForeignTokenID("acme", "rt_1", bad)
 		wantField(t, err, "created_at")
 	}

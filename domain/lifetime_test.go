@@ -98,6 +98,26 @@ func TestExpired(t *testing.T) {
 	}
 }
 
+// A token's deadline is the first of its ends, and never if it has none.
+func TestTokenDeadline(t *testing.T) {
+	never := time.Time{}
+	for _, c := range []struct {
+		name                 string
+		absolute, idle, want time.Time
+	}{
+		{"neither", never, never, never},
+		{"absolute only", noon, never, noon},
+		{"idle only", never, noon, noon},
+		{"absolute first", noon, noon.Add(1), noon},
+		{"idle first", noon.Add(1), noon, noon},
+	} {
+		token := domain.RefreshToken{ExpiresAt: c.absolute, IdleExpiresAt: c.idle}
+		if got := token.Deadline(); !got.Equal(c.want) {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestDeadlineExpires(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lifetime := domain.Lifetime(rapid.Int64Range(1, math.MaxInt64).Draw(t, "lifetime"))

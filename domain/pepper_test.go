@@ -56,6 +56,10 @@ func TestPepperRingLimits(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	delete(many, "0")
+	if _, err := domain.NewPepperRing("1", many); err != nil || len(many) != domain.MaxPepperKeys {
+		t.Errorf("%d keys: %v", len(many), err)
+	}
 	if _, err := domain.NewPepperRing("", map[string][]byte{strings.Repeat("é", 32): key(1)}); err != nil {
 		t.Error(err)
 	}

@@ -123,11 +123,10 @@ func ParseID(text string) (ulid.ULID, bool) {
 // and foreign id. The same token always gets the same id, so that importing it again is recognised.
 func ForeignTokenID(tenant, foreignID string, createdAt time.Time) (ulid.ULID, error) {
 	var id ulid.ULID
-	ms := createdAt.UnixMilli()
-	if ms < 0 || uint64(ms) > ulid.MaxTime() {
-		return id, &FieldError{Field: "created_at", Limit: "in the years 1970..9999", Size: createdAt.UTC().Year()}
+	if year := createdAt.UTC().Year(); year < 1970 || year > 9999 {
+		return id, &FieldError{Field: "created_at", Limit: "in the years 1970..9999", Size: year}
 	}
-	_ = id.SetTime(uint64(ms))
+	_ = id.SetTime(uint64(createdAt.UnixMilli()))
 	sum := sha256.Sum256([]byte("tokenstore foreign id\x00" + tenant + "\x00" + foreignID))
 	return id, id.SetEntropy(sum[:10])
 }

@@ -95,3 +95,21 @@ func TestIDSetChunksAreApart(t *testing.T) {
 		t.Errorf("a split must lose and repeat nothing: got %d ids", len(want))
 	}
 }
+
+// TestIDSetBetweenChunks adds an id between a chunk that is full and the next one.
+func TestIDSetBetweenChunks(t *testing.T) {
+	var set idSet
+	for i := range uint16(3 * chunkSize) {
+		set.add(testID(3 * i))
+	}
+	for i := uint16(1); len(set.chunks[0]) < chunkSize; i += 3 {
+		set.add(testID(i))
+	}
+	last := set.chunks[0][chunkSize-1]
+	before := len(slices.Collect(set.after(ulid.ULID{})))
+	set.add(testID(binary.BigEndian.Uint16(last[6:]) + 1))
+	got := slices.Collect(set.after(ulid.ULID{}))
+	if !slices.IsSortedFunc(got, ulid.ULID.Compare) || len(slices.Compact(got)) != before+1 {
+		t.Errorf("a set must hold each id once, in order: got %d ids, want %d", len(got), before+1)
+	}
+}

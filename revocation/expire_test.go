@@ -47,7 +47,7 @@ func TestExpiredTokensAreRemoved(t *testing.T) {
 
 func TestExpiryComesInSlices(t *testing.T) {
 	var mu sync.Mutex
-	removed, most := 0, 0
+	removed, most, none := 0, 0, 0
 	inBubble(t, revocation.Options{}, func(r *rig) {
 		r.expiring("acme", "ann", 1000, 3*time.Minute)
 		engine, err := revocation.New(r.faults, &revocation.Options{MaxSlice: 50, Events: revocation.Events{
@@ -55,6 +55,9 @@ func TestExpiryComesInSlices(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				removed, most = removed+n, max(most, n)
+				if n == 0 {
+					none++
+				}
 			},
 		}})
 		if err != nil {
@@ -70,8 +73,8 @@ func TestExpiryComesInSlices(t *testing.T) {
 	})
 	mu.Lock()
 	defer mu.Unlock()
-	if removed != 1000 || most > 50 {
-		t.Errorf("%d tokens removed in slices of up to %d, want 1000 and 50", removed, most)
+	if removed != 1000 || most > 50 || none > 0 {
+		t.Errorf("%d tokens removed in slices of up to %d, %d of them empty; want 1000 and 50, and none", removed, most, none)
 	}
 }
 

@@ -2,10 +2,12 @@ package revocation
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
 )
 
 func TestOptionsDefaults(t *testing.T) {
@@ -21,26 +23,33 @@ func TestOptionsDefaults(t *testing.T) {
 		got.Now, got.Logger = nil, nil
 		want := Options{
 			MemoryFor: 90 * 24 * time.Hour, HistoryFor: 7 * 24 * time.Hour, Hold: 5 * time.Millisecond, MaxSlice: 500,
-			OutboxFor: 7 * 24 * time.Hour, Outbox: DefaultOutbox, PollEvery: 5 * time.Second, RetryFrom: 100 * time.Millisecond, RetryTo: time.Minute,
+			OutboxFor: 7 * 24 * time.Hour, Outbox: DefaultOutbox, PollEvery: 5 * time.Second, ExpireEvery: time.Minute,
+			RetryFrom: 100 * time.Millisecond, RetryTo: time.Minute,
 		}
-		if got.MemoryFor != want.MemoryFor || got.HistoryFor != want.HistoryFor || got.Hold != want.Hold ||
-			got.MaxSlice != want.MaxSlice || got.PollEvery != want.PollEvery ||
-			got.RetryFrom != want.RetryFrom || got.RetryTo != want.RetryTo {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("defaults %+v, want %+v", got, want)
 		}
 	}
 }
 
-func TestNegativeOptions(t *testing.T) {
+func TestOptionsRange(t *testing.T) {
+	if _, err := New(nil, &Options{MaxSlice: 100_001}); !errors.Is(err, domain.ErrInvalid) {
+		t.Errorf("too large a slice: %v", err)
+	}
 	for field, opts := range map[string]Options{
 		"Hold": {Hold: -1}, "PollEvery": {PollEvery: -1}, "RetryFrom": {RetryFrom: -1}, "RetryTo": {RetryTo: -1}, "MaxSlice": {MaxSlice: -1},
+		"Outbox": {Outbox: NoOutbox | store.KindRevoked},
 	} {
 		_, err := New(nil, &opts)
 		if broken, ok := errors.AsType[*domain.FieldError](err); !ok || broken.Field != field {
 			t.Errorf("%s: %v, want a FieldError of it", field, err)
 		}
 	}
-	if _, err := New(nil, &Options{MemoryFor: -1, HistoryFor: -1}); err != nil {
-		t.Errorf("for ever is no error: %v", err)
+	for _, good := range []Options{
+		{MemoryFor: -1, HistoryFor: -1, OutboxFor: -1, ExpireEvery: -1}, {MaxSlice: 1}, {MaxSlice: 100_000}, {Outbox: NoOutbox}, {Outbox: store.AllKinds},
+	} {
+		if _, err := New(nil, &good); err != nil {
+			t.Errorf("%+v: %v", good, err)
+		}
 	}
 }

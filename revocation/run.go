@@ -43,7 +43,7 @@ func (e *Engine) pacing() pacing {
 		retryFrom: e.opts.RetryFrom, retryTo: e.opts.RetryTo,
 		expireEvery: e.opts.ExpireEvery, jobs: maxJobs, share: maxShare,
 	}
-	if e.opts.MemoryFor > 0 || e.opts.HistoryFor > 0 {
+	if max(e.opts.MemoryFor, e.opts.HistoryFor, e.opts.OutboxFor) > 0 {
 		limits.trimEvery = trimEvery
 	}
 	return limits

@@ -314,22 +314,48 @@ func TestTrimForgetsWhatIsOld(t *testing.T) {
 	})
 }
 
-// Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside.
-func TestTrimDropsOldEvents(t *testing.T) {
-	for outboxFor, want := range map[time.Duration]int{12 * time.Hour: 1, 36 * time.Hour: 2, 60 * time.Hour: 3} {
-		opts := revocation.Options{MemoryFor: 30 * time.Hour, HistoryFor: 30 * time.Hour, OutboxFor: outboxFor, PollEvery: time.Hour}
-		inBubble(t, opts, func(r *rig) {
+// Each kind of memory has a time of its own, whatever the others have.
+func TestTrimForgetsEachInItsTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts                    revocation.Options
+		guards, history, events int
+	}{
+		"guards":  {revocation.Options{MemoryFor: time.Hour, HistoryFor: -1, OutboxFor: -1}, 0, 1, 1},
+		"history": {revocation.Options{MemoryFor: -1, HistoryFor: time.Hour, OutboxFor: -1}, 1, 0, 1},
+		"events":  {revocation.Options{MemoryFor: -1, HistoryFor: -1, OutboxFor: time.Hour}, 1, 1, 0},
+	} {
+		inBubble(t, c.opts, func(r *rig) {
 			stop := r.start(r.engine)
-			for n, wait := range []time.Duration{25 * time.Hour, 24 * time.Hour, 2 * time.Hour} {
-				r.revoke(r.engine, "a", byte(n), fmt.Sprint("user", n))
-				time.Sleep(wait)
-			}
+			r.issue("a", "ann", 1)
+			r.revoke(r.engine, "a", 1, "ann")
+			time.Sleep(3 * time.Hour)
 			synctest.Wait()
-			if s := r.state("a"); s.Events != want || s.LastEvent != 3 {
-				r.Errorf("OutboxFor %v: %d events up to number %d, want %d up to 3", outboxFor, s.Events, s.LastEvent, want)
+			if s := r.state("a"); s.Guards != c.guards || s.History != c.history || s.Events != c.events {
+				r.Errorf("%s: %d guards, %d retired, %d events; want %d, %d, %d", name, s.Guards, s.History, s.Events, c.guards, c.history, c.events)
 			}
 			stop()
 		})
+	}
+}
+
+// Events go when they are as old as OutboxFor says, whatever is remembered of revocations beside, and for how long.
+func TestTrimDropsOldEvents(t *testing.T) {
+	for outboxFor, want := range map[time.Duration]int{12 * time.Hour: 1, 36 * time.Hour: 2, 60 * time.Hour: 3} {
+		for _, memoryFor := range []time.Duration{30 * time.Hour, -1} {
+			opts := revocation.Options{MemoryFor: memoryFor, HistoryFor: memoryFor, OutboxFor: outboxFor, PollEvery: time.Hour}
+			inBubble(t, opts, func(r *rig) {
+				stop := r.start(r.engine)
+				for n, wait := range []time.Duration{25 * time.Hour, 24 * time.Hour, 2 * time.Hour} {
+					r.revoke(r.engine, "a", byte(n), fmt.Sprint("user", n))
+					time.Sleep(wait)
+				}
+				synctest.Wait()
+				if s := r.state("a"); s.Events != want || s.LastEvent != 3 {
+					r.Errorf("OutboxFor %v, MemoryFor %v: %d events up to number %d, want %d up to 3", outboxFor, memoryFor, s.Events, s.LastEvent, want)
+				}
+				stop()
+			})
+		}
 	}
 }
 

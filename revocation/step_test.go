@@ -134,6 +134,7 @@ func TestPassedOverLeavesAtTheLatestWithTheNextSlice(t *testing.T) {
 
 func TestSliceNamesAtMostMaxSlice(t *testing.T) {
 	p := sweepPlan()
+	p.limits.share = 2 * store.MaxSlice
 	for n := 1; n <= store.MaxSlice+1; n++ {
 		addAll(p, "a", n)
 	}
@@ -189,6 +190,12 @@ func TestPauseDoubles(t *testing.T) {
 	} {
 		if got := p.pause(c.failures, c.jitter); got.Round(time.Microsecond) != c.want {
 			t.Errorf("pause(%d, %v) = %v, want %v", c.failures, c.jitter, got, c.want)
+		}
+	}
+	p.limits.retryFrom, p.limits.retryTo = 1<<34, time.Hour // doubled so often that nothing is left of it
+	for failures := range 100 {
+		if got := p.pause(failures+1, 0.5); got <= 0 || got > time.Hour {
+			t.Errorf("pause(%d, 0.5) = %v, want up to %v", failures+1, got, time.Hour)
 		}
 	}
 }

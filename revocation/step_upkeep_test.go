@@ -124,6 +124,35 @@ func TestHugeUpkeepLetsTheWalkGoOn(t *testing.T) {
 	}
 }
 
+// TestUpkeepThatStayedMakesRoom: what has been in the way of the walk for long, and has ended, is in the way of nothing any more. The
+// plan holds no more tenants in a later walk than in the first.
+func TestUpkeepThatStayedMakesRoom(t *testing.T) {
+	const tenants, walks, backlog = 10 * maxUpkeep, 5, 3
+	p := expiryPlan()
+	now, most := t0, 0
+	for range walks {
+		left := map[string]int{}
+		for done := 0; done < tenants; {
+			switch a := p.step(now); a.kind {
+			case listAll:
+				p.allListed(now, tenantsAfter(a.after, tenants))
+			case expire:
+				left[a.tenant]++
+				more := left[a.tenant] < backlog
+				p.upkept(now, a, more, 0)
+				if !more {
+					done++
+				}
+			case sleep:
+				now = a.until
+			}
+			if most = max(most, len(p.ring)); most > 2*maxUpkeep {
+				t.Fatalf("the plan holds %d tenants", most)
+			}
+		}
+	}
+}
+
 // TestPlannerExpiryRests: after a slice as much time belongs to the foreground again as after one of a sweep.
 func TestPlannerExpiryRests(t *testing.T) {
 	p := expiryPlan()

@@ -157,16 +157,17 @@ func (e *Engine) trimSlice(ctx context.Context, a action) (store.Trimmed, error)
 	if err != nil {
 		return store.Trimmed{}, err
 	}
-	t := store.Trim{Limit: a.bounds.Remove}
 	now := e.opts.Now()
-	if e.opts.MemoryFor > 0 {
-		t.Guards = now.Add(-e.opts.MemoryFor)
+	return st.Trim(ctx, store.Trim{
+		Guards: before(now, e.opts.MemoryFor), History: before(now, e.opts.HistoryFor), Events: before(now, e.opts.OutboxFor),
+		Limit: a.bounds.Remove,
+	})
+}
+
+// before is the time from before which nothing is kept any more: the zero time if all is kept for ever.
+func before(now time.Time, keep time.Duration) time.Time {
+	if keep < 0 {
+		return time.Time{}
 	}
-	if e.opts.HistoryFor > 0 {
-		t.History = now.Add(-e.opts.HistoryFor)
-	}
-	if e.opts.OutboxFor > 0 {
-		t.Events = now.Add(-e.opts.OutboxFor)
-	}
-	return st.Trim(ctx, t)
+	return now.Add(-keep)
 }

@@ -67,7 +67,8 @@
 //     was last seen.
 //   - R31 cap: an insertion with a cap is counted, and evicts or is refused, in its own commit, so that no user ever has
 //     more live tokens of a client than the cap of the latest insertion, whatever happens at once.
-//   - R32 names: Backend.Tenants names every tenant that was created or written to, but for one that was erased since.
+//   - R32 names: Backend.Tenants names every tenant that was created or written to, but for one that was erased since and
+//     of which there is nothing left to trim.
 //   - R33 erase user: when a revocation that erases a user is retired, nothing that was recorded before it names the user
 //     any more: targets and guards bear the pseudonym, an actor too, and reasons are gone. They refuse what they refused
 //     before. What was recorded later stays as it is.

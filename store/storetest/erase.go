@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -27,12 +26,15 @@ func (w *tenant) finish(t testing.TB, e *env, size int, id ulid.ULID) {
 		bounds := store.Bounds{Visit: size + i%3, Remove: size + i%2, Now: after(2 * time.Hour)}
 		before := w.state(t)
 		w.apply(t, bounds, id)
-		status, err := w.Revocation(w.ctx, id)
-		if errors.Is(err, store.ErrNotFound) || err == nil && status.Retired { // that of a tenant leaves nothing, nor itself
-			return
+		status, after := w.status(t, id), w.state(t)
+		if status.Retired { // it has become a part of the history itself
+			after.History--
 		}
-		if after := w.state(t); before.Tokens-after.Tokens > bounds.Remove || before.History-after.History > bounds.Visit || before.Guards-after.Guards > bounds.Visit {
+		if before.Tokens-after.Tokens > bounds.Remove || before.History-after.History > bounds.Visit || before.Guards-after.Guards > bounds.Visit {
 			t.Fatalf("an erasure must keep within the bounds %+v: %+v became %+v", bounds, before, after)
+		}
+		if status.Retired {
+			return
 		}
 		if i%5 == 0 && e.config.Reopen != nil {
 			e.backend = e.config.Reopen(t, e.backend)
@@ -192,6 +194,15 @@ func (w *tenant) eraseRemembers(t testing.TB, e *env, p past, r store.Revocation
 	_, err := w.Revoke(w.ctx, r)
 	wantErr(t, "the id of an erasure must not name what does not erase", err, store.ErrConflict)
 
+	// Another user, under another key: what the tenant remembers is under its own.
+	another := w.erasure(domain.Target{UserID: "erik"})
+	another.Key = domain.ErasureKey{9}
+	w.record(t, another)
+	w.finish(t, e, 1000, another.ID)
+	for _, user := range []string{"ann", "erik"} {
+		wantErr(t, "an erasure must keep the tenant's key", w.admit(t, w.token(user, "client", ""), old), domain.ErrRevoked)
+	}
+
 	// The same user again, and nothing else: who can be named can be erased twice.
 	again := w.erasure(domain.Target{UserID: "ann"})
 	again.Key = domain.ErasureKey{9} // the tenant has its own
@@ -253,6 +264,9 @@ func checkEraseTenant(t testing.TB, e *env) {
 	r = w.erasure(domain.Target{Everything: true})
 	w.record(t, r)
 	w.finish(t, e, 1000, r.ID)
+	if !slices.Contains(names(), w.name) {
+		t.Errorf("Tenants must name a tenant that was erased as long as there is something of it to trim")
+	}
 	w.forget(t, ages, ages)
 	if state := w.state(t); state.History != 0 {
 		t.Errorf("the erasure of a tenant must be forgotten like any other: %+v", state)

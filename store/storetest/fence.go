@@ -36,6 +36,27 @@ func checkFence(t testing.TB, e *env) {
 		}
 	})
 	revokedMeanwhile(t, e)
+	othersStand(t, e)
+}
+
+// othersStand sweeps one of several revocations that name a user or a session: the others must go on to cover.
+func othersStand(t testing.TB, e *env) {
+	t.Helper()
+	for _, named := range []domain.Target{{UserID: "user"}, {SessionID: "session"}} {
+		w := e.tenant(t)
+		first, second := w.token("user", "client", "session"), w.token("user", "other", "session")
+		second.ResourceServers = must(domain.NewResourceServers(domain.ResourceServer{Audience: "api"}))
+		w.insert(t, first, second)
+		none, ofClient, ofAudience := named, named, named
+		none.Offline, ofClient.ClientID, ofAudience.Audience = domain.OfflineYes, "client", "api"
+		swept := w.revoke(t, none)
+		w.revoke(t, ofClient)
+		w.revoke(t, ofAudience)
+		w.sweep(t, swept.Tombstone.ID)
+		if w.live(t, first.ID) || w.live(t, second.ID) {
+			t.Errorf("a revocation must cover until it has been swept itself: another one of the same user or session was (%+v)", named)
+		}
+	}
 }
 
 // coveredIsRefused replaces the record of a covered token in disregard of what decide was shown.

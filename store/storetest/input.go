@@ -49,6 +49,9 @@ func checkBadInput(t testing.TB, e *env) {
 		"of a too long session":       func(r *store.Revocation) { r.Targets[0].SessionID = strings.Repeat("x", domain.MaxSessionID+1) },
 		"for a too long reason":       func(r *store.Revocation) { r.Reason = strings.Repeat("x", domain.MaxReason+1) },
 		"by an actor of broken UTF-8": func(r *store.Revocation) { r.Actor = "\xff" },
+		"that erases a session":       func(r *store.Revocation) { *r = w.erasure(domain.Target{SessionID: "session"}) },
+		"that erases without a key":   func(r *store.Revocation) { r.Erase = true },
+		"that erases by a bad actor":  func(r *store.Revocation) { *r = w.erasure(r.Targets[0]); r.Actor = "\xff" },
 	} {
 		r := w.revocation(domain.Target{UserID: "user"})
 		change(&r)

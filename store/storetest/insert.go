@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +40,21 @@ func (w *tenant) full() domain.RefreshToken {
 	token.ForeignWeak = true
 	token.PepperKeyID = "pepper"
 	return token
+}
+
+// singular are plain tokens, each with one of the fields of a full one, as far as they are valid.
+func (w *tenant) singular() (tokens []domain.RefreshToken) {
+	full := w.full()
+	for i := range reflect.TypeFor[domain.RefreshToken]().NumField() {
+		token := w.token("user", "client", "")
+		plain := token
+		reflect.ValueOf(&token).Elem().Field(i).Set(reflect.ValueOf(full).Field(i))
+		token.ID = plain.ID
+		if len(differences(plain, token)) > 0 && token.Validate() == nil {
+			tokens = append(tokens, token)
+		}
+	}
+	return tokens
 }
 
 // longest is a token whose texts are as long as they may be, in characters of several bytes.
@@ -83,6 +99,15 @@ func checkInsert(t testing.TB, e *env) {
 	}
 	if results[2].Token.Sequence == 77 {
 		t.Errorf("the store assigns the sequence: the caller's was kept")
+	}
+
+	for _, token := range w.singular() {
+		want := w.insert(t, token)[0]
+		token.Sequence = want.Sequence
+		if names := differences(want, token); len(names) > 0 {
+			t.Errorf("Insert must return the record as stored: it differs in %v", names)
+		}
+		w.wantRecord(t, "a field must be kept whatever the others are", token)
 	}
 
 	first, last := w.token("user", "client", ""), w.token("user", "client", "")

@@ -71,6 +71,17 @@ func checkExpire(t testing.TB, e *env) {
 			}
 		}
 	}
+	for _, token := range []domain.RefreshToken{ending(0, 0), ending(3*time.Hour, 0)} {
+		err := w.Update(w.ctx, token.ID, func(v store.View) store.Decision {
+			v.Token.ExpiresAt = after(30 * time.Minute)
+			return store.Decision{Next: &v.Token}
+		})
+		if err != nil {
+			t.Fatalf("an exchange must be able to cut a life short: got %v", err)
+		}
+	}
+	w.expire(t, after(30*time.Minute), oneRow)
+	there("at the deadline of those that were cut short", absolute, idle, never, both, later, renewed)
 	w.expire(t, after(time.Hour-1), oneRow)
 	there("an instant before the first deadline", absolute, idle, never, both, later, renewed)
 	w.expire(t, after(time.Hour), oneRow)
@@ -212,8 +223,8 @@ func checkCap(t testing.TB, e *env) {
 	b, a, c := made(2), made(1), made(3)
 	others := []domain.RefreshToken{w.token("user", "other client", ""), w.token("other user", "client", "")}
 	w.insert(t, others...)
-	for _, token := range []domain.RefreshToken{b, a, c} {
-		evicted("below the cap", insert(three, token))
+	for i, token := range []domain.RefreshToken{b, a, c} {
+		evicted("below the cap", insert(store.Cap{Max: 3, Refuse: i > 0}, token))
 	}
 	if in := insert(store.Cap{Max: 3, Refuse: true}, made(4)); in.Err == nil {
 		t.Errorf("a cap that refuses must refuse")
@@ -328,6 +339,7 @@ func checkNames(t testing.TB, e *env) {
 	}
 	w := e.named(t, "name-b")
 	w.sweep(t, w.revoke(t, domain.Target{UserID: "user"}).Tombstone.ID)
+	w.forget(t, ages, ages)
 	for limit := 1; limit <= len(want)+1; limit++ {
 		var got []string
 		after := ""

@@ -145,6 +145,11 @@ func checkNothingToDo(t testing.TB, e *env) {
 	if err := w.admit(t, unknown, domain.AsOf{}); err != nil {
 		t.Errorf("a revocation of ids that are not there must bar nothing: got %v", err)
 	}
+	before = w.state(t)
+	r.Targets = []domain.Target{{TokenID: there.ID, ClientID: "other"}}
+	if status, after := w.record(t, r), w.state(t); !status.Retired || after != before {
+		t.Errorf("a revocation of an id that it does not match must write nothing: got %+v, state %+v became %+v", status, before, after)
+	}
 	r.Targets = []domain.Target{{TokenID: w.id()}, {TokenID: there.ID}}
 	if status := w.record(t, r); status.Retired {
 		t.Errorf("a revocation one of whose ids is there must be recorded")

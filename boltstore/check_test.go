@@ -1,0 +1,184 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+)
+
+// lived is a file with a tenant that has a little of everything, whose index has not settled.
+func lived(t *testing.T) *Backend {
+	t.Helper()
+	b, s := rig(t)
+	for n := range byte(3) {
+		insertOne(t, s, n+1, "ann")
+	}
+	session := domain.RefreshToken{ID: ulid.ULID{15: 4}, UserID: "bob", ClientID: "client", CreatedAt: instant, SessionID: domain.MustSessionID("session")}
+	if _, err := s.Insert(t.Context(), []store.Insertion{{Token: session}}); err != nil {
+		t.Fatal(err)
+	}
+	for n, target := range []domain.Target{
+		{UserID: "carl"}, {UserID: "carl"}, {UserID: "dora"}, // 1 is superseded by 2, both and 3 are retired
+		{UserID: "ann", ClientID: "other"}, {IssuedBefore: instant}, // 4 and 5 are pending, the second without an anchor
+	} {
+		r := store.Revocation{ID: ulid.ULID{14: 1, 15: byte(n + 1)}, Targets: []domain.Target{target}, Time: instant.Add(time.Duration(n))}
+		if _, err := s.Revoke(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retireAll(t, s, revocationID(2), revocationID(3))
+	return b
+}
+
+func tokenID(n byte) ulid.ULID      { return ulid.ULID{15: n} }
+func revocationID(n byte) ulid.ULID { return ulid.ULID{14: 1, 15: n} }
+
+// rewrite changes a value of a bucket.
+func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*coder, *T), change func(*T)) error {
+	value, err := decode(b.Get(key), fields)
+	if err != nil {
+		return err
+	}
+	change(&value)
+	return b.Put(key, encode(&value, fields))
+}
+
+// move puts a value under another key.
+func move(b *bbolt.Bucket, from, to []byte) error {
+	return errors.Join(b.Put(to, bytes.Clone(b.Get(from))), b.Delete(from))
+}
+
+// TestCheckFinds damages a tenant in every way that can be told, and has Check tell it.
+func TestCheckFinds(t *testing.T) {
+	type damage func(pending, root *bbolt.Bucket) error
+	in := func(bucket []byte, f func(b *bbolt.Bucket) error) damage {
+		return func(_, root *bbolt.Bucket) error { return f(root.Bucket(bucket)) }
+	}
+	token := func(change func(*record)) damage {
+		id := tokenID(2)
+		return in(bucketTokens, func(b *bbolt.Bucket) error { return rewrite(b, id[:], recordFields, change) })
+	}
+	known := func(change func(*meta)) damage {
+		return func(_, root *bbolt.Bucket) error { return rewrite(root, keyMeta, metaFields, change) }
+	}
+	spoilt := func(bucket, key []byte) damage {
+		return in(bucket, func(b *bbolt.Bucket) error { return b.Put(key, []byte("damaged")) })
+	}
+	firstGone := func(bucket []byte) damage {
+		return in(bucket, func(b *bbolt.Bucket) error { k, _ := b.Cursor().First(); return b.Delete(bytes.Clone(k)) })
+	}
+	extra := func(bucket, key []byte) damage {
+		return in(bucket, func(b *bbolt.Bucket) error { return b.Put(key, nil) })
+	}
+	one, other := tokenID(1), tokenID(99)
+	retired, live, elsewhere := revocationID(2), revocationID(4), revocationID(99)
+	guard := guardKey(&domain.Guard{Target: domain.Target{UserID: "dora"}})
+	for _, c := range []struct {
+		what, want string
+		damage     damage
+	}{
+		{"nothing", "", func(_, _ *bbolt.Bucket) error { return nil }},
+		{"a token is not to be read", "checksum is wrong", spoilt(bucketTokens, one[:])},
+		{"a token is elsewhere", "is stored as", in(bucketTokens, func(b *bbolt.Bucket) error { return move(b, one[:], other[:]) })},
+		{"a token is gone", "it counts 4 tokens, and has 3", in(bucketTokens, func(b *bbolt.Bucket) error { return b.Delete(one[:]) })},
+		{"a token is gone, and not from the index", "the index has", in(bucketTokens, func(b *bbolt.Bucket) error { return b.Delete(one[:]) })},
+		{"a token has no number", "sequence out of range", token(func(r *record) { r.token.Sequence = 0 })},
+		{"a token has a number to come", "sequence out of range", token(func(r *record) { r.token.Sequence = 1000 })},
+		{"a token is too young", "created after the latest", token(func(r *record) { r.token.CreatedAt = instant.Add(1) })},
+		{"a token is another user's", "is not in the index", token(func(r *record) { r.token.UserID = "zoe" })},
+		{"too many tokens are counted", "it counts 5 tokens, and has 4", known(func(m *meta) { m.tokens++ })},
+		{"too many without a session", "it counts 4 tokens without a session, and has 3", known(func(m *meta) { m.sessionless++ })},
+		{"too many pending", "it counts 3 pending revocations, and has 2", known(func(m *meta) { m.pending++ })},
+		{"too many without an anchor", "it counts 2 pending revocations without anchor, and has 1", known(func(m *meta) { m.open++ })},
+		{"too many guards", "it counts 3 guards, and has 2", known(func(m *meta) { m.guards++ })},
+		{"too long a history", "it counts 4 retired revocations, and has 3", known(func(m *meta) { m.history++ })},
+		{"too many events", "it counts 1 events, and has 0", known(func(m *meta) { m.events++ })},
+		{"too many are fresh", "entries of the index are fresh, and should be", known(func(m *meta) { m.fresh++ })},
+		{"a pending one is not to be read", "checksum is wrong", spoilt(bucketLive, live[:])},
+		{"a pending one is elsewhere", "is stored as", in(bucketLive, func(b *bbolt.Bucket) error { return move(b, live[:], elsewhere[:]) })},
+		{"it is not in the fence", "is not in the fence", firstGone(bucketFence)},
+		{"too much is in the fence", "the fence has 3 entries for 2 anchors", extra(bucketFence, append(anchorKey(domain.Anchor{}), elsewhere[:]...))},
+		{"one does not walk", "there are 0 walkers for 1", firstGone(bucketWalkers)},
+		{"too many walk", "there are 2 walkers for 1", extra(bucketWalkers, elsewhere[:])},
+		{"a retired one is not to be read", "checksum is wrong", spoilt(bucketRetired, retired[:])},
+		{"a retired one is elsewhere", "retired revocation", in(bucketRetired, func(b *bbolt.Bucket) error { return move(b, retired[:], elsewhere[:]) })},
+		{"a retired one is not", "retired revocation", in(bucketRetired, func(b *bbolt.Bucket) error {
+			return rewrite(b, retired[:], revocationFields, func(r *revocation) { r.status.Retired = false })
+		})},
+		{"one has no age", "is wrong in the order of age", firstGone(bucketHistory)},
+		{"one has an age of another time", "is wrong in the order of age", in(bucketHistory, func(b *bbolt.Bucket) error {
+			first := revocationID(1)
+			return b.Put(ageKey(instant.Add(1), first[:]), nil) // it leads to one that is still there
+		})},
+		{"too many have an age", "history has 3 entries, and should have 2", extra(bucketHistory, ageKey(instant, elsewhere[:]))},
+		{"a guard is not to be read", "checksum is wrong", spoilt(bucketGuards, guard)},
+		{"a guard is elsewhere", "guard", in(bucketGuards, func(b *bbolt.Bucket) error { return move(b, guard, []byte("elsewhere")) })},
+		{"a guard has no age", "is not in the order of age", firstGone(bucketAges)},
+		{"too many guards have an age", "ages has 3 entries, and should have 2", extra(bucketAges, ageKey(instant, []byte("none")))},
+		{"it is not named as pending", "it is listed as pending: false, with 2", func(pending, _ *bbolt.Bucket) error { return pending.Delete([]byte("acme")) }},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			b := lived(t)
+			err := b.db.Update(func(tx *bbolt.Tx) error {
+				return c.damage(tx.Bucket(bucketPending), tx.Bucket(bucketTenants).Bucket([]byte("acme")))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			findings, err := b.Check(t.Context())
+			if got := strings.Join(findings, "\n"); err != nil || (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+				t.Errorf("found %q, error %v, want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+// Of much damage a part is told, and the next tenant's is not left out for that of one before.
+func TestCheckGivesUp(t *testing.T) {
+	for _, damaged := range []int{1, maxFindings - 1, maxFindings, maxFindings + 1, 3 * maxFindings} {
+		b, s := rig(t)
+		rows := make([]store.Insertion, damaged)
+		for i := range rows {
+			rows[i].Token = domain.RefreshToken{ID: ulid.ULID{14: byte(i >> 8), 15: byte(i), 0: 1}, UserID: "ann", ClientID: "client", CreatedAt: instant}
+		}
+		if _, err := s.Insert(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+		err := b.db.Update(func(tx *bbolt.Tx) error {
+			tokens := tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucketTokens)
+			for _, row := range rows {
+				if err := rewrite(tokens, row.Token.ID[:], recordFields, func(r *record) { r.token.Sequence = 0 }); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		findings, err := b.Check(t.Context())
+		if want := min(damaged, maxFindings); err != nil || len(findings) != want {
+			t.Errorf("%d findings of %d, error %v, want %d", len(findings), damaged, err, want)
+		}
+	}
+}
+
+func TestCheckEnds(t *testing.T) {
+	b := lived(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if findings, err := b.Check(ctx); !errors.Is(err, context.Canceled) || len(findings) > 0 {
+		t.Errorf("got %q and %v, want that it was cancelled", findings, err)
+	}
+	if _, err := b.Check(t.Context()); err != nil {
+		t.Errorf("a Check that was cancelled must leave the file to the next: %v", err)
+	}
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+)
+
+// plan says which tests are asked about a package, the quick ones first.
+type plan struct {
+	pkg    string
+	rounds []round
+}
+
+// round is some tests of a package, and an environment for them.
+type round struct {
+	pkg, run, skip string
+	env            []string
+}
+
+// manager are the tests of the whole, but for those that take long.
+var manager = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
+
+var plans = []plan{
+	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, manager}},
+	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, manager}},
+	{"memstore", []round{{pkg: "memstore"}, manager}},
+	{"revocation", []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
+	{"boltstore", []round{
+		{pkg: "boltstore", run: "^TestConformance$", env: []string{"RAPID_CHECKS=10"}},
+		// A disk in memory is so quick that writers hardly ever meet at a commit; and there is too little memory for many files.
+		{pkg: "boltstore", skip: slow + slower + "^TestConformance$|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}},
+		{pkg: "boltstore", run: slow + "^TestDamaged$"},
+		{pkg: "boltstore", run: slower + "^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
+	}},
+}
+
+// Tests of boltstore that take a while.
+const (
+	slow   = "^TestFull|^TestRevokeIsOneCommit$|^TestReaderGrows|^TestOpenDamagedMeta$|^TestIndexHasFewRuns$|^TestImportKilled$|"
+	slower = "^TestPromises$|^TestCrash$|^TestDamaged$|"
+)
+
+// choose returns the plans of these packages, of all if there are none.
+func choose(packages []string) ([]plan, error) {
+	if len(packages) == 0 {
+		return plans, nil
+	}
+	var chosen []plan
+	for _, pkg := range packages {
+		i := slices.IndexFunc(plans, func(p plan) bool { return p.pkg == pkg })
+		if i < 0 {
+			return nil, fmt.Errorf("mutation: there is no plan for package %q", pkg)
+		}
+		chosen = append(chosen, plans[i])
+	}
+	return chosen, nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strings"
+)
+
+// result is what became of a mutant.
+type result struct {
+	mutant
+	Verdict string
+	By      string // the test that noticed it, or why it doesn't compile
+	Rounds  int    // that were asked
+}
+
+// results are a file with a line for each, of which later ones hold, to be gone on with.
+type results struct {
+	file  *os.File
+	known map[string]result // by the mutant's key
+}
+
+func openResults(name string) (*results, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	r := &results{f, map[string]result{}}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var known result
+		if err := json.Unmarshal(lines.Bytes(), &known); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("mutation: %s: %w", name, err)
+		}
+		r.known[known.key()] = known
+	}
+	return r, lines.Err()
+}
+
+// open says whether a mutant is to be tried by a round, of which so many came before.
+func (r *results) open(m mutant, before int) bool {
+	known, is := r.known[m.key()]
+	return !is || known.Verdict == lived && known.Rounds <= before
+}
+
+func (r *results) add(found result) error {
+	r.known[found.key()] = found
+	line, err := json.Marshal(found)
+	if err != nil {
+		return err
+	}
+	_, err = r.file.Write(append(line, '\n'))
+	return err
+}
+
+func (r *results) close() { r.file.Close() }
+
+// explanation is how docs/mutation.md begins the explanation of a survivor: as [mutant.name] has it.
+var explanation = regexp.MustCompile("(?m)^- (`[^`]+` `[^`]*`: `.*` with `[^`]+` for `[^`]+`(?: no\\. [0-9]+)?)$")
+
+// readExplained returns the names of the survivors that a document explains.
+func readExplained(name string) (map[string]bool, error) {
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	explained := map[string]bool{}
+	for _, found := range explanation.FindAllStringSubmatch(strings.ReplaceAll(string(text), "\r", ""), -1) {
+		explained[found[1]] = true
+	}
+	return explained, err
+}
