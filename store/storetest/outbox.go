@@ -251,6 +251,9 @@ func outboxOfRevocations(t testing.TB, r *reader) {
 func outboxOfSweeps(t testing.TB, r *reader) {
 	t.Helper()
 	w := r.tenant
+	for range 5 { // so that a slice that looks at one token may remove none
+		w.insert(t, w.token("eve", "app", ""))
+	}
 	for range 5 {
 		token := w.token("eve", "web", "")
 		w.insert(t, token)
@@ -258,11 +261,11 @@ func outboxOfSweeps(t testing.TB, r *reader) {
 		token.ExpiresAt = after(time.Minute)
 		w.insert(t, token)
 	}
-	status := w.revoke(t, domain.Target{UserID: "eve"})
+	status := w.revoke(t, domain.Target{UserID: "eve", ClientID: "web"})
 	bounds := amply
-	bounds.Visit, bounds.Remove = 2, 2
 	var count, slices uint64
 	for retired := false; !retired; {
+		bounds.Visit, bounds.Remove = 1+bounds.Visit%2, 2 // one token and two, in turns
 		before := w.status(t, status.Tombstone.ID)
 		w.apply(t, bounds, status.Tombstone.ID)
 		now := w.status(t, status.Tombstone.ID)
