@@ -10,6 +10,27 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
+// inTurn makes calls that write, in one commit and in their order. What each of them looks at before is as it was without the others.
+func inTurn(t *testing.T, b *Backend, calls ...func() error) {
+	t.Helper()
+	release, ended := make(chan struct{}), make(chan error)
+	lead := func() error { return b.update(t.Context(), func(*txn) error { <-release; return nil }) }
+	for queued, call := range append([]func() error{lead}, calls...) { // the first leads, and is in no queue
+		go func() { ended <- call() }()
+		for ready := false; !ready; runtime.Gosched() {
+			b.group.mu.Lock()
+			ready = b.group.leading && len(b.group.queue) == queued
+			b.group.mu.Unlock()
+		}
+	}
+	close(release)
+	for range len(calls) + 1 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What a slice has planned to remove may be gone when it commits, and another token be there under its id, which nothing covers:
 // that one stays.
 func TestSliceLeavesWhatCameMeanwhile(t *testing.T) {
@@ -32,34 +53,59 @@ func TestSliceLeavesWhatCameMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	later := instant.Add(time.Hour)
-	release, ended := make(chan struct{}), make(chan error)
-	queued := 0
-	queue := func(call func() error) {
-		go func() { ended <- call() }()
-		for ready := false; !ready; runtime.Gosched() {
-			b.group.mu.Lock()
-			ready = b.group.leading && len(b.group.queue) == queued
-			b.group.mu.Unlock()
-		}
-		queued++
-	}
-	queue(func() error { return b.update(ctx, func(*txn) error { <-release; return nil }) }) // it leads, and is in no queue
-	queue(func() error {
+	inTurn(t, b, func() error {
 		_, err := s.Expire(ctx, store.Bounds{Visit: 10, Remove: 10, Now: later})
 		return err
-	})
-	queue(func() error { return issue(later, domain.AsOfSequence(status.Tombstone.Watermark)) })
-	queue(func() error {
+	}, func() error {
+		return issue(later, domain.AsOfSequence(status.Tombstone.Watermark))
+	}, func() error {
 		_, err := s.Apply(ctx, []ulid.ULID{status.Tombstone.ID}, store.Bounds{Visit: 10, Remove: 10, Now: later})
 		return err
 	})
-	close(release)
-	for range queued {
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}
 	if view, err := s.Get(ctx, id); err != nil || !view.Token.CreatedAt.Equal(later) || view.Revoked() {
 		t.Errorf("got %+v, error %v: want the token that was issued after the revocation", view.Token, err)
+	}
+}
+
+// What was decided on a snapshot is decided again in the commit if the token, or what covers it, is no longer the same.
+func TestUpdateSeesWhatCameMeanwhile(t *testing.T) {
+	b, s := rig(t)
+	token, ctx := insertOne(t, s, 1, "ann"), t.Context()
+	scribble := func(seen *[]store.View) error {
+		return s.Update(ctx, token.ID, func(v store.View) store.Decision {
+			*seen = append(*seen, v)
+			next := v.Token
+			next.Retries++
+			if v.Revoked() {
+				return store.Decision{}
+			}
+			return store.Decision{Next: &next}
+		})
+	}
+	var seen [4][]store.View
+	inTurn(t, b,
+		func() error { return scribble(&seen[0]) },
+		func() error { return scribble(&seen[1]) },
+		func() error {
+			_, err := s.Revoke(ctx, store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "bob"}}, Time: instant})
+			return err
+		},
+		func() error { return scribble(&seen[2]) })
+	inTurn(t, b, func() error {
+		_, err := s.Revoke(ctx, store.Revocation{ID: ulid.ULID{15: 10}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant})
+		return err
+	}, func() error { return scribble(&seen[3]) })
+	for i, times := range []int{1, 2, 2, 2} {
+		if got := len(seen[i]); got != times {
+			t.Fatalf("update %d was decided %d times, want %d", i, got, times)
+		}
+	}
+	for i := range 3 {
+		if last := seen[i][len(seen[i])-1]; last.Token.Retries != uint32(i) || last.Revoked() {
+			t.Errorf("update %d was decided on a token that has been updated %d times, revoked: %v", i, last.Token.Retries, last.Revoked())
+		}
+	}
+	if first, last := seen[3][0], seen[3][1]; first.Revoked() || !last.Revoked() {
+		t.Errorf("an update saw a revocation on its snapshot: %v, and in its commit: %v", first.Revoked(), last.Revoked())
 	}
 }

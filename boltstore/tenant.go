@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"runtime"
 	"slices"
@@ -182,17 +183,26 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 	return page, err
 }
 
-// Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen.
+// Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen. What
+// would is decided again in the commit, unless decide would be shown the same.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
 	var last run
+	var shown store.View // to decide, last
+	var stored []byte    // the record of that
 	look := func(r *records) (store.View, error) {
-		token, ok := r.token(id)
-		if !ok {
-			last = run{}
+		data := r.get(bucketTokens, id[:])
+		if data == nil {
+			last, stored = run{}, nil
 			return store.View{}, store.ErrNotFound
 		}
-		v := r.view(token)
-		last = guarded(decide, v)
+		v, same := shown, bytes.Equal(data, stored)
+		if !same {
+			v.Token = recordOf(id, data).token
+		}
+		if v = r.view(v.Token); !same || v.RevokedBy != shown.RevokedBy {
+			shown, stored = v, bytes.Clone(data)
+			last = guarded(decide, v)
+		}
 		return v, nil
 	}
 	commit, err := t.peek(ctx, func(r *records) error {
