@@ -218,7 +218,7 @@ func TestNeighbours(t *testing.T) {
 					t.Errorf("the caller of a decide that panics must get its panic: got %v", p)
 				}
 			}()
-			_ = s.Update(ctx, idOf(1), panicsWhenCommitting())
+			_ = s.Update(ctx, idOf(1), panicsWhenCommitting(t, s, idOf(1)))
 		},
 		func() {
 			ended := make(chan struct{})
@@ -260,12 +260,19 @@ func TestNeighbours(t *testing.T) {
 	wantClean(t, b)
 }
 
-// panicsWhenCommitting decides to write at first, and panics when it is asked again in the commit.
-func panicsWhenCommitting() func(store.View) store.Decision {
+// panicsWhenCommitting decides to write at first, and panics when it is asked again in the commit, as the token has changed meanwhile.
+func panicsWhenCommitting(t *testing.T, s store.Store, id ulid.ULID) func(store.View) store.Decision {
 	runs := 0
 	return func(v store.View) store.Decision {
 		if runs++; runs > 1 {
 			panic("on purpose")
+		}
+		err := s.Update(t.Context(), id, func(v store.View) store.Decision {
+			v.Token.Retries++
+			return store.Decision{Next: &v.Token}
+		})
+		if err != nil {
+			t.Error(err)
 		}
 		return store.Decision{Next: &v.Token}
 	}
