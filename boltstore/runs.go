@@ -218,7 +218,7 @@ func (m *merger) next() bool {
 // settle moves what is fresh, if it is enough, to runs of their own: to several if it is more than two settle with.
 func (r *records) settle() {
 	limit := int(r.txn.freshMax)
-	if r.meta.fresh < r.txn.freshMax {
+	if int(r.meta.fresh) < limit {
 		return
 	}
 	all := r.freshStream(entry{}, prefix{math.MaxUint8}.last()).rest
@@ -232,7 +232,6 @@ func (r *records) settle() {
 		r.settleRun(all[:n*entrySize], movedAtOnce(max(n, limit)))
 		all = all[n*entrySize:]
 	}
-	r.known = nil
 }
 
 // settleRun adds a run of level 0, and goes on with moving so many entries of every level to the next. It is twice as many as settle:
