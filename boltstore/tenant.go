@@ -67,7 +67,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		return store.Inserted{Token: there, Err: store.ErrExists}
 	}
 	for candidate := range row.Candidates() {
-		if err := r.admit(&candidate, row.AsOf); err != nil {
+		if err := r.admit(candidate, row.AsOf); err != nil {
 			return store.Inserted{Token: token, Err: err}
 		}
 	}

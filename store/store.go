@@ -98,15 +98,16 @@ type Insertion struct {
 	Former domain.SessionID
 }
 
-// Candidates walks what admission is asked about: the token, and the token as it was in its former session.
-func (i *Insertion) Candidates() iter.Seq[domain.RefreshToken] {
-	return func(yield func(domain.RefreshToken) bool) {
-		if !yield(i.Token) || i.Former.IsNull() {
+// Candidates walks what admission is asked about: the token, and the token as it was in its former session. Who walks must not
+// change them.
+func (i *Insertion) Candidates() iter.Seq[*domain.RefreshToken] {
+	return func(yield func(*domain.RefreshToken) bool) {
+		if !yield(&i.Token) || i.Former.IsNull() {
 			return
 		}
 		former := i.Token
 		former.SessionID = i.Former
-		yield(former)
+		yield(&former)
 	}
 }
 
