@@ -64,19 +64,19 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 func (r *records) insert(row store.Insertion) store.Inserted {
 	token := row.Token
 	if there, ok := r.token(token.ID); ok {
-		return store.Inserted{Token: there, Err: store.ErrExists}
+		return store.Inserted{There: &there, Err: store.ErrExists}
 	}
 	for candidate := range row.Candidates() {
 		if err := r.admit(candidate, row.AsOf); err != nil {
-			return store.Inserted{Token: token, Err: err}
+			return store.Inserted{Err: err}
 		}
 	}
 	if _, taken := r.find(token.ForeignDigest); taken {
-		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+		return store.Inserted{Err: store.ErrDigestTaken}
 	}
 	surplus := r.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
-		return store.Inserted{Token: token, Err: store.ErrCap}
+		return store.Inserted{Err: store.ErrCap}
 	}
 	evicted := r.evict(surplus, token.CreatedAt)
 	for i := range evicted {
@@ -95,7 +95,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		r.meta.sessionless++
 	}
 	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
-	return store.Inserted{Token: token, Evicted: evicted}
+	return store.Inserted{Sequence: token.Sequence, Evicted: evicted}
 }
 
 // admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,

@@ -32,11 +32,10 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	token := &row.Token
 	if there := t.tokens[token.ID]; there != nil {
-		there.read(&result.Token)
-		result.Err = store.ErrExists
+		known := there.token()
+		result.Err, result.There = store.ErrExists, &known
 		return
 	}
-	result.Token = *token
 	surplus := t.surplus(token, row.Cap)
 	if result.Err = t.admissible(row, len(surplus)); result.Err != nil {
 		return
@@ -48,7 +47,7 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	}
 	r := newRecord(token)
 	r.sequence = t.next()
-	result.Token.Sequence = r.sequence
+	result.Sequence = r.sequence
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
@@ -62,7 +61,10 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	} else {
 		t.sessionless++
 	}
-	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &result.Token)
+	if row.Emit.Has(store.KindIssued) {
+		issued := r.token()
+		t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &issued)
+	}
 }
 
 // admissible returns why the row is refused whose id is free, with so many tokens that have to go for it, or nil.

@@ -132,7 +132,7 @@ func outboxOfTokens(t testing.TB, r *reader) {
 	if err != nil || w.state(t).Tokens != before+1 {
 		t.Fatalf("Insert must admit one of two rows of an id: %+v, %v", results, err)
 	}
-	first = results[0].Token
+	first = stored(first, results[0])
 	about(t, r.want(t, "Insert of one row twice", store.KindIssued)[0], first.CreatedAt, first)
 
 	second := w.token("ann", "web", "")
@@ -147,7 +147,7 @@ func outboxOfTokens(t testing.TB, r *reader) {
 	if results, err = w.Insert(w.ctx, row); err != nil || results[0].Err != nil {
 		t.Fatalf("a cap that evicts must admit: %+v, %v", results, err)
 	}
-	second = results[0].Token
+	second = stored(second, results[0])
 	about(t, r.want(t, "an eviction", store.KindEvicted, store.KindIssued)[0], second.CreatedAt, first)
 
 	// Whatever an Update does, its event is there if the rest is.
