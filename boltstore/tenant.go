@@ -186,38 +186,44 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 // Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen. What
 // would is decided again in the commit, unless decide would be shown the same.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
-	var last run
 	var shown store.View // to decide, last
 	var stored []byte    // the record of that
-	look := func(r *records) (store.View, error) {
+	look := func(r *records) (changed bool, err error) {
 		data := r.get(bucketTokens, id[:])
 		if data == nil {
-			last, stored = run{}, nil
-			return store.View{}, store.ErrNotFound
+			return true, store.ErrNotFound
 		}
 		v, same := shown, bytes.Equal(data, stored)
 		if !same {
 			v.Token = recordOf(id, data).token
 		}
-		if v = r.view(v.Token); !same || v.RevokedBy != shown.RevokedBy {
-			shown, stored = v, bytes.Clone(data)
-			last = guarded(decide, v)
+		if v = r.view(v.Token); same && v.RevokedBy == shown.RevokedBy {
+			return false, nil
 		}
-		return v, nil
+		shown, stored = v, bytes.Clone(data)
+		return true, nil
 	}
-	commit, err := t.peek(ctx, func(r *records) error {
-		_, err := look(r)
+	var last run
+	commit, err := t.backend.consult(ctx, func(x *txn) error {
+		_, err := look(x.records(t.name))
 		return err
-	})
-	if err != nil || !last.writes() {
+	}, func() { last.decision = decide(shown) })
+	if err != nil || !last.decision.Writes() {
 		err = t.backend.certain(ctx, commit, err)
 	} else {
 		err = t.update(ctx, func(r *records) error {
-			v, err := look(r)
-			if err != nil || !last.writes() {
+			changed, err := look(r)
+			if err != nil {
+				last = run{}
 				return err
 			}
-			return r.effect(v, last.decision)
+			if changed {
+				last = guarded(decide, shown)
+			}
+			if !last.writes() {
+				return nil
+			}
+			return r.effect(shown, last.decision)
 		})
 	}
 	switch {
