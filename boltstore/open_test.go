@@ -234,6 +234,9 @@ func TestOpenLocked(t *testing.T) {
 	}
 	b := open(t, path, nil)
 	refused(t, "held by this process", path, boltstore.ErrLocked)
+	if _, err := boltstore.Open(path, nil); !errors.Is(err, boltstore.ErrLocked) {
+		t.Errorf("a held file must be refused without options too: got %v", err)
+	}
 	wantClean(t, b)
 }
 

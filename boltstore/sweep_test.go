@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 	"time"
@@ -27,6 +28,35 @@ func inTurn(t *testing.T, b *Backend, calls ...func() error) {
 	for range len(calls) + 1 {
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A call that meets damage in its commit is left out of it, wherever it stands, and each of the others is in it.
+func TestFaultHarmsNoNeighbour(t *testing.T) {
+	for faulty := range 3 {
+		b, s := rig(t)
+		var calls []func() error
+		for i := range 3 {
+			calls = append(calls, func() error {
+				err := b.update(t.Context(), func(x *txn) error {
+					if i == faulty {
+						check(ErrCorrupt)
+					}
+					x.records("acme").insert(store.Insertion{Token: domain.RefreshToken{ID: ulid.ULID{15: byte(i) + 1}, UserID: "ann", ClientID: "client", CreatedAt: instant}})
+					return nil
+				})
+				if i == faulty && errors.Is(err, ErrCorrupt) {
+					return nil
+				}
+				return err
+			})
+		}
+		inTurn(t, b, calls...)
+		for i := range 3 {
+			if _, err := s.Get(t.Context(), ulid.ULID{15: byte(i) + 1}); errors.Is(err, store.ErrNotFound) != (i == faulty) {
+				t.Errorf("call %d of those with a fault in call %d: %v", i, faulty, err)
+			}
 		}
 	}
 }
