@@ -33,7 +33,7 @@ var plans = []plan{
 		// A disk in memory is so quick that writers hardly ever meet at a commit; and there is too little memory for many files.
 		{pkg: "boltstore", skip: slow + "|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}},
 		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
-		{pkg: "boltstore", run: slow + "|^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+		{pkg: "boltstore", run: slow + "|^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20", "EXHAUSTIVE=small"}},
 	}},
 }
 
