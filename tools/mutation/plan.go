@@ -38,7 +38,7 @@ var plans = []plan{
 }
 
 // slow are the tests of boltstore that take a while.
-const slow = "^TestPromises$|^TestCrash$|^TestDamaged$"
+const slow = "^TestPromises$|^TestCrash$|^TestDamaged$|^TestImportKilled$|^TestFullDisk$"
 
 // choose returns the plans of these packages, of all if there are none.
 func choose(packages []string) ([]plan, error) {
