@@ -159,6 +159,16 @@ func TestRecords(t *testing.T) {
 	}))
 }
 
+// A token without a foreign secret has no room for one in its record.
+func TestRecordWithoutForeignSecret(t *testing.T) {
+	token := domain.RefreshToken{ID: ulid.ULID{1}, UserID: "u", ClientID: "c"}
+	without := len(encode(&token, tokenFields))
+	token.ForeignDigest = domain.Digest{1}
+	if with := len(encode(&token, tokenFields)); with != without+len(token.ForeignDigest) {
+		t.Errorf("%d bytes with a digest, %d without", with, without)
+	}
+}
+
 // A record of a version that this program does not know is told from a damaged one.
 func TestRecordVersion(t *testing.T) {
 	value := meta{sequence: 1}
