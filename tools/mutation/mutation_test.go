@@ -239,7 +239,8 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// A mutant that a test has no time for, and does not notice when it is asked again, has survived.
+// A mutant that a test has no time for, and does not notice when it is asked again, has survived. One that keeps the processors busy has
+// timed out however long the test may take.
 func TestBusyMachine(t *testing.T) {
 	s, mutants, err := find(t.Context(), write(t, map[string]string{
 		"go.mod":     "module small\n\ngo 1.26.0\n",
@@ -254,6 +255,8 @@ import (
 func TestTwice(t *testing.T) {
 	if Twice(1) == 0 && os.Remove(os.Getenv("BUSY")) == nil {
 		select {}
+	}
+	for Twice(1) == 0 && os.Getenv("SPINS") != "" {
 	}
 }
 `,
@@ -280,6 +283,13 @@ func TestTwice(t *testing.T) {
 	found, err := tr.try(t.Context(), mutants[0], 1, r, tests)
 	if _, gone := os.Stat(busy); err != nil || gone == nil || found.Verdict != lived {
 		t.Errorf("got %s by %q, error %v, the file is gone: %v", found.Verdict, found.By, err, gone)
+	}
+	t.Setenv("SPINS", "yes")
+	tests[0].Took = time.Minute
+	began := time.Now()
+	found, err = tr.try(t.Context(), mutants[0], 1, r, tests)
+	if took := time.Since(began); err != nil || found.Verdict != timedOut || took > tests[0].Took {
+		t.Errorf("got %s by %q after %v, error %v", found.Verdict, found.By, took, err)
 	}
 }
 

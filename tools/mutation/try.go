@@ -44,7 +44,7 @@ type trial struct {
 // test is a test of a round, and how it is without a mutant.
 type test struct {
 	Round, Name string
-	Took        time.Duration
+	Took, Spent time.Duration   // by the clock, and on the processors
 	Reached     map[string]bool // the keys of mutants that would make a difference where the test comes by
 }
 
@@ -126,11 +126,11 @@ func (t *trial) look(ctx context.Context, r round, program, name string) (test, 
 			return test{}, err
 		}
 		began := time.Now()
-		verdict, said := t.run(ctx, r, program, name, 0, unlimited, reachedEnv+"="+file)
+		verdict, said, spent := t.run(ctx, r, program, name, 0, unlimited, unlimited, reachedEnv+"="+file)
 		if verdict != lived {
 			return test{}, fmt.Errorf("mutation: without a mutant, %s of %s is %s:\n%s", name, r.pkg, verdict, said)
 		}
-		found.Took = max(found.Took, time.Since(began))
+		found.Took, found.Spent = max(found.Took, time.Since(began)), max(found.Spent, spent)
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return test{}, err
@@ -193,10 +193,10 @@ func (t *trial) try(ctx context.Context, m mutant, number int, r round, tests []
 			continue
 		}
 		found.Tests++
-		limit := max(t.least, 10*test.Took)
-		verdict, said := t.run(ctx, r, program, test.Name, number, limit)
-		if verdict == timedOut { // the machine may have been busy
-			verdict, said = t.run(ctx, r, program, test.Name, number, limit)
+		limit, most := max(t.least, 10*test.Took), max(t.least, 10*test.Spent)
+		verdict, said, spent := t.run(ctx, r, program, test.Name, number, limit, most)
+		if verdict == timedOut && spent < most*9/10 { // the machine may have been busy
+			verdict, said, _ = t.run(ctx, r, program, test.Name, number, limit, most)
 		}
 		if ctx.Err() != nil || verdict != lived {
 			found.Verdict, found.By = verdict, r.pkg+" "+cmp.Or(firstFailure(said), test.Name)
@@ -206,17 +206,21 @@ func (t *trial) try(ctx context.Context, m mutant, number int, r round, tests []
 	return found, nil
 }
 
-// run runs a test with a mutant on, or with none if the number is 0, and says what it makes of it, and what it wrote.
-func (t *trial) run(ctx context.Context, r round, program, name string, number int, limit time.Duration, env ...string) (verdict, said string) {
+// run runs a test with a mutant on, or with none if the number is 0, for no longer than so, and with no more time than so on the
+// processors. It says what it makes of it, what the test wrote, and how much of that time it took.
+func (t *trial) run(
+	ctx context.Context, r round, program, name string, number int, limit, most time.Duration, env ...string,
+) (verdict, said string, spent time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second) // the program is expected to end itself
 	defer cancel()
 	temporary, err := os.MkdirTemp(t.folder, "tmp-*")
 	if err != nil {
-		return err.Error(), ""
+		return err.Error(), "", 0
 	}
 	defer os.RemoveAll(temporary)
-	args := []string{"-test.failfast", "-test.timeout=" + limit.String(), "-test.run=^" + name + "$"}
-	cmd := exec.CommandContext(ctx, program, args...)
+	seconds := strconv.Itoa(int(most.Seconds()))
+	args := []string{"-c", `ulimit -t "$0" && exec "$@"`, seconds, program, "-test.failfast", "-test.timeout=" + limit.String(), "-test.run=^" + name + "$"}
+	cmd := exec.CommandContext(ctx, "sh", args...)
 	cmd.Dir = filepath.Join(t.root, filepath.FromSlash(r.pkg))
 	cmd.Env = append(os.Environ(), "GOWORK=off", "RAPID_NOFAILFILE=true", "RAPID_SHRINKTIME=0s", "TMPDIR="+temporary)
 	cmd.Env = append(cmd.Env, r.env...)
@@ -230,7 +234,10 @@ func (t *trial) run(ctx context.Context, r round, program, name string, number i
 	if cmd.Process != nil {
 		all() // what the tests have started ends with them
 	}
-	return judge(string(output), err, ctx.Err()), string(output)
+	if cmd.ProcessState != nil {
+		spent = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
+	return judge(string(output), err), string(output), spent
 }
 
 var (
@@ -238,12 +245,14 @@ var (
 	crashed    = regexp.MustCompile(`(?m)^panic: .*|^fatal error: .*`)
 )
 
-// judge says what became of a mutant from what the tests wrote, how they ended, and why they were ended.
-func judge(output string, err, ended error) string {
+// judge says what became of a mutant from what the tests wrote, and how they ended.
+func judge(output string, err error) string {
+	var exit *exec.ExitError
 	switch {
 	case err == nil:
 		return lived
-	case errors.Is(ended, context.DeadlineExceeded) || strings.Contains(output, "panic: test timed out"):
+	case strings.Contains(output, "panic: test timed out"),
+		errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL: // by a limit
 		return timedOut
 	}
 	return killed
