@@ -267,6 +267,16 @@ func TestIndexDamaged(t *testing.T) {
 			k, v := runs.Cursor().First()
 			return runs.Put(bytes.Clone(k), sealed(bytes.Clone(v[:entrySize+entrySize/2])))
 		},
+		"the last entry of a block": func(runs, _ *bbolt.Bucket) error { // which is in order all the same
+			k, v := runs.Cursor().First()
+			v = bytes.Clone(v)
+			v[len(v)-sealSize-1]++
+			return runs.Put(bytes.Clone(k), v)
+		},
+		"an entry twice in a block": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			return runs.Put(bytes.Clone(k), sealed(slices.Concat(v[:entrySize], v[:len(v)-sealSize])))
+		},
 		"entries in another order": func(runs, _ *bbolt.Bucket) error {
 			k, v := runs.Cursor().First()
 			block := slices.Concat(v[:entrySize], v[2*entrySize:3*entrySize], v[entrySize:2*entrySize], v[3*entrySize:len(v)-sealSize])
