@@ -172,8 +172,8 @@ func TestIndexHasFewRuns(t *testing.T) {
 			for runs := (n + 1) / limit; runs > 0; runs >>= levelBits {
 				levels++
 			}
-			if got := len(x.records.runs()); got > 7*levels {
-				t.Fatalf("%d runs after %d entries: more than seven for each of %d levels", got, n+1, levels)
+			if got := len(x.records.runs()); got > 4*levels+3 {
+				t.Fatalf("%d runs after %d entries: more than four for each of %d levels, and three", got, n+1, levels)
 			}
 			most = max(most, len(x.records.runs()))
 		}

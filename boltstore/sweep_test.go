@@ -97,6 +97,26 @@ func TestSliceLeavesWhatCameMeanwhile(t *testing.T) {
 	}
 }
 
+// A slice counts for each revocation what it has looked at for that one: along the index, or by the walk.
+func TestSliceCountsWhatItLooksAt(t *testing.T) {
+	_, s := rig(t)
+	insertOne(t, s, 1, "ann")
+	insertOne(t, s, 2, "bob")
+	insertOne(t, s, 3, "bob")
+	ids := []ulid.ULID{{15: 8}, {15: 9}}
+	for i, target := range []domain.Target{{UserID: "ann"}, {ClientID: "client"}} {
+		if _, err := s.Revoke(t.Context(), store.Revocation{ID: ids[i], Targets: []domain.Target{target}, Time: instant}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retireAll(t, s, ids...)
+	for i, want := range []uint64{1, 3} {
+		if status, err := s.Revocation(t.Context(), ids[i]); err != nil || status.Examined != want {
+			t.Errorf("%d tokens were looked at for revocation %d, error %v, want %d", status.Examined, i, err, want)
+		}
+	}
+}
+
 // What was decided on a snapshot is decided again in the commit if the token, or what covers it, is no longer the same.
 func TestUpdateSeesWhatCameMeanwhile(t *testing.T) {
 	b, s := rig(t)

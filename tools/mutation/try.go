@@ -39,6 +39,7 @@ type trial struct {
 	least        time.Duration     // that a test may take with a mutant
 	replace      map[string]string // the files with the switches, by those in whose place they come
 	programs     map[string]string // by the package that has the tests
+	noticed      map[[2]string]int // how many mutants of a file a test has
 }
 
 // test is a test of a round, and how it is without a mutant.
@@ -58,13 +59,12 @@ func prepare(s *source, mutants []mutant) (*trial, error) {
 		os.RemoveAll(folder)
 		return nil, err
 	}
-	return &trial{s.root, folder, mutants, 20 * time.Second, replace, map[string]string{}}, nil
+	return &trial{s.root, folder, mutants, 20 * time.Second, replace, map[string]string{}, map[[2]string]int{}}, nil
 }
 
 func (t *trial) close() error { return os.RemoveAll(t.folder) }
 
-// control sees that the tests of a round pass as long as no mutant is on, but for those that the log has already. It returns all, the
-// quick ones first.
+// control sees that the tests of a round pass as long as no mutant is on, but for those that the log has already. It returns all.
 func (t *trial) control(ctx context.Context, r round, log *results) ([]test, error) {
 	program, known := t.programs[r.pkg]
 	if !known {
@@ -92,7 +92,6 @@ func (t *trial) control(ctx context.Context, r round, log *results) ([]test, err
 		}
 		tests = append(tests, found)
 	}
-	slices.SortStableFunc(tests, func(a, b test) int { return cmp.Compare(a.Took, b.Took) })
 	return tests, nil
 }
 
@@ -188,7 +187,7 @@ func (t *trial) try(ctx context.Context, m mutant, number int, r round, tests []
 			return found, ctx.Err()
 		}
 	}
-	for _, test := range tests {
+	for _, test := range t.promising(tests, m) {
 		if !m.op.constant && !test.Reached[m.key()] {
 			continue
 		}
@@ -199,11 +198,21 @@ func (t *trial) try(ctx context.Context, m mutant, number int, r round, tests []
 			verdict, said, _ = t.run(ctx, r, program, test.Name, number, limit, most)
 		}
 		if ctx.Err() != nil || verdict != lived {
+			t.noticed[[2]string{m.File, test.Name}]++
 			found.Verdict, found.By = verdict, r.pkg+" "+cmp.Or(firstFailure(said), test.Name)
 			return found, ctx.Err()
 		}
 	}
 	return found, nil
+}
+
+// promising returns tests in the order in which they are asked: quick ones first, and those that notice most in a mutant's file.
+func (t *trial) promising(tests []test, m mutant) []test {
+	cost := func(x test) float64 {
+		noticed := 1 + float64(t.noticed[[2]string{m.File, x.Name}])
+		return x.Took.Seconds() / (noticed * noticed)
+	}
+	return slices.SortedStableFunc(slices.Values(tests), func(a, b test) int { return cmp.Compare(cost(a), cost(b)) })
 }
 
 // run runs a test with a mutant on, or with none if the number is 0, for no longer than so, and with no more time than so on the
