@@ -55,7 +55,7 @@ func decode[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
 func decodeFields[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
 	c := coder{buf: data, reading: true}
 	fields(&c, &value)
-	if c.err == nil && len(c.buf) > 0 {
+	if len(c.buf) > 0 {
 		c.fail("has bytes to spare")
 	}
 	return value, c.err
@@ -284,7 +284,7 @@ func targetFields(c *coder, t *domain.Target) {
 	c.small(&offline)
 	t.Offline = domain.Offline(offline)
 	c.bool(&t.Everything)
-	if c.reading && c.err == nil {
+	if c.reading {
 		c.check(t.Validate())
 	}
 }
@@ -371,10 +371,10 @@ type meta struct {
 	events    uint64
 }
 
-// written reports whether the tenant is named among the others.
+// written reports whether the tenant is named among the others. After its erasure no token and nothing pending can come without
+// ending that.
 func (m *meta) written() bool {
-	held := m.tokens + m.pending + m.history + m.guards
-	return m.created || m.sequence > 0 && (!m.erased || held > 0)
+	return m.created || m.sequence > 0 && (!m.erased || m.history+m.guards > 0)
 }
 
 // next is the number of what is being written.

@@ -126,6 +126,16 @@ func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
 	if _, err := decode(data[:cut], fields); !errors.Is(err, ErrCorrupt) {
 		t.Fatal("a record that is cut short must be refused")
 	}
+	body := data[:len(data)-sealSize]
+	for n := max(1, len(body)-20); n < len(body); n++ {
+		if _, err := decode(sealed(bytes.Clone(body[:n])), fields); !errors.Is(err, ErrCorrupt) {
+			t.Logf("%d bytes of %d: %v", n, len(body), err)
+			t.Fatal("a record that ends too early must be refused, though its checksum is right")
+		}
+	}
+	if _, err := decode(sealed(append(bytes.Clone(body), 0)), fields); !errors.Is(err, ErrCorrupt) {
+		t.Fatal("a record with a byte to spare must be refused, though its checksum is right")
+	}
 	flipped := bytes.Clone(data)
 	flipped[rapid.IntRange(0, len(data)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
 	if _, err := decode(flipped, fields); !errors.Is(err, ErrCorrupt) {
@@ -149,6 +159,16 @@ func TestRecords(t *testing.T) {
 	}))
 }
 
+// A token without a foreign secret has no room for one in its record.
+func TestRecordWithoutForeignSecret(t *testing.T) {
+	token := domain.RefreshToken{ID: ulid.ULID{1}, UserID: "u", ClientID: "c"}
+	without := len(encode(&token, tokenFields))
+	token.ForeignDigest = domain.Digest{1}
+	if with := len(encode(&token, tokenFields)); with != without+len(token.ForeignDigest) {
+		t.Errorf("%d bytes with a digest, %d without", with, without)
+	}
+}
+
 // A record of a version that this program does not know is told from a damaged one.
 func TestRecordVersion(t *testing.T) {
 	value := meta{sequence: 1}
@@ -169,6 +189,12 @@ func TestNumbersOutOfRange(t *testing.T) {
 		data := encode(&c.number, (*coder).uint)
 		if got, err := decode(data, (*coder).small); c.whole && (err != nil || uint64(got) != c.number) || !c.whole && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d is read as %d: %v", c.number, got, err)
+		}
+	}
+	for ns, whole := range map[uint64]bool{0: true, 999_999_999: true, 1_000_000_000: false, math.MaxUint64: false} {
+		data := encode(&ns, func(c *coder, ns *uint64) { second := uint64(1); c.uint(&second); c.uint(ns) })
+		if got, err := decode(data, (*coder).instant); whole && (err != nil || uint64(got.Nanosecond()) != ns) || !whole && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d ns are read as %v: %v", ns, got, err)
 		}
 	}
 	for number, whole := range map[uint64]bool{0: true, 1: true, 2: false} {

@@ -117,7 +117,7 @@ func (b *Backend) commit(calls []*call) {
 		}
 		return
 	}
-	for len(calls) > 0 {
+	for {
 		bad, err := b.attempt(calls)
 		switch {
 		case bad >= 0:

@@ -229,10 +229,8 @@ func (r *records) unindexFresh(entries []entry) (others []entry) {
 			r.put(bucketFresh, []byte(key), sealed(rest))
 		}
 	}
-	if len(fresh) > 0 {
-		r.meta.fresh -= uint64(len(fresh))
-		r.save()
-	}
+	r.meta.fresh -= uint64(len(fresh))
+	r.save()
 	return slices.DeleteFunc(entries, func(e entry) bool { return fresh[e] })
 }
 

@@ -51,7 +51,7 @@ func (r runKey) blockKey(entries []byte) []byte {
 // entriesOf returns the entries of a block.
 func entriesOf(block []byte) ([]byte, error) {
 	n := len(block) - sealSize
-	if n < entrySize || n%entrySize != 0 || !sealIsWhole(block) {
+	if n%entrySize != 0 || !sealIsWhole(block) {
 		return nil, fmt.Errorf("%w: a block of the index is damaged", ErrCorrupt)
 	}
 	return block[:n], nil
@@ -82,7 +82,7 @@ func (r *records) runs() []runKey {
 		}
 		last := runKey(k[:runSize])
 		r.known = append(r.known, last)
-		k, _ = c.Seek(append(last[:], bytes.Repeat([]byte{0xFF}, entrySize+1)...))
+		k, _ = c.Seek(append(last[:], bytes.Repeat([]byte{0xFF}, entrySize)...)) // no entry is all of that
 	}
 	return r.known
 }
@@ -252,9 +252,6 @@ func (r *records) settleRun(entries []byte, moved int) {
 
 // whole returns the runs that are the next of a level to move on: those of one group, of which all is there.
 func (r *records) whole(level byte) (group []runKey) {
-	if uint64(r.meta.settled)>>(levelBits*(level+1)) == 0 {
-		return nil
-	}
 	for _, x := range r.runs() {
 		if x.level() == level {
 			number := x.into(level + 1)

@@ -301,6 +301,20 @@ func outboxOfSweeps(t testing.TB, r *reader) {
 			t.Errorf("the event of a slice must say what it has done: got %+v, done %+v", e, done)
 		}
 	}
+	renewed := w.token("fay", "web", "")
+	renewed.IdleExpiresAt = after(time.Minute)
+	w.insert(t, renewed)
+	err := w.Update(w.ctx, renewed.ID, func(v store.View) store.Decision {
+		v.Token.IdleExpiresAt = after(48 * time.Hour)
+		return store.Decision{Next: &v.Token}
+	})
+	if err != nil {
+		t.Fatalf("an exchange must be able to renew the idle lifetime: got %v", err)
+	}
+	if done, err := w.Expire(w.ctx, bounds); err != nil || done.Removed > 0 {
+		t.Fatalf("Expire must leave what was renewed: got %+v, error %v", done, err)
+	}
+	r.want(t, "an expiry that looks at what was renewed")
 }
 
 // outboxAtOnce looks, from beside the writers, for an effect whose event is not there yet, and counts the events.
