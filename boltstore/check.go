@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 
+	"example.com/tokenstore/internal/codec"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -180,7 +181,7 @@ func (c *checker) revocations() bool {
 		}) &&
 		c.each(bucketGuards, func(k, v []byte) bool {
 			c.found.guards++
-			g, err := decode(v, guardFields)
+			g, err := decode(v, codec.Guard)
 			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err) &&
 				c.say(c.records.get(bucketAges, guardAgeKey(&g)) != nil, "guard %x is not in the order of age", k)
 		}) &&

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
@@ -43,7 +44,7 @@ func tokenID(n byte) ulid.ULID      { return ulid.ULID{15: n} }
 func revocationID(n byte) ulid.ULID { return ulid.ULID{14: 1, 15: n} }
 
 // rewrite changes a value of a bucket.
-func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*coder, *T), change func(*T)) error {
+func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*codec.Coder, *T), change func(*T)) error {
 	value, err := decode(b.Get(key), fields)
 	if err != nil {
 		return err

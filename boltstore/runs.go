@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 
+	"example.com/tokenstore/internal/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -50,8 +51,8 @@ func (r runKey) blockKey(entries []byte) []byte {
 
 // entriesOf returns the entries of a block.
 func entriesOf(block []byte) ([]byte, error) {
-	n := len(block) - sealSize
-	if n%entrySize != 0 || !sealIsWhole(block) {
+	n := len(block) - codec.SealSize
+	if n%entrySize != 0 || !codec.IsWhole(block) {
 		return nil, fmt.Errorf("%w: a block of the index is damaged", ErrCorrupt)
 	}
 	return block[:n], nil
@@ -306,7 +307,7 @@ func (r *records) move(from []runKey, level byte, count int) {
 		check(b.Delete(key))
 	}
 	for _, c := range cuts {
-		check(b.Put(c.key, sealed(c.rest)))
+		check(b.Put(c.key, codec.Sealed(c.rest)))
 	}
 	r.appendRun(runOf(level, from[0].into(level)), moved)
 }
@@ -317,8 +318,8 @@ func (r *records) appendRun(to runKey, entries []byte) {
 	b.FillPercent = fillRuns
 	for len(entries) > 0 {
 		n := min(len(entries), blockMax*entrySize)
-		block := append(make([]byte, 0, n+sealSize), entries[:n]...)
-		check(b.Put(to.blockKey(block), sealed(block)))
+		block := append(make([]byte, 0, n+codec.SealSize), entries[:n]...)
+		check(b.Put(to.blockKey(block), codec.Sealed(block)))
 		entries = entries[n:]
 	}
 }

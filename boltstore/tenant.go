@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -125,7 +126,7 @@ func (r *records) barred(candidate *domain.RefreshToken, asOf domain.AsOf) (barr
 	}
 	for _, anchor := range candidate.Anchors() {
 		r.after(bucketGuards, anchorKey(anchor), nil, func(_, v []byte) bool {
-			guard := must(decode(v, guardFields))
+			guard := must(decode(v, codec.Guard))
 			barred = guard.Bars(candidate, asOf)
 			return !barred
 		})
