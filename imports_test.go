@@ -36,6 +36,7 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "boltstore/internal/crashtest", may: []string{".", "boltstore", "store", "domain", ulids}},
+	{pkg: "internal/daemon"},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},
