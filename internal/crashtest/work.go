@@ -1,5 +1,5 @@
-// Package crashtest has what a process does with a file until it is killed, or its machine loses its power, and what must
-// then be true of the file, whatever the cause. It is for tests only.
+// Package crashtest has what a process does with a backend until one of the two is killed, or its machine loses its power, and what
+// must then be true of the backend, whatever the cause. It is for tests only.
 package crashtest
 
 import (
@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	workers = 8
 	users   = 24
 	clients = 6
 )
@@ -31,7 +30,7 @@ func Options() *tokenstore.Options {
 	return &tokenstore.Options{Leeway: 1 << 40, Lifetime: tokenstore.Never, IdleLifetime: tokenstore.Never, Outbox: tokenstore.AllKinds}
 }
 
-// Work issues, exchanges, imports, revokes, sweeps, reads and trims from several goroutines, until one of them fails. It says
+// Work issues, exchanges, imports, revokes, sweeps, reads and trims from some goroutines, until one of them fails. It says
 // what it is about to do, where [Heard] could not find out otherwise, and what has been acknowledged, each in one line that is
 // written at once:
 //
@@ -43,7 +42,7 @@ func Options() *tokenstore.Options {
 //	revoke REVOCATION KIND VALUE
 //	revoked REVOCATION WATERMARK
 //	trim NANOSECONDS: what is older may be forgotten
-func Work(ctx context.Context, b store.Backend, said io.Writer) error {
+func Work(ctx context.Context, b store.Backend, workers int, said io.Writer) error {
 	m, err := tokenstore.New(b, Options())
 	if err != nil {
 		return err

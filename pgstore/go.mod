@@ -1,0 +1,18 @@
+// The backend on PostgreSQL is a module of its own, for the dependency that speaks to it.
+module example.com/tokenstore/pgstore
+
+go 1.26.0
+
+replace example.com/tokenstore => ../
+
+require (
+	example.com/tokenstore v0.0.0
+	github.com/jackc/pgx/v5 v5.12.0
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
+	golang.org/x/text v0.41.0 // indirect
+)

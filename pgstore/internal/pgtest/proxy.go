@@ -1,0 +1,246 @@
+package pgtest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// socket is the name of a server's socket in its folder.
+const socket = ".s.PGSQL.5432"
+
+// Cut is where a connection is cut.
+type Cut int
+
+const (
+	// BeforeCommit cuts before the server hears of the COMMIT: nothing of the transaction will ever be there.
+	BeforeCommit Cut = iota + 1
+	// AfterCommit cuts after the server has committed, and before the client hears of it.
+	AfterCommit
+)
+
+// Proxy stands between clients and a server, and cuts their connections. To the client, both cuts look the same.
+type Proxy struct {
+	dir, to  string
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // nil when it is closed
+	armed  Cut
+	left   int // how many commits are still to be cut
+	random *rand.Rand
+	mean   int // of so many messages, one is cut; 0: none
+	cuts   int
+}
+
+// Proxy starts a proxy in front of the server. It ends with the test.
+func (s *Server) Proxy(t testing.TB) *Proxy {
+	t.Helper()
+	p := &Proxy{dir: folder(t), to: filepath.Join(s.cluster.Dir, socket), conns: map[net.Conn]bool{}}
+	var err error
+	p.listener, err = net.Listen("unix", filepath.Join(p.dir, socket))
+	must(t, err)
+	p.running.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// DSN is the address of a database behind it.
+func (p *Proxy) DSN(database string) string { return address(database, p.dir) }
+
+// CutNext has the next commits cut, n of them, on whatever connections they come.
+func (p *Proxy) CutNext(n int, where Cut) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left, p.armed = n, where
+}
+
+// CutAtRandom has one message in about so many be cut, before it or in the middle of it, from now on; 0 ends that.
+func (p *Proxy) CutAtRandom(mean int, random *rand.Rand) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mean, p.random = mean, random
+}
+
+// Cuts is how many connections were cut so far.
+func (p *Proxy) Cuts() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cuts
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("unix", p.to)
+		if err != nil { // the server is down
+			client.Close()
+			continue
+		}
+		if !p.add(client, server) {
+			return
+		}
+		both := func() { client.Close(); server.Close(); p.remove(client, server) }
+		p.running.Go(func() {
+			defer both()
+			p.requests(client, server)
+		})
+		p.running.Go(func() {
+			defer both()
+			p.answers(server, client)
+		})
+	}
+}
+
+func (p *Proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		if p.conns == nil {
+			c.Close()
+			continue
+		}
+		p.conns[c] = true
+	}
+	return p.conns != nil
+}
+
+func (p *Proxy) remove(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		delete(p.conns, c)
+	}
+}
+
+func (p *Proxy) close() {
+	p.listener.Close()
+	p.mu.Lock()
+	for c := range p.conns {
+		c.Close()
+	}
+	p.conns = nil
+	p.mu.Unlock()
+	p.running.Wait()
+	os.Remove(filepath.Join(p.dir, socket))
+}
+
+// requests forwards what a client says, until a connection ends or is cut.
+func (p *Proxy) requests(client, server net.Conn) {
+	first, err := startup(client)
+	if err != nil {
+		return
+	}
+	if _, err := server.Write(first); err != nil {
+		return
+	}
+	commits := map[string]bool{} // prepared statements that commit, by name
+	p.forward(client, server, func(m message) bool {
+		switch m.kind() {
+		case 'Q':
+			return isCommit(m.text(0))
+		case 'P':
+			commits[m.text(0)] = isCommit(m.text(1))
+		case 'B':
+			return commits[m.text(1)]
+		}
+		return false
+	}, BeforeCommit)
+}
+
+// answers forwards what the server says, until a connection ends or is cut.
+func (p *Proxy) answers(server, client net.Conn) {
+	p.forward(server, client, func(m message) bool { return m.kind() == 'C' && isCommit(m.text(0)) }, AfterCommit)
+}
+
+func (p *Proxy) forward(from, to net.Conn, commits func(message) bool, where Cut) {
+	for {
+		m, err := read(from)
+		if err != nil {
+			return
+		}
+		part, whole := p.fate(m, commits(m), where)
+		if _, err := to.Write(m[:part]); err != nil || !whole {
+			return
+		}
+	}
+}
+
+// fate is how much of a message is forwarded before the connection is cut.
+func (p *Proxy) fate(m message, commits bool, where Cut) (part int, whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case commits && p.armed == where && p.left > 0:
+		p.left--
+		p.cuts++
+		return 0, false
+	case p.mean > 0 && p.random.IntN(p.mean) == 0:
+		p.cuts++
+		return p.random.IntN(len(m)), false
+	}
+	return len(m), true
+}
+
+// message is one of the protocol's: a letter, the length of the rest, and the rest.
+type message []byte
+
+const maxMessage = 1 << 26
+
+var errNoMessage = errors.New("not a message of the protocol")
+
+func read(from io.Reader) (message, error) {
+	head := make(message, 5)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	return rest(from, head, 1)
+}
+
+// startup reads what a client says first: it has no letter. Encryption is not spoken here.
+func startup(from io.Reader) (message, error) {
+	head := make(message, 4)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	return rest(from, head, 0)
+}
+
+// rest reads what follows the length, which stands at an offset and counts itself.
+func rest(from io.Reader, head message, at int) (message, error) {
+	n := int(binary.BigEndian.Uint32(head[at:])) - 4
+	if n < 0 || n > maxMessage {
+		return nil, fmt.Errorf("%w: %d bytes", errNoMessage, n)
+	}
+	m := append(head, make([]byte, n)...)
+	_, err := io.ReadFull(from, m[len(head):])
+	return m, err
+}
+
+func (m message) kind() byte { return m[0] }
+
+// text is the n-th of the texts that a message begins with, each of which ends with a zero.
+func (m message) text(n int) string {
+	texts := bytes.SplitN(m[5:], []byte{0}, n+2)
+	if n >= len(texts) {
+		return ""
+	}
+	return string(texts[n])
+}
+
+func isCommit(statement string) bool {
+	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(statement)), "commit")
+}
