@@ -48,6 +48,7 @@ func Shared(t testing.TB) *Server {
 	if shared.server == nil && shared.err == nil {
 		if shared.dir, shared.err = os.MkdirTemp("", "pgtest"); shared.err == nil {
 			shared.server, shared.err = start(context.WithoutCancel(t.Context()), inner(t, shared.dir), nil)
+			shared.server.shared = shared.err == nil
 		}
 	}
 	must(t, shared.err)
