@@ -2,46 +2,51 @@ package pgstore_test
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"example.com/tokenstore/pgstore"
+	"example.com/tokenstore/pgstore/internal/pgtest"
 	"example.com/tokenstore/store"
 	"example.com/tokenstore/store/storetest"
+	"go.uber.org/goleak"
 )
 
-func TestConformance(t *testing.T)         { storetest.Run(t, config(nil).Config) }
-func TestConformancePortable(t *testing.T) { storetest.Run(t, config(&pgstore.Options{Serializable: true}).Config) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Tests{M: m}) }
 
-var made atomic.Int64
-
-type databases struct {
-	storetest.Config
-	opts    sync.Map
+func TestConformance(t *testing.T) { storetest.Run(t, configure(t, nil).Config) }
+func TestConformancePortable(t *testing.T) {
+	storetest.Run(t, configure(t, &pgstore.Options{Serializable: true}).Config)
 }
 
-func address() string { return os.Getenv("PGSTORE_DSN") }
+// databases gives every test a schema of its own, in one database.
+type databases struct {
+	storetest.Config
+	address string
+	options pgstore.Options
+	made    atomic.Int64
+	opened  sync.Map // the options of each backend
+}
 
-func config(base *pgstore.Options) *databases {
-	d := &databases{}
+func configure(t testing.TB, opts *pgstore.Options) *databases {
+	d := &databases{address: pgtest.Database(t) + "&pool_max_conns=16"}
+	if opts != nil {
+		d.options = *opts
+	}
 	d.New = func(t testing.TB) store.Backend {
-		var o pgstore.Options
-		if base != nil {
-			o = *base
-		}
-		o.Schema = fmt.Sprintf("s%x", sha256.Sum256(fmt.Append(nil, t.Name(), time.Now().UnixNano(), made.Add(1))))[:20]
-		if err := pgstore.Migrate(context.Background(), address(), &o); err != nil {
+		t.Helper()
+		o := d.options
+		o.Schema = fmt.Sprint("s", d.made.Add(1))
+		if err := pgstore.Migrate(context.Background(), d.address, &o); err != nil {
 			t.Fatal(err)
 		}
 		return d.open(t, o)
 	}
 	d.Reopen = func(t testing.TB, b store.Backend) store.Backend {
-		o, _ := d.opts.Load(b)
+		t.Helper()
+		o, _ := d.opened.Load(b)
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -52,10 +57,10 @@ func config(base *pgstore.Options) *databases {
 
 func (d *databases) open(t testing.TB, o pgstore.Options) store.Backend {
 	t.Helper()
-	b, err := pgstore.Open(context.Background(), address(), &o)
+	b, err := pgstore.Open(context.Background(), d.address, &o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.opts.Store(b, o)
+	d.opened.Store(b, o)
 	return b
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // The migrations, each a script that brings the schema to the version that its name begins with. They are written for the schema
@@ -47,10 +48,11 @@ func Migrate(ctx context.Context, address string, opts *Options) (err error) {
 	if err != nil {
 		return err
 	}
-	config, err := pgx.ParseConfig(address)
+	pool, err := pgxpool.ParseConfig(address) // as Open reads it
 	if err != nil {
 		return ErrAddress
 	}
+	config := pool.ConnConfig
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // nothing is prepared, so that a pooler may stand in between
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

@@ -38,7 +38,7 @@ var macros = []string{
 		superseded_by, supersedes, target, after, walks, joined, walk_from, ends, scrub, scrub_after, scrub_at, scrub_at_ns, scrub_guard, scrub_event,
 		` + targetColumns + `
 		from tokenstore.tombstones ts join tokenstore.targets tt on tt.tenant = ts.tenant and tt.tombstone = ts.id where ts.tenant = $1`,
-	"$statusOrder", `order by ts.id, tt.place`,
+	"$byPlace", `order by ts.id, tt.place`,
 
 	// The pending targets that may match a token: by its anchors, and by the next constraint, so that thousands which name the same user
 	// or client are not all looked at.
@@ -55,7 +55,7 @@ var macros = []string{
 	"$anchors", `unnest($2::smallint[], $3::text[]) as a (kind, value)`,
 
 	"$emit", `insert into tokenstore.events (tenant, number, kind, at, at_ns, sequence, revocation, reason, actor, erases, count, retired, about) select $1::uuid,`,
-	"$emitted", `, $2::integer, $3::timestamptz, $4::smallint, $5::numeric, $6::uuid, $7::text, $8::text, $9::boolean, $10::bigint, $11::boolean, $12::jsonb
+	"$fields", `, $2::integer, $3::timestamptz, $4::smallint, $5::numeric, $6::uuid, $7::text, $8::text, $9::boolean, $10::bigint, $11::boolean, $12::jsonb
 		from tokenstore.tenants t where t.tenant = $1`,
 }
 
@@ -159,10 +159,10 @@ func (q *queries) tokenQueries(in func(string) string) {
 }
 
 func (q *queries) revocationQueries(in func(string) string) {
-	q.status = in(`$status and ts.id = $2 $statusOrder`)
-	q.sameTargets = in(`$status and ts.targets_digest = $2 and ts.erases = $3 and not ts.retired $statusOrder`)
-	q.pendingPage = in(`$status and ts.id in (select id from tokenstore.tombstones where tenant = $1 and not retired and id > $2 order by id limit $3) $statusOrder`)
-	q.retiredPage = in(`$status and ts.id in (select id from tokenstore.tombstones where tenant = $1 and retired and id > $2 order by id limit $3) $statusOrder`)
+	q.status = in(`$status and ts.id = $2 $byPlace`)
+	q.sameTargets = in(`$status and ts.targets_digest = $2 and ts.erases = $3 and not ts.retired $byPlace`)
+	q.pendingPage = in(`$status and ts.id in (select id from tokenstore.tombstones where tenant = $1 and not retired and id > $2 order by id limit $3) $byPlace`)
+	q.retiredPage = in(`$status and ts.id in (select id from tokenstore.tombstones where tenant = $1 and retired and id > $2 order by id limit $3) $byPlace`)
 	q.unanchored = in(`select count(*) from tokenstore.tombstones where tenant = $1 and not retired and unanchored`)
 	q.addTombstone = in(`insert into tokenstore.tombstones (tenant, id, targets_digest, watermark, at, at_ns, through, through_ns, reason, actor, erases,
 		unanchored, walks, supersedes) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`)
@@ -178,10 +178,10 @@ func (q *queries) revocationQueries(in func(string) string) {
 	q.mayTrim = in(`update tokenstore.tombstones set trimmable = true where tenant = $1 and id = any ($2) and retired`)
 	q.notify = `select pg_notify($1, $2)`
 
-	q.claim = in(`$status and ts.id = any ($2) and not ts.retired $statusOrder for update of ts skip locked`)
+	q.claim = in(`$status and ts.id = any ($2) and not ts.retired $byPlace for update of ts skip locked`)
 	q.anyErases = in(`select from tokenstore.tombstones where tenant = $1 and not retired and erases
 		and (id = any ($2) or walks and exists (select from tokenstore.tombstones w where w.tenant = $1 and not w.retired and w.walks and w.id = any ($2))) limit 1`)
-	q.walkers = in(`$status and not ts.retired and ts.walks $statusOrder for update of ts`)
+	q.walkers = in(`$status and not ts.retired and ts.walks $byPlace for update of ts`)
 	q.addWalk = in(`insert into tokenstore.walks (tenant) values ($1) on conflict do nothing`)
 	q.takeWalk = in(`select position from tokenstore.walks where tenant = $1 for update skip locked`)
 	q.saveWalk = in(`update tokenstore.walks set position = $2 where tenant = $1`)
@@ -207,8 +207,8 @@ func (q *queries) memoryQueries(in func(string) string) {
 	q.history = in(`select id, supersedes, retired_at, retired_ns from tokenstore.tombstones where tenant = $1 and trimmable
 		order by retired_at, retired_ns, id limit $2`)
 
-	q.emit = in(`$emit t.base + nextval('tokenstore.numbers') $emitted`)
-	q.emitPortable = in(`$emit 1 + greatest(t.events_floor, (select max(number) from tokenstore.events where tenant = $1)) $emitted`)
+	q.emit = in(`$emit t.base + nextval('tokenstore.numbers') $fields`)
+	q.emitPortable = in(`$emit 1 + greatest(t.events_floor, (select max(number) from tokenstore.events where tenant = $1)) $fields`)
 	q.feed = in(`select number, kind, at, at_ns, sequence, revocation, reason, actor, erases, count, retired, about from tokenstore.events
 		where tenant = $1 and number > $2 order by number limit $3`)
 	q.feedEnds = in(`select events_floor, greatest(events_floor, (select max(number) from tokenstore.events where tenant = $1))
