@@ -154,15 +154,15 @@ func folder(t testing.TB) string {
 			t.Errorf("the folder of a server must be removed: got %v", err)
 		}
 	})
-	return inner(t, dir)
+	dir, err = inner(dir)
+	must(t, err)
+	return dir
 }
 
-// inner is a folder within one, which can then be passed through.
-func inner(t testing.TB, dir string) string {
-	t.Helper()
+// inner makes a folder within one, which can then be passed through.
+func inner(dir string) (string, error) {
 	dir += "/s"
-	must(t, os.Mkdir(dir, 0o700))
-	return dir
+	return dir, os.Mkdir(dir, 0o700)
 }
 
 // need fails the test, or skips it if it is told to, where a program is missing.
