@@ -16,8 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Tests{M: m}) }
 
-func TestConformance(t *testing.T) { storetest.Run(t, configure(t, nil).Config) }
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, configure(t, nil).Config)
+}
+
 func TestConformancePortable(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, configure(t, &pgstore.Options{Serializable: true}).Config)
 }
 
