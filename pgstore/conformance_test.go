@@ -13,8 +13,13 @@ import (
 	"example.com/tokenstore/store/storetest"
 )
 
-func TestConformance(t *testing.T) { storetest.Run(t, configure(t, nil).Config) }
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, configure(t, nil).Config)
+}
+
 func TestConformancePortable(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, configure(t, &pgstore.Options{Serializable: true}).Config)
 }
 
