@@ -26,7 +26,8 @@ type Options struct {
 	// Pooled says that the server is reached through a pooler in transaction mode, such as pgbouncer: no statement is prepared for
 	// longer than a transaction. Defaults to false: statements are prepared once for each connection.
 	Pooled bool
-	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server. Defaults to 30 s.
+	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server, and how long the server waits for
+	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 30 s.
 	StatementTimeout time.Duration
 	// CommitTimeout is how long a commit that is on its way is waited for, whatever its context says, since its outcome is
 	// unknown otherwise. Defaults to 10 s.

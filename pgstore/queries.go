@@ -72,9 +72,11 @@ func newQueries(schema string) *queries {
 }
 
 func (q *queries) tenantQueries(in func(string) string) {
-	q.limit = `select set_config('statement_timeout', $1, true)`
-	q.lockShared = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true), pg_advisory_xact_lock_shared($2)`
-	q.lockExclusive = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2)`
+	// A process that stops dead in a transaction, and keeps its connection, must not hold its locks for ever.
+	const limits = `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)`
+	q.limit = limits
+	q.lockShared = limits + `, set_config('lock_timeout', $1, true), pg_advisory_xact_lock_shared($2)`
+	q.lockExclusive = limits + `, set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
 
