@@ -49,6 +49,12 @@ func (s *Server) Detach(t testing.TB) {
 	s.until(t, "select count(*) = 0 from pg_stat_wal_receiver")
 }
 
+// Cancel cancels what a backend does, once one waits for an event of the server's statistics, as an administrator may.
+func (s *Server) Cancel(t testing.TB, event string) {
+	t.Helper()
+	s.until(t, "select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity where wait_event = '"+event+"'")
+}
+
 // until asks the server until a query is true.
 func (s *Server) until(t testing.TB, query string) {
 	t.Helper()
