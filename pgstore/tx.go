@@ -42,6 +42,7 @@ type tx struct {
 	open    bool   // the transaction has begun
 	ended   bool
 	feeding bool // it holds the lock of the feed
+	short   bool // one round trip: the lock and the statements, which the protocol makes one transaction
 	tally   tally
 }
 
@@ -102,7 +103,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	doubtful := doubts(t.conn.Conn().PgConn())
 	*doubtful = false
 	var tag pgconn.CommandTag
-	if commit {
+	if commit && !t.short {
 		batch.Queue("commit").Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
 	}
 	if batch.Len() == 0 {
@@ -122,12 +123,20 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	}
 	t.ended = true
 	switch {
-	case tag.String() != "COMMIT":
+	case !t.short && tag.String() != "COMMIT":
 		return &failure{cause: errors.New("pgstore: the server has rolled back")}
 	case *doubtful && t.lock >= lockShared:
 		return &failure{cause: errors.New("pgstore: the server warned that the commit may not have reached its standby"), unknown: true}
 	}
 	return nil
+}
+
+// shortly runs a statement under the shared lock, in one round trip, and commits. That which takes its rows can't have it fail. The
+// statement must see to it that its snapshot is taken after the lock, which it is where transactions are READ COMMITTED.
+func (t *tx) shortly(ctx context.Context, s step) error {
+	t.short, t.lock = true, lockShared
+	t.do(s)
+	return t.commit(ctx)
 }
 
 // begin queues what comes first: the transaction, its limits of time, and the tenant's lock. What stands after the lock sees all
@@ -146,6 +155,8 @@ func (t *tx) begin(batch *pgx.Batch) {
 	case serializable:
 		batch.Queue("begin isolation level serializable")
 		batch.Queue(t.q.limit, timeout)
+	case t.short:
+		batch.Queue(t.q.lockShared, timeout, t.backend.lockOf(t.tenant))
 	case t.lock == lockShared:
 		batch.Queue("begin isolation level read committed")
 		batch.Queue(t.q.lockShared, timeout, t.backend.lockOf(t.tenant))
