@@ -21,7 +21,7 @@ func crashChild(args []string) error {
 		return err
 	}
 	b.SettleEarly(16)
-	return crashtest.Work(context.Background(), b, 8, os.Stdout)
+	return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 }
 
 // TestCrash kills a process again and again while it issues, exchanges, revokes and sweeps, and holds what it had

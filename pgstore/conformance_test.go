@@ -11,10 +11,7 @@ import (
 	"example.com/tokenstore/pgstore/internal/pgtest"
 	"example.com/tokenstore/store"
 	"example.com/tokenstore/store/storetest"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Tests{M: m}) }
 
 func TestConformance(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,7 @@ var children = map[string]func(args []string) error{
 		if err != nil {
 			return err
 		}
-		return crashtest.Work(context.Background(), b, 8, os.Stdout)
+		return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 	},
 	"play": func(args []string) error { return play(args[0]) },
 	"fail": func(args []string) error {

@@ -24,7 +24,7 @@ var children = map[string]func(path string) error{
 		if err != nil {
 			return err
 		}
-		return crashtest.Work(context.Background(), b, 8, os.Stdout)
+		return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 	},
 }
 

@@ -89,7 +89,7 @@ func (f *serveFlags) check() error {
 func newServeCommand() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve --db FILE --static-token TOKEN=SCOPE,SCOPE",
+		Use:   "serve --db FILE|URL --static-token TOKEN=SCOPE,SCOPE",
 		Short: "Serve the management API, and sweep what has been revoked",
 		Long: "serve answers the management API at /api/v2/, with its description at /openapi.json and /docs, and with --oauth-client\n" +
 			"RFC 7009 at /oauth/revoke and RFC 7662 at /oauth/introspect; and /healthz, /readyz and /metrics. The first line that it\n" +
@@ -118,11 +118,11 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 		return err
 	}
 	measures := newMeasures()
-	file, manager, err := f.open(logger, measures.events(), measures.watch)
+	database, manager, err := f.manage(ctx, logger, measures.events(), measures.watch)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer func() { err = errors.Join(err, database.Close()) }()
 	measures.gauge(manager)
 	handler, err := newHandler(f, access, manager, measures, logger)
 	if err != nil {
@@ -146,7 +146,7 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 }
 
 // run serves and sweeps until ctx ends or one of the two fails. Then it answers what is under way, ends the sweep, and
-// returns: the file can be closed, and every answer that was given holds.
+// returns: the database can be closed, and every answer that was given holds.
 func run(ctx context.Context, server *http.Server, listener net.Listener, manager *tokenstore.Manager, drain time.Duration, logger *slog.Logger, listening func(string)) error {
 	sweeping, stopSweep := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSweep()

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -37,7 +38,9 @@ type Proxy struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]bool // nil when it is closed
 	armed  Cut
-	left   int // how many commits are still to be cut
+	left   int  // how many commits are still to be cut
+	ends   bool // with the next cut, all connections end, and no more can be made
+	down   bool
 	random *rand.Rand
 	mean   int // of so many messages, one is cut; 0: none
 	cuts   int
@@ -58,11 +61,26 @@ func (s *Server) Proxy(t testing.TB) *Proxy {
 // DSN is the address of a database behind it.
 func (p *Proxy) DSN(database string) string { return address(database, p.dir) }
 
-// CutNext has the next commits cut, n of them, on whatever connections they come.
+// CutNext has the next commits cut, n of them, on whatever connections they come. Those of transactions that are declared to read
+// only don't count.
 func (p *Proxy) CutNext(n int, where Cut) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left, p.armed = n, where
+}
+
+// CutOff has the next commit cut, and with it all connections. None can be made until Restore.
+func (p *Proxy) CutOff(where Cut) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left, p.armed, p.ends = 1, where, true
+}
+
+// Restore lets connections be made again.
+func (p *Proxy) Restore() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ends, p.down = false, false
 }
 
 // CutAtRandom has one message in about so many be cut, before it or in the middle of it, from now on; 0 ends that.
@@ -91,17 +109,11 @@ func (p *Proxy) accept() {
 			continue
 		}
 		if !p.add(client, server) {
-			return
+			continue
 		}
-		both := func() { client.Close(); server.Close(); p.remove(client, server) }
-		p.running.Go(func() {
-			defer both()
-			p.requests(client, server)
-		})
-		p.running.Go(func() {
-			defer both()
-			p.answers(server, client)
-		})
+		s := &session{proxy: p, client: client, server: server, statements: map[string]string{}}
+		p.running.Go(func() { defer s.close(); s.requests() })
+		p.running.Go(func() { defer s.close(); s.answers() })
 	}
 }
 
@@ -109,13 +121,13 @@ func (p *Proxy) add(conns ...net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range conns {
-		if p.conns == nil {
+		if p.conns == nil || p.down {
 			c.Close()
 			continue
 		}
 		p.conns[c] = true
 	}
-	return p.conns != nil
+	return p.conns != nil && !p.down
 }
 
 func (p *Proxy) remove(conns ...net.Conn) {
@@ -138,41 +150,65 @@ func (p *Proxy) close() {
 	os.Remove(filepath.Join(p.dir, socket))
 }
 
+// session is a client's connection, and the one to the server that stands for it.
+type session struct {
+	proxy          *Proxy
+	client, server net.Conn
+	statements     map[string]string // by the names that they were prepared under
+	readOnly       atomic.Bool       // the transaction under way only reads
+}
+
+func (s *session) close() {
+	s.client.Close()
+	s.server.Close()
+	s.proxy.remove(s.client, s.server)
+}
+
 // requests forwards what a client says, until a connection ends or is cut.
-func (p *Proxy) requests(client, server net.Conn) {
-	first, err := startup(client)
+func (s *session) requests() {
+	first, err := startup(s.client)
 	if err != nil {
 		return
 	}
-	if _, err := server.Write(first); err != nil {
+	if _, err := s.server.Write(first); err != nil {
 		return
 	}
-	commits := map[string]bool{} // prepared statements that commit, by name
-	p.forward(client, server, func(m message) bool {
+	s.forward(s.client, s.server, BeforeCommit, func(m message) bool {
 		switch m.kind() {
 		case 'Q':
-			return isCommit(m.text(0))
+			return s.commits(m.text(0))
 		case 'P':
-			commits[m.text(0)] = isCommit(m.text(1))
+			s.statements[m.text(0)] = m.text(1)
 		case 'B':
-			return commits[m.text(1)]
+			return s.commits(s.statements[m.text(1)])
 		}
 		return false
-	}, BeforeCommit)
+	})
+}
+
+// commits reports whether a statement ends a transaction that may have written something.
+func (s *session) commits(statement string) bool {
+	statement = strings.ToLower(statement)
+	if strings.HasPrefix(statement, "begin") {
+		s.readOnly.Store(strings.Contains(statement, "read only"))
+	}
+	return strings.HasPrefix(statement, "commit") && !s.readOnly.Load()
 }
 
 // answers forwards what the server says, until a connection ends or is cut.
-func (p *Proxy) answers(server, client net.Conn) {
-	p.forward(server, client, func(m message) bool { return m.kind() == 'C' && isCommit(m.text(0)) }, AfterCommit)
+func (s *session) answers() {
+	s.forward(s.server, s.client, AfterCommit, func(m message) bool {
+		return m.kind() == 'C' && m.text(0) == "COMMIT" && !s.readOnly.Load()
+	})
 }
 
-func (p *Proxy) forward(from, to net.Conn, commits func(message) bool, where Cut) {
+func (s *session) forward(from, to net.Conn, where Cut, commits func(message) bool) {
 	for {
 		m, err := read(from)
 		if err != nil {
 			return
 		}
-		part, whole := p.fate(m, commits(m), where)
+		part, whole := s.proxy.fate(m, commits(m), where)
 		if _, err := to.Write(m[:part]); err != nil || !whole {
 			return
 		}
@@ -187,6 +223,12 @@ func (p *Proxy) fate(m message, commits bool, where Cut) (part int, whole bool) 
 	case commits && p.armed == where && p.left > 0:
 		p.left--
 		p.cuts++
+		if p.ends {
+			p.down = true
+			for c := range p.conns {
+				c.Close()
+			}
+		}
 		return 0, false
 	case p.mean > 0 && p.random.IntN(p.mean) == 0:
 		p.cuts++
@@ -239,8 +281,4 @@ func (m message) text(n int) string {
 		return ""
 	}
 	return string(texts[n])
-}
-
-func isCommit(statement string) bool {
-	return strings.HasPrefix(strings.ToLower(strings.TrimSpace(statement)), "commit")
 }

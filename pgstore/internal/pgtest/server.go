@@ -24,6 +24,7 @@ type Server struct {
 	settings  []string
 	process   *daemon.Process
 	databases atomic.Int64
+	shared    bool
 }
 
 // Start starts a server that is the test's own, with settings as in postgresql.conf beside those of the package. It is stopped
@@ -76,22 +77,21 @@ func address(database, dir string) string {
 	return fmt.Sprintf("postgres://%s@/%s?host=%s&sslmode=disable", user, database, url.QueryEscape(dir))
 }
 
-// Database makes an empty database on the server and returns its name. It is dropped when the test ends.
+// Database makes an empty database on the server and returns its name. It goes with the server, or with the test if the server is
+// shared.
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.databases.Add(1))
 	s.Exec(t, "postgres", "create database "+name)
-	t.Cleanup(func() {
-		select {
-		case <-s.process.Done(): // it goes with the server
-		default:
+	if s.shared {
+		t.Cleanup(func() {
 			ctx, stop := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 			defer stop()
-			if err := s.exec(ctx, "postgres", "drop database if exists "+name+" with (force)"); err != nil {
+			if err := s.exec(ctx, "postgres", "drop database "+name+" with (force)"); err != nil {
 				t.Errorf("a database must be dropped: got %v", err)
 			}
-		}
-	})
+		})
+	}
 	return name
 }
 
@@ -154,15 +154,15 @@ func folder(t testing.TB) string {
 			t.Errorf("the folder of a server must be removed: got %v", err)
 		}
 	})
-	return inner(t, dir)
+	dir, err = inner(dir)
+	must(t, err)
+	return dir
 }
 
-// inner is a folder within one, which can then be passed through.
-func inner(t testing.TB, dir string) string {
-	t.Helper()
+// inner makes a folder within one, which can then be passed through.
+func inner(dir string) (string, error) {
 	dir += "/s"
-	must(t, os.Mkdir(dir, 0o700))
-	return dir
+	return dir, os.Mkdir(dir, 0o700)
 }
 
 // need fails the test, or skips it if it is told to, where a program is missing.

@@ -46,12 +46,24 @@ func Shared(t testing.TB) *Server {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil && shared.err == nil {
-		if shared.dir, shared.err = os.MkdirTemp("", "pgtest"); shared.err == nil {
-			shared.server, shared.err = start(context.WithoutCancel(t.Context()), inner(t, shared.dir), nil)
-		}
+		shared.err = startShared(t.Context())
 	}
 	must(t, shared.err)
 	return shared.server
+}
+
+func startShared(ctx context.Context) (err error) {
+	if shared.dir, err = os.MkdirTemp("", "pgtest"); err != nil {
+		return err
+	}
+	dir, err := inner(shared.dir)
+	if err != nil {
+		return err
+	}
+	if shared.server, err = start(context.WithoutCancel(ctx), dir, nil); err == nil {
+		shared.server.shared = true
+	}
+	return err
 }
 
 // Database makes an empty database on the server that all tests of a binary share, and returns its address. It is dropped when
