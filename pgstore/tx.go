@@ -104,7 +104,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	*doubtful = false
 	var tag pgconn.CommandTag
 	if commit && !t.short {
-		batch.Queue("commit").Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+		batch.Queue(t.q.commit).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
 	}
 	if batch.Len() == 0 {
 		return nil
@@ -142,27 +142,27 @@ func (t *tx) shortly(ctx context.Context, s step) error {
 // begin queues what comes first: the transaction, its limits of time, and the tenant's lock. What stands after the lock sees all
 // that was committed before it was granted, because each statement takes a snapshot of its own.
 func (t *tx) begin(batch *pgx.Batch) {
-	timeout := strconv.FormatInt(t.backend.opts.StatementTimeout.Milliseconds(), 10)
+	limits := []any{milliseconds(t.backend.opts.StatementTimeout), milliseconds(t.backend.opts.IdleTimeout)}
 	serializable := t.backend.opts.Serializable
 	switch {
 	case t.lock < lockShared && serializable:
-		batch.Queue("begin isolation level serializable read only")
-	case t.lock == lockNone:
-		batch.Queue("begin isolation level repeatable read read only")
-	case t.lock == lockFeed:
-		batch.Queue("begin isolation level read committed read only")
-		batch.Queue(t.q.lockExclusive, timeout, t.backend.lockOfFeed(t.tenant))
+		batch.Queue(t.q.beginPortableRead)
 	case serializable:
-		batch.Queue("begin isolation level serializable")
-		batch.Queue(t.q.limit, timeout)
-	case t.short:
-		batch.Queue(t.q.lockShared, timeout, t.backend.lockOf(t.tenant))
-	case t.lock == lockShared:
-		batch.Queue("begin isolation level read committed")
-		batch.Queue(t.q.lockShared, timeout, t.backend.lockOf(t.tenant))
+		batch.Queue(t.q.beginPortable)
+		batch.Queue(t.q.limit, limits...)
+	case t.lock == lockNone:
+		batch.Queue(t.q.beginSnapshot)
+	case t.lock == lockFeed:
+		batch.Queue(t.q.begin)
+		batch.Queue(t.q.lockExclusive, append(limits, t.backend.lockOfFeed(t.tenant))...)
+	case t.lock == lockExclusive:
+		batch.Queue(t.q.begin)
+		batch.Queue(t.q.lockExclusive, append(limits, t.backend.lockOf(t.tenant))...)
 	default:
-		batch.Queue("begin isolation level read committed")
-		batch.Queue(t.q.lockExclusive, timeout, t.backend.lockOf(t.tenant))
+		if !t.short {
+			batch.Queue(t.q.begin)
+		}
+		batch.Queue(t.q.lockShared, append(limits, t.backend.lockOf(t.tenant))...)
 	}
 }
 
@@ -175,9 +175,12 @@ func (t *tx) lockFeed() {
 	t.do(step{sql: t.q.lockFeed, args: []any{t.backend.lockOfFeed(t.tenant)}})
 }
 
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
 // unknown reports whether a commit that failed can have been made.
 func (t *tx) unknown(err error) bool {
-	if pgerr, ok := errors.AsType[*pgconn.PgError](err); ok && pgerr.SeverityUnlocalized == "ERROR" {
+	pgerr, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && (pgerr.SeverityUnlocalized == "ERROR" || pgerr.Code == "25P03") { // idle_in_transaction_session_timeout
 		return false // the server has rolled back
 	}
 	if pgconn.SafeToRetry(err) {
@@ -192,7 +195,7 @@ func (t *tx) close() {
 	if t.open && !t.ended && !t.conn.Conn().IsClosed() {
 		ctx, cancel := context.WithTimeout(context.Background(), t.backend.opts.CommitTimeout)
 		defer cancel()
-		_, _ = t.conn.Exec(ctx, "rollback") // a connection that fails here is not used again
+		_, _ = t.conn.Exec(ctx, t.q.rollback) // a connection that fails here is not used again
 	}
 	t.conn.Release()
 }
