@@ -155,7 +155,7 @@ func (b *Backend) names(ctx context.Context, sql, after string, limit int) (name
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
-	err = b.read(ctx, identity{}, lockNone, func(t *tx) error {
+	err = b.read(ctx, &tenant{}, lockNone, func(t *tx) error {
 		names = nil
 		return t.finish(ctx, step{sql, []any{after, limit}, func(row pgx.Rows) error {
 			var name string

@@ -36,9 +36,11 @@ type tx struct {
 	backend *Backend
 	q       *queries
 	tenant  identity
+	name    string // the tenant's
 	conn    *pgxpool.Conn
 	lock    lock
 	queue   []step // what is to be sent with the next round trip
+	news    []step // what is to be sent after the commit, and may be lost
 	open    bool   // the transaction has begun
 	ended   bool
 	feeding bool // it holds the lock of the feed
@@ -105,13 +107,17 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	var tag pgconn.CommandTag
 	if commit && !t.short {
 		batch.Queue(t.q.commit).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+		for _, s := range t.news {
+			batch.Queue(s.sql, s.args...)
+		}
 	}
 	if batch.Len() == 0 {
 		return nil
 	}
 	err := t.conn.SendBatch(ctx, batch).Close()
+	committed := tag.String() == "COMMIT"
 	switch {
-	case err != nil:
+	case err != nil && !committed:
 		f := &failure{cause: plain(err)}
 		if commit && t.lock >= lockShared {
 			f.unknown = t.unknown(err)
@@ -123,7 +129,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	}
 	t.ended = true
 	switch {
-	case !t.short && tag.String() != "COMMIT":
+	case !t.short && !committed:
 		return &failure{cause: errors.New("pgstore: the server has rolled back")}
 	case *doubtful && t.lock >= lockShared:
 		return &failure{cause: errors.New("pgstore: the server warned that the commit may not have reached its standby"), unknown: true}
@@ -231,7 +237,7 @@ func (s *tenant) write(ctx context.Context, hold lock, verb func(*tx) error) err
 }
 
 func (s *tenant) attempt(ctx context.Context, hold lock, verb func(*tx) error) error {
-	return s.backend.with(ctx, s.id, hold, verb)
+	return s.backend.with(ctx, s, hold, verb)
 }
 
 // snapshot runs a verb that only reads, on one consistent view of the database.
@@ -240,12 +246,12 @@ func (s *tenant) snapshot(ctx context.Context, verb func(*tx) error) error {
 }
 
 func (s *tenant) read(ctx context.Context, hold lock, verb func(*tx) error) error {
-	return s.backend.read(ctx, s.id, hold, verb)
+	return s.backend.read(ctx, s, hold, verb)
 }
 
-func (b *Backend) read(ctx context.Context, id identity, hold lock, verb func(*tx) error) error {
+func (b *Backend) read(ctx context.Context, s *tenant, hold lock, verb func(*tx) error) error {
 	for attempt := 0; ; attempt++ {
-		err := b.with(ctx, id, hold, verb)
+		err := b.with(ctx, s, hold, verb)
 		f, failed := errors.AsType[*failure](err)
 		if !failed {
 			return err
@@ -257,7 +263,7 @@ func (b *Backend) read(ctx context.Context, id identity, hold lock, verb func(*t
 }
 
 // with runs one attempt, also to its end if the verb panics.
-func (b *Backend) with(ctx context.Context, id identity, hold lock, verb func(*tx) error) error {
+func (b *Backend) with(ctx context.Context, s *tenant, hold lock, verb func(*tx) error) error {
 	if b.closed.Load() {
 		return store.ErrClosed
 	}
@@ -268,7 +274,7 @@ func (b *Backend) with(ctx context.Context, id identity, hold lock, verb func(*t
 	if err != nil {
 		return b.notAcquired(err)
 	}
-	t := &tx{backend: b, q: b.q, tenant: id, conn: conn, lock: hold}
+	t := &tx{backend: b, q: b.q, tenant: s.id, name: s.name, conn: conn, lock: hold}
 	defer t.close()
 	return verb(t)
 }
