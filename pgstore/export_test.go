@@ -12,7 +12,7 @@ func (b *Backend) Naive(how string) {
 	case "no locks":
 		for _, sql := range []*string{&q.lockShared, &q.lockExclusive} {
 			without(sql)
-			*sql += ", $3::bigint"
+			*sql += ", $2::bigint"
 		}
 	case "the number before the lock":
 		sequence := q.head[strings.Index(q.head, "nextval(") : strings.Index(q.head, ") from generate_series")+1]

@@ -214,5 +214,3 @@ func workChild(args []string) error {
 	err = crashtest.Work(context.Background(), b, crashtest.Job{Workers: workers, Began: time.Unix(0, began)}, os.Stdout)
 	return fmt.Errorf("work ended: %w", err)
 }
-
-func sweepChild(args []string) error { return nil }

@@ -26,11 +26,9 @@ type Options struct {
 	// Pooled says that the server is reached through a pooler in transaction mode, such as pgbouncer: no statement is prepared for
 	// longer than a transaction. Defaults to false: statements are prepared once for each connection.
 	Pooled bool
-	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server. Defaults to 30 s.
+	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server, and how long the server waits for
+	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 10 s.
 	StatementTimeout time.Duration
-	// IdleTimeout is how long the server lets a transaction stand idle before it ends it, so that a process which stops in the
-	// middle of a call does not hold up the revocations of its tenant for longer. Defaults to 5 s.
-	IdleTimeout time.Duration
 	// CommitTimeout is how long a commit that is on its way is waited for, whatever its context says, since its outcome is
 	// unknown otherwise. Defaults to 10 s.
 	CommitTimeout time.Duration
@@ -53,15 +51,12 @@ func (o *Options) withDefaults() (Options, error) {
 		return d, &domain.FieldError{Field: "Schema", Limit: "1..63 bytes without NUL", Size: len(d.Schema)}
 	}
 	if d.StatementTimeout == 0 {
-		d.StatementTimeout = 30 * time.Second
-	}
-	if d.IdleTimeout == 0 {
-		d.IdleTimeout = 5 * time.Second
+		d.StatementTimeout = 10 * time.Second
 	}
 	if d.CommitTimeout == 0 {
 		d.CommitTimeout = 10 * time.Second
 	}
-	for name, value := range map[string]time.Duration{"StatementTimeout": d.StatementTimeout, "IdleTimeout": d.IdleTimeout, "CommitTimeout": d.CommitTimeout} {
+	for name, value := range map[string]time.Duration{"StatementTimeout": d.StatementTimeout, "CommitTimeout": d.CommitTimeout} {
 		if value < time.Millisecond {
 			return d, &domain.FieldError{Field: name, Limit: "at least 1 ms", Size: int(value)}
 		}

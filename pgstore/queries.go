@@ -84,18 +84,13 @@ func newQueries(schema string) *queries {
 }
 
 func (q *queries) tenantQueries(in func(string) string) {
-	q.begin = `begin isolation level read committed`
-	q.beginSnapshot = `begin isolation level repeatable read read only`
-	q.beginPortable = `begin isolation level serializable`
-	q.beginPortableRead = `begin isolation level serializable read only`
-	q.commit, q.rollback = `commit`, `rollback`
-	// The limits of time: that of a statement, of waiting for a lock, and of standing idle, lest a process that stops in the middle hold up the
-	// tenant's revocations.
+	// The limits of time: that of a statement, of waiting for a lock, and of standing idle, lest a process that stops dead in the middle hold up
+	// the tenant's revocations.
 	const limits = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true),
-		set_config('idle_in_transaction_session_timeout', $2, true)`
+		set_config('idle_in_transaction_session_timeout', $1, true)`
 	q.limit = limits
-	q.lockShared = limits + `, pg_advisory_xact_lock_shared($3)`
-	q.lockExclusive = limits + `, pg_advisory_xact_lock($3)`
+	q.lockShared = limits + `, pg_advisory_xact_lock_shared($2)`
+	q.lockExclusive = limits + `, pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
 

@@ -148,7 +148,7 @@ func (t *tx) shortly(ctx context.Context, s step) error {
 // begin queues what comes first: the transaction, its limits of time, and the tenant's lock. What stands after the lock sees all
 // that was committed before it was granted, because each statement takes a snapshot of its own.
 func (t *tx) begin(batch *pgx.Batch) {
-	limits := []any{milliseconds(t.backend.opts.StatementTimeout), milliseconds(t.backend.opts.IdleTimeout)}
+	limits := []any{strconv.FormatInt(t.backend.opts.StatementTimeout.Milliseconds(), 10)}
 	serializable := t.backend.opts.Serializable
 	switch {
 	case t.lock < lockShared && serializable:
@@ -180,8 +180,6 @@ func (t *tx) lockFeed() {
 	t.feeding = true
 	t.do(step{sql: t.q.lockFeed, args: []any{t.backend.lockOfFeed(t.tenant)}})
 }
-
-func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 // unknown reports whether a commit that failed can have been made.
 func (t *tx) unknown(err error) bool {

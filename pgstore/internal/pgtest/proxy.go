@@ -37,6 +37,8 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	conns  map[net.Conn]bool // nil when it is closed
+	until  int               // which commit, from now on, is held; 0: none
+	held   chan struct{}     // closed when it is
 	armed  Cut
 	left   int  // how many commits are still to be cut
 	ends   bool // with the next cut, all connections end, and no more can be made
@@ -81,6 +83,14 @@ func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.ends, p.down = false, false
+}
+
+// Hold has the n-th commit from now on not be forwarded, while its connection stays. The channel is closed when it has come.
+func (p *Proxy) Hold(n int) (held <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until, p.held = n, make(chan struct{})
+	return p.held
 }
 
 // CutAtRandom has one message in about so many be cut, before it or in the middle of it, from now on; 0 ends that.
@@ -141,7 +151,7 @@ func (p *Proxy) remove(conns ...net.Conn) {
 func (p *Proxy) close() {
 	p.listener.Close()
 	p.mu.Lock()
-	for c := range p.conns {
+	for c := range p.conns { // the answers of each session end, and with them the session
 		c.Close()
 	}
 	p.conns = nil
@@ -164,7 +174,8 @@ func (s *session) close() {
 	s.proxy.remove(s.client, s.server)
 }
 
-// requests forwards what a client says, until a connection ends or is cut.
+// requests forwards what a client says, until a connection ends or is cut. What it says before it waits for an answer is forwarded
+// at once.
 func (s *session) requests() {
 	first, err := startup(s.client)
 	if err != nil {
@@ -173,17 +184,40 @@ func (s *session) requests() {
 	if _, err := s.server.Write(first); err != nil {
 		return
 	}
-	s.forward(s.client, s.server, BeforeCommit, func(m message) bool {
-		switch m.kind() {
-		case 'Q':
-			return s.commits(m.text(0))
-		case 'P':
-			s.statements[m.text(0)] = m.text(1)
-		case 'B':
-			return s.commits(s.statements[m.text(1)])
+	var said message
+	commits := false
+	for {
+		m, err := read(s.client)
+		if err != nil {
+			return
 		}
-		return false
-	})
+		commits = s.asks(m) || commits
+		said = append(said, m...)
+		if strings.IndexByte("PBDEC", m.kind()) >= 0 { // more is to come
+			continue
+		}
+		if commits && s.proxy.holds() {
+			_, _ = io.Copy(io.Discard, s.client) // until one of the two gives up
+			return
+		}
+		if !s.proxy.forward(s.server, said, commits, BeforeCommit) {
+			return
+		}
+		said, commits = nil, false
+	}
+}
+
+// asks reports whether a message ends a transaction that may have written something.
+func (s *session) asks(m message) bool {
+	switch m.kind() {
+	case 'Q':
+		return s.commits(m.text(0))
+	case 'P':
+		s.statements[m.text(0)] = m.text(1)
+	case 'B':
+		return s.commits(s.statements[m.text(1)])
+	}
+	return false
 }
 
 // commits reports whether a statement ends a transaction that may have written something.
@@ -197,26 +231,41 @@ func (s *session) commits(statement string) bool {
 
 // answers forwards what the server says, until a connection ends or is cut.
 func (s *session) answers() {
-	s.forward(s.server, s.client, AfterCommit, func(m message) bool {
-		return m.kind() == 'C' && m.text(0) == "COMMIT" && !s.readOnly.Load()
-	})
-}
-
-func (s *session) forward(from, to net.Conn, where Cut, commits func(message) bool) {
 	for {
-		m, err := read(from)
+		m, err := read(s.server)
 		if err != nil {
 			return
 		}
-		part, whole := s.proxy.fate(m, commits(m), where)
-		if _, err := to.Write(m[:part]); err != nil || !whole {
+		commits := m.kind() == 'C' && m.text(0) == "COMMIT" && !s.readOnly.Load()
+		if !s.proxy.forward(s.client, m, commits, AfterCommit) {
 			return
 		}
 	}
 }
 
-// fate is how much of a message is forwarded before the connection is cut.
-func (p *Proxy) fate(m message, commits bool, where Cut) (part int, whole bool) {
+// forward forwards what was said, or a part of it if the connection is cut there.
+func (p *Proxy) forward(to net.Conn, m message, commits bool, where Cut) bool {
+	part, whole := p.fate(len(m), commits, where)
+	_, err := to.Write(m[:part])
+	return err == nil && whole
+}
+
+// holds reports whether a commit is the one to be held.
+func (p *Proxy) holds() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.until == 0 {
+		return false
+	}
+	if p.until--; p.until > 0 {
+		return false
+	}
+	close(p.held)
+	return true
+}
+
+// fate is how much of so many bytes is forwarded before the connection is cut.
+func (p *Proxy) fate(n int, commits bool, where Cut) (part int, whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -232,9 +281,9 @@ func (p *Proxy) fate(m message, commits bool, where Cut) (part int, whole bool) 
 		return 0, false
 	case p.mean > 0 && p.random.IntN(p.mean) == 0:
 		p.cuts++
-		return p.random.IntN(len(m)), false
+		return p.random.IntN(n), false
 	}
-	return len(m), true
+	return n, true
 }
 
 // message is one of the protocol's: a letter, the length of the rest, and the rest.
