@@ -23,17 +23,27 @@ func TestConformancePortable(t *testing.T) {
 	storetest.Run(t, configure(t, &pgstore.Options{Serializable: true}).Config)
 }
 
+func TestConformancePooled(t *testing.T) {
+	t.Parallel()
+	d := configure(t, &pgstore.Options{Pooled: true})
+	d.address = pgtest.Shared(t).Bouncer(t).DSN(d.database) + "&pool_max_conns=16"
+	storetest.Run(t, d.Config)
+}
+
 // databases gives every test a schema of its own, in one database.
 type databases struct {
 	storetest.Config
-	address string
-	options pgstore.Options
-	made    atomic.Int64
-	opened  sync.Map // the options of each backend
+	database string
+	address  string
+	options  pgstore.Options
+	made     atomic.Int64
+	opened   sync.Map // the options of each backend
 }
 
 func configure(t testing.TB, opts *pgstore.Options) *databases {
-	d := &databases{address: pgtest.Database(t) + "&pool_max_conns=16"}
+	server := pgtest.Shared(t)
+	d := &databases{database: server.Database(t)}
+	d.address = server.DSN(d.database) + "&pool_max_conns=16"
 	if opts != nil {
 		d.options = *opts
 	}

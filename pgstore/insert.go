@@ -25,6 +25,9 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 			return nil, err
 		}
 	}
+	if token, ok, err := s.insertFast(ctx, rows); ok || err != nil {
+		return []store.Inserted{{Token: token}}, err
+	}
 	err = s.write(ctx, lockShared, func(t *tx) error {
 		b := &batch{
 			tx: t, there: map[ulid.ULID]*domain.RefreshToken{}, foreign: map[domain.Digest]ulid.ULID{},

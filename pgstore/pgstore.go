@@ -27,7 +27,7 @@ type Options struct {
 	// longer than a transaction. Defaults to false: statements are prepared once for each connection.
 	Pooled bool
 	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server, and how long the server waits for
-	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 30 s.
+	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 10 s.
 	StatementTimeout time.Duration
 	// CommitTimeout is how long a commit that is on its way is waited for, whatever its context says, since its outcome is
 	// unknown otherwise. Defaults to 10 s.
@@ -51,7 +51,7 @@ func (o *Options) withDefaults() (Options, error) {
 		return d, &domain.FieldError{Field: "Schema", Limit: "1..63 bytes without NUL", Size: len(d.Schema)}
 	}
 	if d.StatementTimeout == 0 {
-		d.StatementTimeout = 30 * time.Second
+		d.StatementTimeout = 10 * time.Second
 	}
 	if d.CommitTimeout == 0 {
 		d.CommitTimeout = 10 * time.Second
@@ -150,7 +150,7 @@ func (b *Backend) names(ctx context.Context, sql, after string, limit int) (name
 	if limit < 1 {
 		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
 	}
-	err = b.read(ctx, identity{}, lockNone, func(t *tx) error {
+	err = b.read(ctx, &tenant{}, lockNone, func(t *tx) error {
 		names = nil
 		return t.finish(ctx, step{sql, []any{after, limit}, func(row pgx.Rows) error {
 			var name string

@@ -10,12 +10,13 @@ import (
 // the tenant as its first argument, and finds them by an index that begins with it.
 type queries struct {
 	// Transactions, and tenants.
+	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback  string
 	limit, lockShared, lockExclusive, lockPairs, lockFeed                     string
 	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest string
 	tenants, pendingTenants                                                   string
 	// Tokens.
-	get, getLocked, getAll, getForeign, find, listAll, listUser, listSession string
-	add, replace, remove, ofPairs, due, putOff, nextDue                      string
+	get, getLocked, getVersion, getAll, getForeign, find, listAll, listUser, listSession string
+	add, addFast, replace, replaceFast, remove, ofPairs, due, putOff, nextDue            string
 	// What covers a token, and what bars one.
 	fenceOf, fenceOfPairs, fenceOver, bars string
 	// Revocations.
@@ -54,6 +55,17 @@ var macros = []string{
 	"$pairs", `(t.user_id, t.client_id) in (select u, c from unnest($2::text[], $3::text[]) as p (u, c))`,
 	"$anchors", `unnest($2::smallint[], $3::text[]) as a (kind, value)`,
 
+	"$replace", `update tokenstore.tokens set authenticated_at = $3, expires_at = $4, idle_expires_at = $5, last_exchanged_at = $6, rotated_at = $7,
+		nanoseconds = $8, idle_lifetime = $9, rotating = $10, offline = $11, generation = $12, retries = $13, salt = $14, family_digest = $15,
+		secret_digest = $16, pepper_key_id = $17, confirmation_kind = $18, confirmation = $19, metadata = $20,
+		initial_ip = $21, initial_asn = $22, initial_user_agent = $23, last_ip = $24, last_asn = $25, last_user_agent = $26,
+		due = least(due, $27)`,
+	"$tallied", `		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
+			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
+			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
+			latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`,
+	"$tally", `insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)`,
+
 	"$emit", `insert into tokenstore.events (tenant, number, kind, at, at_ns, sequence, revocation, reason, actor, erases, count, retired, about) select $1::uuid,`,
 	"$fields", `, $2::integer, $3::timestamptz, $4::smallint, $5::numeric, $6::uuid, $7::text, $8::text, $9::boolean, $10::bigint, $11::boolean, $12::jsonb
 		from tokenstore.tenants t where t.tenant = $1`,
@@ -72,11 +84,13 @@ func newQueries(schema string) *queries {
 }
 
 func (q *queries) tenantQueries(in func(string) string) {
-	// A process that stops dead in a transaction, and keeps its connection, must not hold its locks for ever.
-	const limits = `select set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)`
+	// The limits of time: that of a statement, of waiting for a lock, and of standing idle, lest a process that stops dead in the middle hold up
+	// the tenant's revocations.
+	const limits = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true),
+		set_config('idle_in_transaction_session_timeout', $1, true)`
 	q.limit = limits
-	q.lockShared = limits + `, set_config('lock_timeout', $1, true), pg_advisory_xact_lock_shared($2)`
-	q.lockExclusive = limits + `, set_config('lock_timeout', $1, true), pg_advisory_xact_lock($2)`
+	q.lockShared = limits + `, pg_advisory_xact_lock_shared($2)`
+	q.lockExclusive = limits + `, pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
 
@@ -103,12 +117,7 @@ func (q *queries) tenantQueries(in func(string) string) {
 	q.addTenant = in(`insert into tokenstore.tenants (tenant, name) values ($1, $2) on conflict do nothing`)
 	q.saveHead = in(`update tokenstore.tenants set created = $2, base = $3, erased_through = $4, horizon_sequence = $5, horizon = $6, horizon_ns = $7,
 		erasure_key = $8, origin = $9, complete = $10, events_floor = $11 where tenant = $1`)
-	q.addTally = in(`insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)
-		values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9)
-		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
-			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
-			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
-			latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`)
+	q.addTally = in(`$tally values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9) $tallied`)
 	q.forgetLatest = in(`update tokenstore.tallies set latest = '0001-01-01 00:00:00+00', latest_ns = 0 where tenant = $1`)
 
 	q.tenants = in(`select t.name from tokenstore.tenants t
@@ -123,6 +132,7 @@ func (q *queries) tenantQueries(in func(string) string) {
 
 func (q *queries) tokenQueries(in func(string) string) {
 	q.get = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = $2`)
+	q.getVersion = in(`select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = $2`)
 	q.getLocked = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = $2 for update`)
 	q.getAll = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = any ($2)`)
 	q.getForeign = in(`select $tokens from tokenstore.tokens where tenant = $1 and foreign_digest = any ($2)`)
@@ -134,11 +144,22 @@ func (q *queries) tokenQueries(in func(string) string) {
 
 	q.add = in(`insert into tokenstore.tokens (tenant, $tokens, due) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`)
-	q.replace = in(`update tokenstore.tokens set authenticated_at = $3, expires_at = $4, idle_expires_at = $5, last_exchanged_at = $6, rotated_at = $7,
-		nanoseconds = $8, idle_lifetime = $9, rotating = $10, offline = $11, generation = $12, retries = $13, salt = $14, family_digest = $15,
-		secret_digest = $16, pepper_key_id = $17, confirmation_kind = $18, confirmation = $19, metadata = $20,
-		initial_ip = $21, initial_asn = $22, initial_user_agent = $23, last_ip = $24, last_asn = $25, last_user_agent = $26,
-		due = least(due, $27) where tenant = $1 and id = $2`)
+	q.addFast = in(`with added as (
+			insert into tokenstore.tokens (tenant, $tokens, due) select $1, $2, t.base + nextval('tokenstore.numbers'), $4, $5, $6, $7, $8, $9, $10, $11,
+				$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37
+			from tokenstore.tenants t where t.tenant = $1 and t.erasure_key is not distinct from $3 and current_setting('transaction_isolation') = 'read committed'
+				and not exists (select from unnest($38::smallint[], $39::text[]) as a (kind, value) join tokenstore.targets tt
+					on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
+				and not exists (select from unnest($38::smallint[], $39::text[]) as a (kind, value) join tokenstore.guards g
+					on g.tenant = $1 and g.anchor_kind = a.kind and g.anchor = a.value)
+			on conflict do nothing returning sequence, session_id is null as sessionless
+		), tallied as ($tally select $1, pg_backend_pid() % 128, 1, sessionless::integer, 0, 0, 0, sequence, $40, $41 from added $tallied)
+		select sequence from added`)
+	q.replace = in(`$replace where tenant = $1 and id = $2`)
+	q.replaceFast = in(`$replace where tenant = $1 and id = $2 and xmin = $28 and current_setting('transaction_isolation') = 'read committed'
+		and not exists (select from unnest($29::smallint[], $30::text[]) as a (kind, value) join tokenstore.targets tt
+			on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
+		returning true`)
 	q.remove = in(`delete from tokenstore.tokens where tenant = $1 and id = any ($2) returning id, session_id is null`)
 	q.ofPairs = in(`select $tokens from tokenstore.tokens t where tenant = $1 and $pairs order by id for update`)
 	q.due = in(`select id, expires_at, idle_expires_at, nanoseconds from tokenstore.tokens where tenant = $1 and due <= $2

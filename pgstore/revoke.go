@@ -102,6 +102,7 @@ func (t *tx) revoke(ctx context.Context, r store.Revocation, presented *domain.R
 		}
 	}
 	t.write(p)
+	t.tell(r.ID)
 	if r.Emit != 0 {
 		if err := t.emit(r.Emit, r.Event(tombstone, token, presented)); err != nil {
 			return store.Status{}, err

@@ -36,12 +36,15 @@ type tx struct {
 	backend *Backend
 	q       *queries
 	tenant  identity
+	name    string // the tenant's
 	conn    *pgxpool.Conn
 	lock    lock
 	queue   []step // what is to be sent with the next round trip
+	news    []step // what is to be sent after the commit, and may be lost
 	open    bool   // the transaction has begun
 	ended   bool
 	feeding bool // it holds the lock of the feed
+	short   bool // one round trip: the lock and the statements, which the protocol makes one transaction
 	tally   tally
 }
 
@@ -102,15 +105,19 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	doubtful := doubts(t.conn.Conn().PgConn())
 	*doubtful = false
 	var tag pgconn.CommandTag
-	if commit {
-		batch.Queue("commit").Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+	if commit && !t.short {
+		batch.Queue(t.q.commit).Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+		for _, s := range t.news {
+			batch.Queue(s.sql, s.args...)
+		}
 	}
 	if batch.Len() == 0 {
 		return nil
 	}
 	err := t.conn.SendBatch(ctx, batch).Close()
+	committed := tag.String() == "COMMIT"
 	switch {
-	case err != nil:
+	case err != nil && !committed:
 		f := &failure{cause: plain(err)}
 		if commit && t.lock >= lockShared {
 			f.unknown = t.unknown(err)
@@ -122,7 +129,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	}
 	t.ended = true
 	switch {
-	case tag.String() != "COMMIT":
+	case !t.short && !committed:
 		return &failure{cause: errors.New("pgstore: the server has rolled back")}
 	case *doubtful && t.lock >= lockShared:
 		return &failure{cause: errors.New("pgstore: the server warned that the commit may not have reached its standby"), unknown: true}
@@ -130,28 +137,38 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	return nil
 }
 
+// shortly runs a statement under the shared lock, in one round trip, and commits. That which takes its rows can't have it fail. The
+// statement must see to it that its snapshot is taken after the lock, which it is where transactions are READ COMMITTED.
+func (t *tx) shortly(ctx context.Context, s step) error {
+	t.short, t.lock = true, lockShared
+	t.do(s)
+	return t.commit(ctx)
+}
+
 // begin queues what comes first: the transaction, its limits of time, and the tenant's lock. What stands after the lock sees all
 // that was committed before it was granted, because each statement takes a snapshot of its own.
 func (t *tx) begin(batch *pgx.Batch) {
-	timeout := strconv.FormatInt(t.backend.opts.StatementTimeout.Milliseconds(), 10)
+	limits := []any{strconv.FormatInt(t.backend.opts.StatementTimeout.Milliseconds(), 10)}
 	serializable := t.backend.opts.Serializable
 	switch {
 	case t.lock < lockShared && serializable:
-		batch.Queue("begin isolation level serializable read only")
-	case t.lock == lockNone:
-		batch.Queue("begin isolation level repeatable read read only")
-	case t.lock == lockFeed:
-		batch.Queue("begin isolation level read committed read only")
-		batch.Queue(t.q.lockExclusive, timeout, t.backend.lockOfFeed(t.tenant))
+		batch.Queue(t.q.beginPortableRead)
 	case serializable:
-		batch.Queue("begin isolation level serializable")
-		batch.Queue(t.q.limit, timeout)
-	case t.lock == lockShared:
-		batch.Queue("begin isolation level read committed")
-		batch.Queue(t.q.lockShared, timeout, t.backend.lockOf(t.tenant))
+		batch.Queue(t.q.beginPortable)
+		batch.Queue(t.q.limit, limits...)
+	case t.lock == lockNone:
+		batch.Queue(t.q.beginSnapshot)
+	case t.lock == lockFeed:
+		batch.Queue(t.q.begin)
+		batch.Queue(t.q.lockExclusive, append(limits, t.backend.lockOfFeed(t.tenant))...)
+	case t.lock == lockExclusive:
+		batch.Queue(t.q.begin)
+		batch.Queue(t.q.lockExclusive, append(limits, t.backend.lockOf(t.tenant))...)
 	default:
-		batch.Queue("begin isolation level read committed")
-		batch.Queue(t.q.lockExclusive, timeout, t.backend.lockOf(t.tenant))
+		if !t.short {
+			batch.Queue(t.q.begin)
+		}
+		batch.Queue(t.q.lockShared, append(limits, t.backend.lockOf(t.tenant))...)
 	}
 }
 
@@ -166,7 +183,8 @@ func (t *tx) lockFeed() {
 
 // unknown reports whether a commit that failed can have been made.
 func (t *tx) unknown(err error) bool {
-	if pgerr, ok := errors.AsType[*pgconn.PgError](err); ok && pgerr.SeverityUnlocalized == "ERROR" {
+	pgerr, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && (pgerr.SeverityUnlocalized == "ERROR" || pgerr.Code == "25P03") { // idle_in_transaction_session_timeout
 		return false // the server has rolled back
 	}
 	if pgconn.SafeToRetry(err) {
@@ -181,7 +199,7 @@ func (t *tx) close() {
 	if t.open && !t.ended && !t.conn.Conn().IsClosed() {
 		ctx, cancel := context.WithTimeout(context.Background(), t.backend.opts.CommitTimeout)
 		defer cancel()
-		_, _ = t.conn.Exec(ctx, "rollback") // a connection that fails here is not used again
+		_, _ = t.conn.Exec(ctx, t.q.rollback) // a connection that fails here is not used again
 	}
 	t.conn.Release()
 }
@@ -217,7 +235,7 @@ func (s *tenant) write(ctx context.Context, hold lock, verb func(*tx) error) err
 }
 
 func (s *tenant) attempt(ctx context.Context, hold lock, verb func(*tx) error) error {
-	return s.backend.with(ctx, s.id, hold, verb)
+	return s.backend.with(ctx, s, hold, verb)
 }
 
 // snapshot runs a verb that only reads, on one consistent view of the database.
@@ -226,12 +244,12 @@ func (s *tenant) snapshot(ctx context.Context, verb func(*tx) error) error {
 }
 
 func (s *tenant) read(ctx context.Context, hold lock, verb func(*tx) error) error {
-	return s.backend.read(ctx, s.id, hold, verb)
+	return s.backend.read(ctx, s, hold, verb)
 }
 
-func (b *Backend) read(ctx context.Context, id identity, hold lock, verb func(*tx) error) error {
+func (b *Backend) read(ctx context.Context, s *tenant, hold lock, verb func(*tx) error) error {
 	for attempt := 0; ; attempt++ {
-		err := b.with(ctx, id, hold, verb)
+		err := b.with(ctx, s, hold, verb)
 		f, failed := errors.AsType[*failure](err)
 		if !failed {
 			return err
@@ -243,7 +261,7 @@ func (b *Backend) read(ctx context.Context, id identity, hold lock, verb func(*t
 }
 
 // with runs one attempt, also to its end if the verb panics.
-func (b *Backend) with(ctx context.Context, id identity, hold lock, verb func(*tx) error) error {
+func (b *Backend) with(ctx context.Context, s *tenant, hold lock, verb func(*tx) error) error {
 	if b.closed.Load() {
 		return store.ErrClosed
 	}
@@ -254,7 +272,7 @@ func (b *Backend) with(ctx context.Context, id identity, hold lock, verb func(*t
 	if err != nil {
 		return b.notAcquired(err)
 	}
-	t := &tx{backend: b, q: b.q, tenant: id, conn: conn, lock: hold}
+	t := &tx{backend: b, q: b.q, tenant: s.id, name: s.name, conn: conn, lock: hold}
 	defer t.close()
 	return verb(t)
 }
