@@ -84,6 +84,11 @@ func newQueries(schema string) *queries {
 }
 
 func (q *queries) tenantQueries(in func(string) string) {
+	q.begin = `begin isolation level read committed`
+	q.beginSnapshot = `begin isolation level repeatable read read only`
+	q.beginPortable = `begin isolation level serializable`
+	q.beginPortableRead = `begin isolation level serializable read only`
+	q.commit, q.rollback = `commit`, `rollback`
 	// The limits of time: that of a statement, of waiting for a lock, and of standing idle, lest a process that stops dead in the middle hold up
 	// the tenant's revocations.
 	const limits = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true),
