@@ -40,7 +40,8 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 			return row.Scan((*number)(&token.Sequence))
 		}})
 	})
-	return token, ok, longWay(err)
+	// A row that was returned tells nothing of the commit, which comes after it.
+	return token, ok && err == nil, longWay(err)
 }
 
 // updateFast updates a token that nothing pending may cover, in two round trips, and holds nothing while it is decided. It does
@@ -75,7 +76,8 @@ func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store
 			return nil
 		}})
 	})
-	return verdict, ok, longWay(err)
+	// As above.
+	return verdict, ok && err == nil, longWay(err)
 }
 
 // longWay passes over a failure for which the long way begins again.
