@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"example.com/tokenstore"
@@ -106,8 +107,8 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
-// serve runs until ctx ends. It calls listening once requests are served.
-func (f *serveFlags) serve(ctx context.Context, listening func(address string)) (err error) {
+// serve runs until ctx ends. It calls ready once requests are served.
+func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err error) {
 	logger := newLogger(f.logFormat, f.logLevel)
 	access, err := f.access.read(ctx, f.tenant)
 	if err != nil {
@@ -123,6 +124,11 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	listening, stopListening := context.WithCancel(context.WithoutCancel(ctx))
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer stopListening()
+	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
 	measures.gauge(manager)
 	handler, err := newHandler(f, access, manager, measures, logger)
 	if err != nil {
@@ -142,7 +148,7 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		TLSConfig:         certificate,
 	}
-	return run(ctx, server, listener, manager, f.drainTimeout, logger, listening)
+	return run(ctx, server, listener, manager, f.drainTimeout, logger, ready)
 }
 
 // run serves and sweeps until ctx ends or one of the two fails. Then it answers what is under way, ends the sweep, and
