@@ -13,6 +13,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/management"
+	"example.com/tokenstore/revocation"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -24,6 +25,7 @@ type serveFlags struct {
 	tlsCert, tlsKey string
 	access          accessFlags
 	maxPending      time.Duration
+	pollEvery       time.Duration
 	logFormat       string
 	logLevel        slog.Level
 	headerTimeout   time.Duration
@@ -42,6 +44,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in `FILE`")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "the certificate's private key, in `FILE`")
 	flags.DurationVar(&f.maxPending, "max-pending-age", 5*time.Minute, "/readyz is degraded while a revocation is pending for longer")
+	flags.DurationVar(&f.pollEvery, "poll-every", 5*time.Second, "how often to look for revocations of other processes that were not heard of")
 	flags.StringVar(&f.logFormat, "log-format", "json", "how to log to stderr: json or text")
 	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "the lowest `LEVEL` to log: debug, info, warn or error")
 	flags.DurationVar(&f.headerTimeout, "header-timeout", 5*time.Second, "how long a client may take for the header of a request")
@@ -68,7 +71,7 @@ func (f *serveFlags) check() error {
 		return usage("--log-format: json or text")
 	}
 	for name, d := range map[string]time.Duration{
-		"max-pending-age": f.maxPending, "header-timeout": f.headerTimeout, "read-timeout": f.readTimeout,
+		"max-pending-age": f.maxPending, "poll-every": f.pollEvery, "header-timeout": f.headerTimeout, "read-timeout": f.readTimeout,
 		"write-timeout": f.writeTimeout, "idle-timeout": f.idleTimeout, "drain-timeout": f.drainTimeout,
 	} {
 		if d <= 0 { // net/http takes 0 for no limit
@@ -119,7 +122,7 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 		return err
 	}
 	measures := newMeasures()
-	database, manager, err := f.manage(ctx, logger, measures.events(), measures.watch)
+	database, manager, err := f.manage(ctx, logger, revocation.Options{Events: measures.events(), PollEvery: f.pollEvery}, measures.watch)
 	if err != nil {
 		return err
 	}
