@@ -36,7 +36,9 @@ var arrows = []arrow{
 	{pkg: "internal/codec", may: []string{"store", "domain"}},  // what backends that keep bytes share
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
-	{pkg: "boltstore/internal/crashtest", may: []string{".", "boltstore", "store", "domain", ulids}},
+	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
+	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
+	{pkg: "internal/daemon"},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},
@@ -47,8 +49,8 @@ var arrows = []arrow{
 }
 
 var (
-	forTestsOnly = []string{"store/storetest", "tokenstoretest", "boltstore/internal/crashtest"} // no other than test files import these
-	forNobody    = []string{"cmd/...", "examples/..."}                                           // nothing imports these, but what stands beside them
+	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "boltstore/internal/filetest"} // no other than test files import these
+	forNobody    = []string{"cmd/...", "examples/..."}                                                                // nothing imports these, but what stands beside them
 	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 

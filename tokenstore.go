@@ -151,6 +151,10 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 // [revocation.Engine.Run].
 func (m *Manager) Run(ctx context.Context) error { return m.engine.Run(ctx) }
 
+// Heard tells the sweep that another process has recorded a revocation, so that it does not wait for its next poll. See
+// [revocation.Engine.Heard].
+func (m *Manager) Heard(tenant string, revocation ulid.ULID) { m.engine.Heard(tenant, revocation) }
+
 // Health says how the sweep stands, for all tenants of the backend.
 func (m *Manager) Health(ctx context.Context) (Health, error) { return m.engine.Health(ctx) }
 

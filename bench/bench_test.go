@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"example.com/tokenstore/internal/daemon"
 )
 
 // TestMain lets the test binary be the processes that do not survive what they show.
@@ -226,7 +228,7 @@ func TestPeersExchange(t *testing.T) {
 // TestQuick runs all of it, hardly measuring anything, with the servers that this machine has.
 func TestQuick(t *testing.T) {
 	docs := t.TempDir()
-	o := options{dir: os.TempDir(), out: t.Output(), find: program}.hardlyAnything()
+	o := options{dir: os.TempDir(), out: t.Output(), find: daemon.Find}.hardlyAnything()
 	if err := measure(t.Context(), o, docs); err != nil {
 		t.Fatal(err)
 	}

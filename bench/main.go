@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"example.com/tokenstore/internal/daemon"
 )
 
 // options say how much is measured.
@@ -39,7 +41,7 @@ type options struct {
 }
 
 func main() {
-	o := options{out: os.Stdout, find: program}
+	o := options{out: os.Stdout, find: daemon.Find}
 	docs := flag.String("docs", "", "the folder that benchmarks.md and benchmarks.svg are written to")
 	quick := flag.Bool("quick", false, "measure hardly anything, to see that all of it works")
 	flag.IntVar(&o.tokens, "tokens", 200_000, "tokens that each store holds")

@@ -5,11 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
-	"strconv"
 	"syscall"
 
+	"example.com/tokenstore/internal/daemon"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -26,38 +24,26 @@ create index on refresh_tokens (client_id);`
 
 // postgresServer is PostgreSQL as it comes, with a table of tokens and the four indexes. A revocation is an UPDATE.
 func postgresServer(ctx context.Context, dir string, find finder) (*contender, error) {
-	initdb, err := find("initdb")
-	if err != nil {
+	if _, err := find("postgres"); err != nil {
 		return nil, err
 	}
-	postgres, err := find("postgres")
+	cluster, err := daemon.NewCluster(ctx, dir, "bench")
 	if err != nil {
 		return nil, err
-	}
-	as, err := unprivileged(dir)
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	cmd := exec.CommandContext(ctx, initdb, "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale")
-	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("initdb: %w: %s", err, out)
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	server, err := start(dir, as, postgres, "-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(port), "-k", dir, "-c", "max_connections=200")
+	server, err := cluster.Start("listen_addresses=127.0.0.1", fmt.Sprintf("port=%d", port), "max_connections=200")
 	if err != nil {
 		return nil, err
 	}
 	db, err := pgxpool.New(ctx, fmt.Sprintf("postgres://bench@127.0.0.1:%d/postgres?sslmode=disable&pool_max_conns=80", port))
 	if err != nil {
-		return nil, errors.Join(err, server.stop(syscall.SIGINT))
+		return nil, errors.Join(err, server.Stop(syscall.SIGINT))
 	}
-	stop := func() error { db.Close(); return server.stop(syscall.SIGINT) }
+	stop := func() error { db.Close(); return server.Stop(syscall.SIGINT) }
 	durable, err := postgresDurability(ctx, db, server)
 	if err != nil {
 		return nil, errors.Join(err, stop())
@@ -66,8 +52,8 @@ func postgresServer(ctx context.Context, dir string, find finder) (*contender, e
 }
 
 // postgresDurability makes the table, and reads back what the server does before it answers.
-func postgresDurability(ctx context.Context, db *pgxpool.Pool, server *process) (string, error) {
-	if err := server.ready(ctx, db.Ping); err != nil {
+func postgresDurability(ctx context.Context, db *pgxpool.Pool, server *daemon.Process) (string, error) {
+	if err := server.Ready(ctx, db.Ping); err != nil {
 		return "", err
 	}
 	if _, err := db.Exec(ctx, schema); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"example.com/tokenstore/internal/daemon"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -36,13 +37,13 @@ func redisServer(ctx context.Context, dir string, find finder) (*contender, erro
 	if err != nil {
 		return nil, err
 	}
-	server, err := start(dir, nil, path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir,
+	server, err := daemon.Start(dir, nil, path, "--bind", "127.0.0.1", "--port", strconv.Itoa(port), "--dir", dir,
 		"--appendonly", "yes", "--appendfsync", "always", "--save", "", "--auto-aof-rewrite-percentage", "0")
 	if err != nil {
 		return nil, err
 	}
 	db := redis.NewClient(&redis.Options{Addr: fmt.Sprintf("127.0.0.1:%d", port), PoolSize: 80})
-	stop := func() error { return errors.Join(db.Close(), server.stop(syscall.SIGTERM)) }
+	stop := func() error { return errors.Join(db.Close(), server.Stop(syscall.SIGTERM)) }
 	durable, err := redisDurability(ctx, db, server)
 	if err != nil {
 		return nil, errors.Join(err, stop())
@@ -51,8 +52,8 @@ func redisServer(ctx context.Context, dir string, find finder) (*contender, erro
 }
 
 // redisDurability reads back what the server does before it answers.
-func redisDurability(ctx context.Context, db *redis.Client, server *process) (string, error) {
-	if err := server.ready(ctx, func(ctx context.Context) error { return db.Ping(ctx).Err() }); err != nil {
+func redisDurability(ctx context.Context, db *redis.Client, server *daemon.Process) (string, error) {
+	if err := server.Ready(ctx, func(ctx context.Context) error { return db.Ping(ctx).Err() }); err != nil {
 		return "", err
 	}
 	settings := map[string]string{}

@@ -10,7 +10,8 @@ import (
 	"time"
 
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
+	"example.com/tokenstore/internal/crashtest"
 )
 
 // crashChild works on the file in args[0] until it is killed.
@@ -20,7 +21,7 @@ func crashChild(args []string) error {
 		return err
 	}
 	b.SettleEarly(16)
-	return crashtest.Work(context.Background(), b, os.Stdout)
+	return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 }
 
 // TestCrash kills a process again and again while it issues, exchanges, revokes and sweeps, and holds what it had
@@ -38,7 +39,7 @@ func TestCrash(t *testing.T) {
 		heard = crashtest.NewHeard(heard)
 		runAndKill(t, path, heard)
 		acked += heard.Acknowledged()
-		heard.Check(t, path)
+		filetest.Check(t, heard, path)
 		if t.Failed() {
 			t.Fatalf("failed in round %d", round)
 		}

@@ -13,7 +13,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/internal/crashtest"
 	"example.com/tokenstore/memstore"
 )
 

@@ -116,7 +116,7 @@ type Engine struct {
 	wake    chan struct{}
 
 	mu      sync.Mutex
-	hints   []hint        // revocations that were recorded here and that the loop has not heard of
+	hints   []hint        // revocations that were recorded and that the loop has not heard of
 	missed  bool          // there were more hints than room
 	retired chan struct{} // closed, and replaced, whenever something has been retired
 
@@ -171,10 +171,16 @@ func (e *Engine) Recorded(tenant string, t domain.Tombstone) {
 	if f := e.opts.Events.Revoked; f != nil {
 		f(tenant, t)
 	}
+	e.Heard(tenant, t.ID)
+}
+
+// Heard tells the engine that another process has recorded a revocation, so that the sweep does not wait for the next poll. It is a
+// hint only: it may be lost, repeated or wrong.
+func (e *Engine) Heard(tenant string, id ulid.ULID) {
 	e.news.ring(tenant)
 	e.mu.Lock()
 	if len(e.hints) < maxJobs {
-		e.hints = append(e.hints, hint{tenant, t.ID})
+		e.hints = append(e.hints, hint{tenant, id})
 	} else {
 		e.missed = true
 	}

@@ -199,3 +199,29 @@ func TestHealth(t *testing.T) {
 		}
 	})
 }
+
+// TestHeardEndsTheRest: what another process has recorded is swept as soon as the engine hears of it, and a hint that is wrong does
+// no harm.
+func TestHeardEndsTheRest(t *testing.T) {
+	inBubble(t, revocation.Options{PollEvery: time.Hour}, func(r *rig) {
+		r.issue("a", "ann", 3)
+		other, err := revocation.New(r.faults, nil)
+		if err != nil {
+			r.Fatal(err)
+		}
+		stop := r.start(r.engine)
+		synctest.Wait() // it has found nothing, and rests
+		began := time.Now()
+		receipt := r.revoke(other, "a", 1, "ann")
+		r.engine.Heard("nobody", number(9))
+		r.engine.Heard("a", number(9))
+		r.engine.Heard("a", receipt.ID())
+		if status, err := r.engine.Wait(r.Context(), receipt); err != nil || status.Swept != 3 {
+			r.Errorf("Wait = %+v, %v", status, err)
+		}
+		if took := time.Since(began); took >= time.Minute {
+			r.Errorf("what was heard of must not wait for the next poll: it took %v", took)
+		}
+		stop()
+	})
+}

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
+	"example.com/tokenstore/internal/crashtest"
 )
 
 // unreached are the failpoints that boltstore never comes to, with the reason.
@@ -28,7 +29,7 @@ func TestFailpoints(t *testing.T) {
 	if len(p.points) < 10 {
 		t.Fatalf("bbolt must have at least 10 failpoints: found %v", p.points)
 	}
-	dumps, err := (&crashtest.Host{Path: filepath.Join(t.TempDir(), fileName)}).Dumps(t.Context())
+	dumps, err := (&filetest.Host{Path: filepath.Join(t.TempDir(), fileName)}).Dumps(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func playToDeath(t testing.TB, p program, path string, set ...string) (done []st
 	out, err := cmd.Output()
 	done = strings.Fields(strings.ReplaceAll(string(out), " ", "-"))
 	switch {
-	case err == nil && len(done) == len(crashtest.History()):
+	case err == nil && len(done) == len(filetest.History()):
 		return done, false
 	case ctx.Err() != nil || !killed(cmd):
 		t.Errorf("a process that plays the history must reach the end, or die at the failpoint: got %v and %s, after %v", err, complaints.Bytes(), done)
@@ -113,8 +114,8 @@ func killed(cmd *exec.Cmd) bool { return cmd.ProcessState != nil && !cmd.Process
 // wentOn expects all steps that were done to be in the file, the next one as a whole or not at all, and goes on from there.
 func wentOn(t testing.TB, path string, dumps []string, done int) {
 	t.Helper()
-	h := &crashtest.Host{Path: path}
-	if err := crashtest.Open(t.Context(), h); err != nil {
+	h := &filetest.Host{Path: path}
+	if err := filetest.Open(t.Context(), h); err != nil {
 		t.Errorf("the file must open after a crash: got %v", err)
 		return
 	}
@@ -125,7 +126,7 @@ func wentOn(t testing.TB, path string, dumps []string, done int) {
 		t.Errorf("the file must be as before the step or as after it: got error %v and\n%s\nbefore %s\nafter  %s", err, got, before, dumps[done])
 		return
 	}
-	for i, s := range crashtest.History()[done:] {
+	for i, s := range filetest.History()[done:] {
 		if i == 0 && (s.Name == "create" || s.Name == "open") {
 			continue // it is open
 		}
@@ -208,8 +209,8 @@ func playWithFailure(t testing.TB, p program, path string, dumps []string, name,
 		wentOn(t, path, dumps, r.Done)
 		return r
 	}
-	h := &crashtest.Host{Path: path}
-	if err := crashtest.Open(t.Context(), h); err != nil {
+	h := &filetest.Host{Path: path}
+	if err := filetest.Open(t.Context(), h); err != nil {
 		t.Errorf("the file must open: got %v", err)
 		return r
 	}
@@ -232,7 +233,7 @@ func liesAreCaught(t *testing.T, p program, dumps []string) {
 			heard := crashtest.NewHeard(nil)
 			workToDeath(ended, p, path, heard, // in the last commit, which waits so that it can be said; making the file is a commit too
 				"acknowledgedEarly="+nth(9+round, "return"), "beforeSyncDataPages="+nth(10+round, "kill(20)"))
-			heard.Check(t, path)
+			filetest.Check(t, heard, path)
 		}},
 		{"failure hidden, and died", func(t, ended testing.TB, path string, _ int) {
 			done, _ := playToDeath(ended, p, path, "hiddenFailure=return", "beforeWriteMetaError="+failedOnce, "beforeSyncDataPages="+nth(4, "kill"))

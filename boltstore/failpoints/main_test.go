@@ -12,7 +12,8 @@ import (
 	"testing"
 
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
+	"example.com/tokenstore/internal/crashtest"
 	"example.com/tokenstore/store"
 	"go.etcd.io/gofail/runtime"
 )
@@ -27,7 +28,7 @@ var children = map[string]func(args []string) error{
 		if err != nil {
 			return err
 		}
-		return crashtest.Work(context.Background(), b, os.Stdout)
+		return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 	},
 	"play": func(args []string) error { return play(args[0]) },
 	"fail": func(args []string) error {
@@ -58,8 +59,8 @@ func (p program) child(ctx context.Context, name string, set []string, args ...s
 
 // play plays the history, and says of each step that it is done.
 func play(path string) error {
-	h := &crashtest.Host{Path: path}
-	for _, s := range crashtest.History() {
+	h := &filetest.Host{Path: path}
+	for _, s := range filetest.History() {
 		if err := s.Run(context.Background(), h); err != nil {
 			return fmt.Errorf("%s: %w", s.Name, err)
 		}
@@ -88,12 +89,12 @@ type report struct {
 // again; where the mapping of the file is lost, after another Open. A mapping that stays holds the lock, until the process ends.
 func fail(path, name, terms string) (r report, err error) {
 	ctx := context.Background()
-	h := &crashtest.Host{Path: path}
+	h := &filetest.Host{Path: path}
 	panics := strings.HasSuffix(terms, "panic") // as at a page that is damaged, or can't be read
 	if err := runtime.Enable(name, terms); err != nil {
 		return r, err
 	}
-	for _, s := range crashtest.History() {
+	for _, s := range filetest.History() {
 		err := s.Run(ctx, h)
 		if err == nil {
 			r.Done++
@@ -127,7 +128,7 @@ func fail(path, name, terms string) (r report, err error) {
 	}
 	if panics {
 		_ = h.Backend.Close()
-		if err := crashtest.Open(ctx, h); err != nil {
+		if err := filetest.Open(ctx, h); err != nil {
 			return r, fmt.Errorf("the file must open after a panic: got %w", err)
 		}
 	}
@@ -141,7 +142,7 @@ func fail(path, name, terms string) (r report, err error) {
 }
 
 // readable expects reads to go on after a step that failed, unless what it wrote may not be on the disk, or nothing can be read.
-func readable(ctx context.Context, h *crashtest.Host, s crashtest.Step, failed error) error {
+func readable(ctx context.Context, h *filetest.Host, s filetest.Step, failed error) error {
 	if s.Name == "create" || s.Name == "open" {
 		return nil
 	}
@@ -153,7 +154,7 @@ func readable(ctx context.Context, h *crashtest.Host, s crashtest.Step, failed e
 }
 
 // contents is what the store holds after a step that failed; nothing if it can't be read.
-func contents(ctx context.Context, h *crashtest.Host, s crashtest.Step) (string, error) {
+func contents(ctx context.Context, h *filetest.Host, s filetest.Step) (string, error) {
 	if s.Name == "create" || s.Name == "open" {
 		return "", nil
 	}
@@ -172,7 +173,7 @@ func off(name string) (hits int, err error) {
 
 // again repeats a step that has failed. Where bbolt could not map the file anew, every call says that the file can't be used, and
 // Open has to come first.
-func again(ctx context.Context, h *crashtest.Host, s crashtest.Step) (reopen bool, err error) {
+func again(ctx context.Context, h *filetest.Host, s filetest.Step) (reopen bool, err error) {
 	if err = s.Run(ctx, h); err == nil {
 		return false, nil
 	}
@@ -181,7 +182,7 @@ func again(ctx context.Context, h *crashtest.Host, s crashtest.Step) (reopen boo
 		return true, fmt.Errorf("%s: a file that can't be used must be ErrUnusable: got %w, and %w of a read", s.Name, err, read)
 	}
 	_ = h.Backend.Close()
-	if err = crashtest.Open(ctx, h); err == nil {
+	if err = filetest.Open(ctx, h); err == nil {
 		err = s.Run(ctx, h)
 	}
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
+	"example.com/tokenstore/internal/crashtest"
 )
 
 // deathAtWork ends a process at each failpoint in turn while it issues, exchanges, imports, revokes, sweeps, reads and trims, and
@@ -36,7 +37,7 @@ func deathAtWork(t *testing.T, p program) {
 		n := rand.IntN(target.most)
 		target.heard = crashtest.NewHeard(target.heard)
 		died := workToDeath(t, p, target.path, target.heard, target.point+"="+nth(n, "kill"))
-		target.heard.Check(t, target.path)
+		filetest.Check(t, target.heard, target.path)
 		if t.Failed() {
 			t.Fatalf("failed at %s, passed for the %dth time", target.point, n)
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
 	"example.com/tokenstore/boltstore/powercut"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -23,8 +23,8 @@ func TestOpenSettles(t *testing.T) {
 	folder, disk := mount(t)
 	images := t.TempDir()
 	before, after, left := filepath.Join(images, "before"), filepath.Join(images, "after"), filepath.Join(images, "left")
-	h, history := &crashtest.Host{Path: before}, crashtest.History()
-	play := func(path string, steps ...crashtest.Step) {
+	h, history := &filetest.Host{Path: before}, filetest.History()
+	play := func(path string, steps ...filetest.Step) {
 		t.Helper()
 		h.Path = path
 		for _, s := range steps {
@@ -33,7 +33,7 @@ func TestOpenSettles(t *testing.T) {
 			}
 		}
 	}
-	shut := crashtest.Step{Name: "close", Run: crashtest.Close}
+	shut := filetest.Step{Name: "close", Run: filetest.Close}
 	play(before, history[0], history[1], shut)
 	data, err := os.ReadFile(before)
 	if err == nil {
@@ -71,8 +71,8 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 	if err := disk.Insert(powercut.Setup{Name: fileName}); err != nil {
 		t.Fatal(err)
 	}
-	h := &crashtest.Host{Path: filepath.Join(folder, fileName)}
-	for _, s := range []crashtest.Step{{Run: crashtest.Open}, {Run: crashtest.Insert(1, 2, 3)}, {Run: crashtest.Update(2)}, {Run: crashtest.Update(3)}} { // the file has grown then
+	h := &filetest.Host{Path: filepath.Join(folder, fileName)}
+	for _, s := range []filetest.Step{{Run: filetest.Open}, {Run: filetest.Insert(1, 2, 3)}, {Run: filetest.Update(2)}, {Run: filetest.Update(3)}} { // the file has grown then
 		if err := s.Run(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := make(chan error, 1)
-	go func() { revoked <- crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	go func() { revoked <- filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
 	if err := disk.Held(); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 		started.Add(1)
 		readers.Go(func() {
 			started.Done()
-			v, err := h.Store.Get(t.Context(), crashtest.ID(1))
+			v, err := h.Store.Get(t.Context(), filetest.ID(1))
 			if err == nil && v.Revoked() || err != nil && !errors.Is(err, boltstore.ErrUnusable) {
 				t.Errorf("what may not be on the disk must not be shown: got revoked %v, error %v", v.Revoked(), err)
 			}
@@ -114,7 +114,7 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 	if _, err := disk.Fail(powercut.Fault{}); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := h.Store.Get(t.Context(), crashtest.ID(1)); err != nil || !v.Revoked() {
+	if v, err := h.Store.Get(t.Context(), filetest.ID(1)); err != nil || !v.Revoked() {
 		t.Errorf("when the disk works again, it must be shown: got revoked %v, error %v", v.Revoked(), err)
 	}
 }
@@ -123,13 +123,13 @@ func TestReadersWaitForTheDisk(t *testing.T) {
 var lastSync = powercut.Fault{Of: powercut.Syncs, After: 1, Errno: syscall.EIO, Drops: true, Lasting: true}
 
 // begin has a file with some tokens on a new disk, and on the disk all that belongs to it.
-func begin(t *testing.T, folder string, disk *powercut.Remote, seed uint64) *crashtest.Host {
+func begin(t *testing.T, folder string, disk *powercut.Remote, seed uint64) *filetest.Host {
 	t.Helper()
 	if err := disk.Insert(powercut.Setup{Name: fileName, Seed: seed}); err != nil {
 		t.Fatal(err)
 	}
-	h := &crashtest.Host{Path: filepath.Join(folder, fileName)}
-	for _, s := range []crashtest.Step{{Run: crashtest.Open}, {Run: crashtest.Insert(1, 2, 3)}, {Run: crashtest.Update(2)}, {Run: crashtest.Update(3)}} { // the file has grown then
+	h := &filetest.Host{Path: filepath.Join(folder, fileName)}
+	for _, s := range []filetest.Step{{Run: filetest.Open}, {Run: filetest.Insert(1, 2, 3)}, {Run: filetest.Update(2)}, {Run: filetest.Update(3)}} { // the file has grown then
 		if err := s.Run(t.Context(), h); err != nil {
 			t.Fatal(err)
 		}
@@ -149,10 +149,10 @@ func cut(t *testing.T, disk *powercut.Remote) (image string) {
 }
 
 // afterCut opens what a power cut has left.
-func afterCut(t *testing.T, image string) *crashtest.Host {
+func afterCut(t *testing.T, image string) *filetest.Host {
 	t.Helper()
-	left := &crashtest.Host{Path: image}
-	if err := crashtest.Open(t.Context(), left); err != nil {
+	left := &filetest.Host{Path: image}
+	if err := filetest.Open(t.Context(), left); err != nil {
 		t.Fatalf("the file must open after a power cut: got %v", err)
 	}
 	t.Cleanup(func() { _ = left.Backend.Close() })
@@ -169,7 +169,7 @@ func TestWriteAfterDoubt(t *testing.T) {
 		if _, err := disk.Fail(lastSync); err != nil {
 			t.Fatal(err)
 		}
-		if err := crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+		if err := filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
 			t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
 		}
 		if _, err := disk.Fail(powercut.Fault{}); err != nil {
@@ -179,7 +179,7 @@ func TestWriteAfterDoubt(t *testing.T) {
 			t.Fatal(err)
 		}
 		inserted := make(chan error, 1)
-		go func() { inserted <- crashtest.Insert(4, 5, 6, 7, 8, 9, 10)(t.Context(), h) }()
+		go func() { inserted <- filetest.Insert(4, 5, 6, 7, 8, 9, 10)(t.Context(), h) }()
 		if err := disk.Held(); err != nil {
 			t.Fatal(err)
 		}
@@ -192,7 +192,7 @@ func TestWriteAfterDoubt(t *testing.T) {
 		}
 		_ = h.Backend.Close()
 		left := afterCut(t, image)
-		if _, err := left.Store.Revocation(t.Context(), crashtest.ID(100)); err != nil && dump(t.Context(), t, left) != want {
+		if _, err := left.Store.Revocation(t.Context(), filetest.ID(100)); err != nil && dump(t.Context(), t, left) != want {
 			t.Error("without the commit the file must be as it was before")
 		} else if err == nil {
 			dump(t.Context(), t, left) // it is in order
@@ -208,14 +208,14 @@ func TestOpenEndsDoubt(t *testing.T) {
 	if _, err := disk.Fail(lastSync); err != nil {
 		t.Fatal(err)
 	}
-	if err := crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+	if err := filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
 		t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
 	}
 	_ = h.Backend.Close()
 	if _, err := disk.Fail(powercut.Fault{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := crashtest.Open(t.Context(), h); err != nil {
+	if err := filetest.Open(t.Context(), h); err != nil {
 		t.Fatal(err)
 	}
 	want := dump(t.Context(), t, h)
@@ -232,7 +232,7 @@ func TestReaderLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoked := make(chan error, 1)
-	go func() { revoked <- crashtest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	go func() { revoked <- filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
 	if err := disk.Held(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
 	"example.com/tokenstore/boltstore/powercut"
+	"example.com/tokenstore/internal/crashtest"
 )
 
 const fileName = "tokens.db"
@@ -41,7 +42,7 @@ func TestPowerCut(t *testing.T) {
 		}
 		heard = crashtest.NewHeard(heard)
 		cutAndSave(t, folder, disk, setup, heard, rand.IntN(2) == 0)
-		heard.Check(t, image)
+		filetest.Check(t, heard, image)
 		if t.Failed() {
 			t.Fatalf("failed in round %d, with %+v", round, setup)
 		}
@@ -63,7 +64,7 @@ func TestPowerCutWhileCreated(t *testing.T) {
 		heard := crashtest.NewHeard(nil)
 		setup := powercut.Setup{Seed: uint64(cut), Name: fileName, Image: image, Cut: 1 + cut, Slow: 2 * time.Millisecond}
 		cutAndSave(t, folder, disk, setup, heard, false)
-		heard.Check(t, image)
+		filetest.Check(t, heard, image)
 		if t.Failed() {
 			t.Fatalf("failed with %+v", setup)
 		}
@@ -139,7 +140,7 @@ func TestLyingDiskIsCaught(t *testing.T) {
 		heard = crashtest.NewHeard(heard)
 		cutAndSave(t, folder, disk, powercut.Setup{Name: fileName, Image: image, Cut: 200, Seed: uint64(round), Lies: true}, heard, rand.IntN(2) == 0)
 		caught := &crashtest.Recorder{TB: t}
-		caught.Run(func() { heard.Check(caught, image) })
+		caught.Run(func() { filetest.Check(caught, heard, image) })
 		if caught.Failures > 0 {
 			t.Logf("caught at cut %d", round+1)
 			return

@@ -11,14 +11,14 @@ import (
 	"testing"
 
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
+	"example.com/tokenstore/boltstore/internal/filetest"
 	"example.com/tokenstore/boltstore/powercut"
 	"example.com/tokenstore/store"
 	"go.uber.org/goleak"
 )
 
 // dump is what a store holds.
-func dump(ctx context.Context, t *testing.T, h *crashtest.Host) string {
+func dump(ctx context.Context, t *testing.T, h *filetest.Host) string {
 	t.Helper()
 	text, err := h.Dump(ctx)
 	if err != nil {
@@ -49,19 +49,19 @@ var faults = []struct {
 func TestDiskFaults(t *testing.T) {
 	folder, disk := mount(t)
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	want, err := (&crashtest.Host{Path: filepath.Join(folder, fileName)}).Dumps(t.Context())
+	want, err := (&filetest.Host{Path: filepath.Join(folder, fileName)}).Dumps(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	history := crashtest.History()
+	history := filetest.History()
 	cases := 0
 	defer func() { t.Attr("cases", strconv.Itoa(cases)) }()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), fileName)
-			h, left := &crashtest.Host{}, &crashtest.Host{Path: image}
+			h, left := &filetest.Host{}, &filetest.Host{Path: image}
 			t.Cleanup(func() { // what fails must not keep the disk mounted
-				for _, h := range []*crashtest.Host{h, left} {
+				for _, h := range []*filetest.Host{h, left} {
 					if h.Backend != nil {
 						_ = h.Backend.Close()
 					}
@@ -74,7 +74,7 @@ func TestDiskFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 				files := openFiles(t)
-				*h = crashtest.Host{Path: filepath.Join(folder, fileName)}
+				*h = filetest.Host{Path: filepath.Join(folder, fileName)}
 				met, last := play(t, disk, h, f.fault, f.cut)
 				if t.Failed() {
 					t.Fatalf("failed at operation %d, in %q", n, history[last].Name)
@@ -89,7 +89,7 @@ func TestDiskFaults(t *testing.T) {
 				if got := openFiles(t); got > files {
 					t.Fatalf("operation %d, in %q: %d files are left open", n, history[last].Name, got-files)
 				}
-				if err := crashtest.Open(t.Context(), left); err != nil {
+				if err := filetest.Open(t.Context(), left); err != nil {
 					t.Fatalf("operation %d, in %q: the file must open after a power cut: got %v", n, history[last].Name, err)
 				}
 				if got := dump(t.Context(), t, left); got != want[last] {
@@ -108,13 +108,13 @@ func TestDiskFaults(t *testing.T) {
 
 // play plays the history with a fault. The step that fails is repeated when the disk works again. It returns how many operations
 // the fault has met, and which step was the last.
-func play(t *testing.T, disk *powercut.Remote, h *crashtest.Host, fault powercut.Fault, stop bool) (met, last int) {
+func play(t *testing.T, disk *powercut.Remote, h *filetest.Host, fault powercut.Fault, stop bool) (met, last int) {
 	t.Helper()
 	if _, err := disk.Fail(fault); err != nil {
 		t.Fatal(err)
 	}
 	failed := false
-	for i, s := range crashtest.History() {
+	for i, s := range filetest.History() {
 		err := s.Run(t.Context(), h)
 		if err != nil {
 			failed = true
@@ -141,11 +141,11 @@ func play(t *testing.T, disk *powercut.Remote, h *crashtest.Host, fault powercut
 			t.Fatal(err)
 		}
 	}
-	return met, len(crashtest.History()) - 1
+	return met, len(filetest.History()) - 1
 }
 
 // check looks at the error of a step.
-func check(t *testing.T, s crashtest.Step, err error, fault powercut.Fault) {
+func check(t *testing.T, s filetest.Step, err error, fault powercut.Fault) {
 	t.Helper()
 	if !slices.ContainsFunc(s.Errs, func(want error) bool { return errors.Is(err, want) }) {
 		t.Errorf("%s: must be one of %v: got %v", s.Name, s.Errs, err)
@@ -156,7 +156,7 @@ func check(t *testing.T, s crashtest.Step, err error, fault powercut.Fault) {
 }
 
 // readsGoOn: a disk that takes nothing more can be read.
-func readsGoOn(t *testing.T, s crashtest.Step, h *crashtest.Host, failed error) {
+func readsGoOn(t *testing.T, s filetest.Step, h *filetest.Host, failed error) {
 	t.Helper()
 	if h.Store == nil || s.Name == "open" {
 		return

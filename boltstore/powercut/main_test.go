@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"example.com/tokenstore/boltstore"
-	"example.com/tokenstore/boltstore/internal/crashtest"
 	"example.com/tokenstore/boltstore/powercut"
+	"example.com/tokenstore/internal/crashtest"
 )
 
 // childEnv names what a test binary that is run as a child process does instead of testing.
@@ -24,7 +24,7 @@ var children = map[string]func(path string) error{
 		if err != nil {
 			return err
 		}
-		return crashtest.Work(context.Background(), b, os.Stdout)
+		return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 	},
 }
 

@@ -21,7 +21,7 @@ type exportFlags struct {
 func newExportCommand() *cobra.Command {
 	var f exportFlags
 	cmd := &cobra.Command{
-		Use:   "export --db FILE FILE.ndjson",
+		Use:   "export --db FILE|URL FILE.ndjson",
 		Short: "Export tokens, one JSON resource a line, or all that another database needs",
 		Long: "export writes the tokens of a tenant that are not revoked, one a line, to a file that must not be there yet or, for \"-\", to\n" +
 			"stdout. With --full it writes all that another database needs to take the tenant's place; that file is readable by its\n" +
@@ -45,14 +45,16 @@ func newExportCommand() *cobra.Command {
 }
 
 func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
-	if _, err := os.Stat(f.db); err != nil { // to open it would create it
-		return usage("--db: %w", err)
+	if !f.isPostgres() {
+		if _, err := os.Stat(f.name()); err != nil { // to open it would create it
+			return usage("--db: %w", err)
+		}
 	}
-	file, manager, err := f.open(slog.New(slog.DiscardHandler), revocation.Events{}, nil)
+	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Options{}, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer func() { err = errors.Join(err, database.Close()) }()
 	out := os.Stdout
 	if name != "-" {
 		if out, err = f.create(name); err != nil {

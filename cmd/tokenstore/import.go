@@ -23,7 +23,7 @@ type importFlags struct {
 func newImportCommand() *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{
-		Use:   "import --db FILE FILE.ndjson",
+		Use:   "import --db FILE|URL FILE.ndjson",
 		Short: "Import tokens, one JSON resource a line, or a full export",
 		Long: "import reads tokens in the shape of the management API's resource, one a line, from a file or, for \"-\", from stdin. Lines\n" +
 			"that are refused are reported on stderr, with their number and the reason, and hold up no other; the exit code is then 3.\n" +
@@ -68,11 +68,11 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 	}
 	bar := newBar(size)
 	errs := bar.over(os.Stderr)
-	file, manager, err := f.open(slog.New(slog.NewTextHandler(errs, nil)), revocation.Events{}, nil)
+	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Options{}, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer func() { err = errors.Join(err, database.Close()) }()
 	read := manager.ImportNDJSON
 	if f.full {
 		read = manager.ImportFull

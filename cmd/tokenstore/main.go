@@ -1,5 +1,5 @@
-// Command tokenstore serves the refresh tokens of one tenant, kept in a bbolt file, over HTTP, and moves tokens in and out of
-// such a file. docs/serve.md describes it.
+// Command tokenstore serves the refresh tokens of one tenant, kept in a bbolt file or a PostgreSQL database, over HTTP, and moves
+// tokens in and out of it. docs/serve.md describes it.
 package main
 
 import (
@@ -61,7 +61,7 @@ func newCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
-	root.AddCommand(newServeCommand(), newImportCommand(), newExportCommand(), newVersionCommand())
+	root.AddCommand(newServeCommand(), newImportCommand(), newExportCommand(), newMigrateCommand(), newVersionCommand())
 	return root
 }
 

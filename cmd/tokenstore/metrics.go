@@ -91,7 +91,7 @@ func (m *measures) gauge(manager *tokenstore.Manager) {
 		pending: newDesc("tokenstore_revocations_pending", "Revocations that are being swept."),
 		age:     newDesc("tokenstore_oldest_pending_age_seconds", "How long ago the oldest pending revocation was asked for; 0 for none."),
 		running: newDesc("tokenstore_sweep_running", "1 while the sweep runs."),
-		tenants: newDesc("tokenstore_tenants", "Tenants in the file."),
+		tenants: newDesc("tokenstore_tenants", "Tenants in the database."),
 		tokens:  newDesc("tokenstore_tokens", "Tokens of the served tenant, revoked but not yet swept ones included."),
 	})
 }

@@ -1,26 +1,26 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/spf13/pflag"
 )
 
-// tenantFlags say which tenant of which file is meant, and what is special about its tokens.
+// tenantFlags say which tenant of which database is meant, and what is special about its tokens.
 type tenantFlags struct {
-	db, tenant, region, cutoff string
+	databaseFlags
+	tenant, region, cutoff string
 }
 
 func (f *tenantFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.db, "db", "", "keep the tokens in `FILE`, which is created if it is missing (required)")
+	f.databaseFlags.register(flags)
 	flags.StringVar(&f.tenant, "tenant", "default", "the `NAME` of the tenant")
 	flags.StringVar(&f.region, "region", "", "us-3: tokens created before 2024-02-22 have no session id, instead of 2023-09-21")
 	flags.StringVar(&f.cutoff, "legacy-cutoff", "", "tokens created before `DATE` have no session id: 2006-01-02, or with a time as in RFC 3339")
@@ -46,10 +46,10 @@ func (f *tenantFlags) legacy() (tokenstore.LegacyRule, error) {
 	return tokenstore.LegacyRule{}, usage("--legacy-cutoff: %q is no date such as 2023-09-21 or 2023-09-21T00:00:00Z", f.cutoff)
 }
 
-// check finds what is wrong with the flags before any file is touched.
+// check finds what is wrong with the flags before any database is touched.
 func (f *tenantFlags) check() error {
-	if f.db == "" {
-		return usage("--db FILE is required")
+	if err := f.databaseFlags.check(); err != nil {
+		return err
 	}
 	if err := domain.CheckTenant(f.tenant); err != nil {
 		return usage("--tenant: %w", err)
@@ -58,28 +58,25 @@ func (f *tenantFlags) check() error {
 	return err
 }
 
-// open opens the file and returns the tenant's manager. watch, if it is not nil, stands between the two.
-func (f *tenantFlags) open(logger *slog.Logger, events revocation.Events, watch func(store.Backend) store.Backend) (*boltstore.Backend, *tokenstore.Manager, error) {
+// manage opens the database and returns the tenant's manager. watch, if it is not nil, stands between the two.
+func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine revocation.Options, watch func(store.Backend) store.Backend) (store.Backend, *tokenstore.Manager, error) {
 	legacy, err := f.legacy()
 	if err != nil {
 		return nil, nil, err
 	}
-	file, err := boltstore.Open(f.db, nil)
-	switch {
-	case errors.Is(err, boltstore.ErrLocked):
-		return nil, nil, fmt.Errorf("%s is in use: another process holds it, and only one can", f.db)
-	case err != nil:
-		return nil, nil, fmt.Errorf("%s can't be opened: %w", f.db, err)
+	database, err := f.open(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	backend := store.Backend(file)
+	backend := database
 	if watch != nil {
 		backend = watch(backend)
 	}
 	manager, err := tokenstore.New(backend, &tokenstore.Options{
-		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: revocation.Options{Events: events},
+		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: engine,
 	})
 	if err != nil {
-		return nil, nil, errors.Join(err, file.Close())
+		return nil, nil, errors.Join(err, database.Close())
 	}
-	return file, manager, nil
+	return database, manager, nil
 }

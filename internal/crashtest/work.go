@@ -1,5 +1,5 @@
-// Package crashtest has what a process does with a file until it is killed, or its machine loses its power, and what must
-// then be true of the file, whatever the cause. It is for tests only.
+// Package crashtest has what a process does with a backend until one of the two is killed, or its machine loses its power, and what
+// must then be true of the backend, whatever the cause. It is for tests only.
 package crashtest
 
 import (
@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	workers = 8
 	users   = 24
 	clients = 6
 )
@@ -31,7 +30,19 @@ func Options() *tokenstore.Options {
 	return &tokenstore.Options{Leeway: 1 << 40, Lifetime: tokenstore.Never, IdleLifetime: tokenstore.Never, Outbox: tokenstore.AllKinds}
 }
 
-// Work issues, exchanges, imports, revokes, sweeps, reads and trims from several goroutines, until one of them fails. It says
+// Job is how much is worked.
+type Job struct {
+	Workers int
+	// Began is when all that work on the backend began: what is older is of rounds before, and may be forgotten.
+	Began time.Time
+}
+
+// NewJob is a job that begins now.
+func NewJob(workers int) Job {
+	return Job{Workers: workers, Began: time.Now().Truncate(time.Second)} // not finer than what any backend keeps
+}
+
+// Work issues, exchanges, imports, revokes, sweeps, reads and trims from some goroutines, until one of them fails. It says
 // what it is about to do, where [Heard] could not find out otherwise, and what has been acknowledged, each in one line that is
 // written at once:
 //
@@ -43,7 +54,7 @@ func Options() *tokenstore.Options {
 //	revoke REVOCATION KIND VALUE
 //	revoked REVOCATION WATERMARK
 //	trim NANOSECONDS: what is older may be forgotten
-func Work(ctx context.Context, b store.Backend, said io.Writer) error {
+func Work(ctx context.Context, b store.Backend, job Job, said io.Writer) error {
 	m, err := tokenstore.New(b, Options())
 	if err != nil {
 		return err
@@ -56,12 +67,11 @@ func Work(ctx context.Context, b store.Backend, said io.Writer) error {
 	var ended sync.WaitGroup
 	defer ended.Wait()
 	defer cancel()
-	began := time.Now().Truncate(time.Second) // no coarser than what the file keeps
-	failed := make(chan error, workers+1)
+	failed := make(chan error, job.Workers+1)
 	ended.Go(func() { failed <- m.Run(ctx) })
-	for range workers {
+	for range job.Workers {
 		ended.Go(func() {
-			w := worker{m: m, s: s, said: said, began: began, secrets: map[ulid.ULID]tokenstore.Secret{}}
+			w := worker{m: m, s: s, said: said, began: job.Began, secrets: map[ulid.ULID]tokenstore.Secret{}}
 			for w.err == nil && ctx.Err() == nil {
 				w.step(ctx)
 			}
@@ -76,7 +86,7 @@ type worker struct {
 	m       *tokenstore.Manager
 	s       store.Store
 	said    io.Writer
-	began   time.Time // what is older is of rounds before
+	began   time.Time
 	secrets map[ulid.ULID]tokenstore.Secret
 	err     error
 }

@@ -1,4 +1,6 @@
-package crashtest
+// Package filetest has a history of every call that writes to a file, and what must be true of a file after a crash. It is for
+// tests only.
+package filetest
 
 import (
 	"bytes"

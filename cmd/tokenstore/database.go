@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/pgstore"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// databaseEnv is the environment's --db, which nobody reads in the process list.
+const databaseEnv = "TOKENSTORE_DB"
+
+// databaseFlags say which database is meant: a file, or that of a PostgreSQL server.
+type databaseFlags struct {
+	db       string
+	postgres pgstore.Options
+}
+
+func (f *databaseFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.db, "db", "", "keep the tokens in `FILE`, which is created if it is missing, or in a database that migrate\n"+
+		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
+		"from "+databaseEnv+", which stands for --db (required)")
+	flags.StringVar(&f.postgres.Schema, "pg-schema", "", "the `SCHEMA` of its tables (default tokenstore)")
+	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
+	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
+}
+
+// name is what was asked for. It may hold a password.
+func (f *databaseFlags) name() string { return cmp.Or(f.db, os.Getenv(databaseEnv)) }
+
+// isPostgres reports whether a server is meant, and not a file.
+func (f *databaseFlags) isPostgres() bool {
+	scheme, _, _ := strings.Cut(f.name(), "://")
+	return scheme == "postgres" || scheme == "postgresql"
+}
+
+// check finds what is wrong with the flags before any database is touched. It repeats nothing that may hold a password.
+func (f *databaseFlags) check() error {
+	if f.name() == "" {
+		return usage("--db FILE is required, or a URL")
+	}
+	if !f.isPostgres() {
+		if scheme, _, is := strings.Cut(f.name(), "://"); is && len(scheme) < 20 {
+			return usage("--db: no database is known by %q: it is a file, or postgres://", scheme+"://")
+		}
+		if f.postgres != (pgstore.Options{}) {
+			return usage("--pg-schema, --pg-pooled and --pg-serializable are for --db postgres://")
+		}
+		return nil
+	}
+	address, err := url.Parse(f.name())
+	if err != nil {
+		return usage("--db: the URL can't be read") // the error would repeat it
+	}
+	if _, has := address.User.Password(); f.db != "" && (has || address.Query().Has("password")) {
+		return usage("--db: a password on a command line can be read by other users of the machine: " +
+			"leave it to PGPASSWORD or PGPASSFILE, or put the URL into " + databaseEnv)
+	}
+	return nil
+}
+
+// open opens the database.
+func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
+	if f.isPostgres() {
+		database, err := pgstore.Open(ctx, f.name(), &f.postgres)
+		switch {
+		case errors.Is(err, pgstore.ErrSchema):
+			return nil, fmt.Errorf("the database is not ready, and \"tokenstore migrate\" may have to be run: %w", err)
+		case err != nil:
+			return nil, fmt.Errorf("the database can't be opened: %w", err)
+		}
+		return database, nil
+	}
+	file, err := boltstore.Open(f.name(), nil)
+	switch {
+	case errors.Is(err, boltstore.ErrLocked):
+		return nil, fmt.Errorf("%s is in use: another process holds it, and only one can", f.name())
+	case err != nil:
+		return nil, fmt.Errorf("%s can't be opened: %w", f.name(), err)
+	}
+	return file, nil
+}
+
+// listenAgain is how long to wait where the connection that listens has failed. The sweep polls meanwhile.
+const listenAgain = time.Second
+
+// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on; then the sweep polls.
+func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
+	server, is := database.(*pgstore.Backend)
+	if !is || f.postgres.Pooled || f.postgres.Serializable {
+		return
+	}
+	for {
+		err := server.Listen(ctx, f.name(), heard)
+		if ctx.Err() != nil {
+			return
+		}
+		logger.WarnContext(ctx, "not listening for revocations of other processes; polling", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listenAgain):
+		}
+	}
+}
+
+func newMigrateCommand() *cobra.Command {
+	var f databaseFlags
+	cmd := &cobra.Command{
+		Use:   "migrate --db postgres://USER@HOST/NAME",
+		Short: "Prepare a PostgreSQL database, or bring it to this version",
+		Long: "migrate makes the tables that this version needs, in one transaction; it changes nothing where that has been done. No other\n" +
+			"command does: it takes an account that may create tables, and a moment that its operator has chosen.",
+		Args: noArgs,
+	}
+	f.register(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		if !f.isPostgres() {
+			return usage("migrate is for --db postgres://: a file is made, and kept up, by whatever opens it")
+		}
+		if err := pgstore.Migrate(cmd.Context(), f.name(), &f.postgres); err != nil {
+			return fmt.Errorf("the database is as it was: %w", err)
+		}
+		return nil
+	}
+	return cmd
+}

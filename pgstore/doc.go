@@ -1,0 +1,2 @@
+// Package pgstore is the backend on PostgreSQL: many processes, one truth.
+package pgstore

@@ -1,0 +1,99 @@
+package pgstore
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// The migrations, each a script that brings the schema to the version that its name begins with. They are written for the schema
+// "tokenstore".
+//
+//go:embed migrations/*.sql
+var scripts embed.FS
+
+// migrations are the scripts, in the order of their versions, which begin with 1.
+func migrations() ([]string, error) {
+	entries, err := fs.ReadDir(scripts, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, len(entries))
+	for i, entry := range entries { // ReadDir sorts them
+		script, err := fs.ReadFile(scripts, "migrations/"+entry.Name())
+		if err != nil {
+			return nil, err
+		}
+		list[i] = string(script)
+	}
+	return list, nil
+}
+
+// Migrate makes the schema, or brings it to the version that this package works with, in one transaction; where there is nothing to do it
+// does nothing. Of the options, only Schema is looked at. The account needs the right to create the schema, or to create tables in
+// it; the one that [Open] uses needs only SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequence. A schema of a
+// later version is [ErrSchema].
+func Migrate(ctx context.Context, address string, opts *Options) (err error) {
+	o, err := opts.withDefaults()
+	if err != nil {
+		return err
+	}
+	list, err := migrations()
+	if err != nil {
+		return err
+	}
+	pool, err := pgxpool.ParseConfig(address) // as Open reads it
+	if err != nil {
+		return ErrAddress
+	}
+	config := pool.ConnConfig
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // nothing is prepared, so that a pooler may stand in between
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return plain(err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return migrate(ctx, tx, o.Schema, list) })
+}
+
+func migrate(ctx context.Context, tx pgx.Tx, schema string, list []string) error {
+	quoted := pgx.Identifier{schema}.Sanitize()
+	// Those that migrate at once wait for each other.
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, "tokenstore migration of "+schema); err != nil {
+		return err
+	}
+	there := false
+	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, quoted+".migrations").Scan(&there); err != nil {
+		return err
+	}
+	if !there {
+		create := fmt.Sprintf(`create schema if not exists %[1]s;
+			create table %[1]s.migrations (version integer primary key, applied_at timestamptz not null default now())`, quoted)
+		if _, err := tx.Conn().PgConn().Exec(ctx, create).ReadAll(); err != nil {
+			return err
+		}
+	}
+	version := 0
+	if err := tx.QueryRow(ctx, `select coalesce(max(version), 0) from `+quoted+`.migrations`).Scan(&version); err != nil {
+		return err
+	}
+	if version > len(list) {
+		return fmt.Errorf("%w: it is of version %d, and this package knows up to %d", ErrSchema, version, len(list))
+	}
+	for ; version < len(list); version++ {
+		script := strings.ReplaceAll(list[version], "tokenstore.", quoted+".")
+		if _, err := tx.Conn().PgConn().Exec(ctx, script).ReadAll(); err != nil {
+			return fmt.Errorf("pgstore: migration to version %d: %w", version+1, err)
+		}
+		if _, err := tx.Exec(ctx, `insert into `+quoted+`.migrations (version) values ($1)`, version+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}

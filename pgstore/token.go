@@ -1,0 +1,183 @@
+package pgstore
+
+import (
+	"encoding/json"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+)
+
+// tokenColumns are the columns of a token, in the order of tokenArgs and of scanToken.
+const tokenColumns = `id, sequence, user_id, client_id, session_id, created_at, audiences, scopes, foreign_id, foreign_digest, foreign_weak,
+	authenticated_at, expires_at, idle_expires_at, last_exchanged_at, rotated_at, nanoseconds, idle_lifetime,
+	rotating, offline, generation, retries, salt, family_digest, secret_digest, pepper_key_id, confirmation_kind, confirmation,
+	metadata, initial_ip, initial_asn, initial_user_agent, last_ip, last_asn, last_user_agent`
+
+// fixedArgs are what never changes, and mutableArgs the rest: together, all columns of tokenColumns.
+func fixedArgs(t *domain.RefreshToken) []any {
+	session, _ := t.SessionID.Get()
+	audiences, scopes := make([]string, 0, t.ResourceServers.Len()), make([]string, 0, t.ResourceServers.Len())
+	for rs := range t.ResourceServers.All() {
+		audiences, scopes = append(audiences, rs.Audience), append(scopes, rs.Scopes)
+	}
+	return []any{
+		identity(t.ID), number(t.Sequence), t.UserID, t.ClientID, text(session), instantOf(t.CreatedAt).at, audiences, scopes,
+		text(t.ForeignID), octets(t.ForeignDigest[:]), t.ForeignWeak,
+	}
+}
+
+func mutableArgs(t *domain.RefreshToken) ([]any, error) {
+	var metadata []byte
+	if t.Metadata.Len() > 0 {
+		var err error
+		if metadata, err = json.Marshal(t.Metadata); err != nil {
+			return nil, err
+		}
+	}
+	return []any{
+		micro(t.AuthenticatedAt), micro(t.ExpiresAt), micro(t.IdleExpiresAt), micro(t.LastExchangedAt), micro(t.RotatedAt), nanoseconds(t),
+		int64(t.IdleLifetime), t.Rotating, t.Offline, int64(t.Generation), int64(t.Retries), octets(t.Salt[:]), octets(t.FamilyDigest[:]), octets(t.SecretDigest[:]),
+		text(t.PepperKeyID), text(t.Confirmation.Kind), text(t.Confirmation.Value), metadata,
+		text(t.Device.InitialIP), text(t.Device.InitialASN), text(t.Device.InitialUserAgent),
+		text(t.Device.LastIP), text(t.Device.LastASN), text(t.Device.LastUserAgent),
+	}, nil
+}
+
+// micro is a time to the microsecond, null for none.
+func micro(t time.Time) optional { return optional(instantOf(t).at) }
+
+// nanoseconds packs what a token's times have below the microsecond.
+func nanoseconds(t *domain.RefreshToken) (packed int64) {
+	for i, at := range timesOf(t) {
+		packed |= int64(at.Nanosecond()%1000) << (10 * i)
+	}
+	return packed
+}
+
+// timesOf are the times of a token, in the order in which their nanoseconds are packed.
+func timesOf(t *domain.RefreshToken) [6]*time.Time {
+	return [6]*time.Time{&t.CreatedAt, &t.AuthenticatedAt, &t.ExpiresAt, &t.IdleExpiresAt, &t.LastExchangedAt, &t.RotatedAt}
+}
+
+// due is when to look whether the token is expired, null for never.
+func due(t *domain.RefreshToken) optional {
+	deadline := t.Deadline()
+	if deadline.IsZero() {
+		return optional{}
+	}
+	return optional(deadline.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond))
+}
+
+// scanToken reads a row of tokenColumns, and what stands after them.
+func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
+	var session, foreignID, pepper, kind, value, initialIP, initialASN, initialAgent, lastIP, lastASN, lastAgent text
+	var audiences, scopes []string
+	var packed, idle, generation, retries int64
+	var metadata []byte
+	err := row.Scan(append([]any{
+		(*identity)(&t.ID), (*number)(&t.Sequence), &t.UserID, &t.ClientID, &session, &t.CreatedAt, &audiences, &scopes,
+		&foreignID, octets(t.ForeignDigest[:]), &t.ForeignWeak,
+		(*optional)(&t.AuthenticatedAt), (*optional)(&t.ExpiresAt), (*optional)(&t.IdleExpiresAt), (*optional)(&t.LastExchangedAt), (*optional)(&t.RotatedAt), &packed,
+		&idle, &t.Rotating, &t.Offline, &generation, &retries, octets(t.Salt[:]), octets(t.FamilyDigest[:]), octets(t.SecretDigest[:]),
+		&pepper, &kind, &value, &metadata, &initialIP, &initialASN, &initialAgent, &lastIP, &lastASN, &lastAgent,
+	}, more...)...)
+	if err != nil {
+		return err
+	}
+	for i, at := range timesOf(t) {
+		*at = at.UTC().Add(time.Duration(packed >> (10 * i) & 1023))
+	}
+	t.IdleLifetime, t.Generation, t.Retries = domain.Lifetime(idle), uint32(generation), uint32(retries)
+	t.ForeignID, t.PepperKeyID = string(foreignID), string(pepper)
+	t.Confirmation = domain.Confirmation{Kind: string(kind), Value: string(value)}
+	t.Device = domain.Device{
+		InitialIP: string(initialIP), InitialASN: string(initialASN), InitialUserAgent: string(initialAgent),
+		LastIP: string(lastIP), LastASN: string(lastASN), LastUserAgent: string(lastAgent),
+	}
+	if session != "" {
+		if t.SessionID, err = domain.NewSessionID(string(session)); err != nil {
+			return errDamaged("a session id")
+		}
+	}
+	if t.ResourceServers, err = resourceServers(audiences, scopes); err != nil {
+		return err
+	}
+	if metadata != nil {
+		if err := json.Unmarshal(metadata, &t.Metadata); err != nil {
+			return errDamaged("metadata")
+		}
+	}
+	return nil
+}
+
+func resourceServers(audiences, scopes []string) (domain.ResourceServers, error) {
+	if len(audiences) != len(scopes) {
+		return domain.ResourceServers{}, errDamaged("a list of resource servers")
+	}
+	list := make([]domain.ResourceServer, len(audiences))
+	for i := range list {
+		list[i] = domain.ResourceServer{Audience: audiences[i], Scopes: scopes[i]}
+	}
+	servers, err := domain.NewResourceServers(list...)
+	if err != nil {
+		return domain.ResourceServers{}, errDamaged("a list of resource servers")
+	}
+	return servers, nil
+}
+
+// coverColumns are as many columns of a token as it takes to tell who covers it, in the order of scanCover.
+const coverColumns = `id, sequence, user_id, client_id, session_id, created_at, nanoseconds, audiences, scopes, offline`
+
+func scanCover(row pgx.Rows, t *domain.RefreshToken) error {
+	var session text
+	var packed int64
+	var audiences, scopes []string
+	err := row.Scan((*identity)(&t.ID), (*number)(&t.Sequence), &t.UserID, &t.ClientID, &session, &t.CreatedAt, &packed, &audiences, &scopes, &t.Offline)
+	if err != nil {
+		return err
+	}
+	t.CreatedAt = t.CreatedAt.UTC().Add(time.Duration(packed & 1023))
+	if session != "" {
+		if t.SessionID, err = domain.NewSessionID(string(session)); err != nil {
+			return errDamaged("a session id")
+		}
+	}
+	t.ResourceServers, err = resourceServers(audiences, scopes)
+	return err
+}
+
+// targetColumns are the columns of a target, in the order of targetArgs and of targetRow.
+const targetColumns = `token_id, user_id, client_id, session_id, audience, issued_before, issued_before_ns, legacy_before, legacy_before_ns, offline, everything`
+
+func targetArgs(t *domain.Target) []any {
+	issued, legacy := instantOf(t.IssuedBefore), instantOf(t.LegacyBefore)
+	return []any{
+		identity(t.TokenID), text(t.UserID), text(t.ClientID), text(t.SessionID), text(t.Audience),
+		optional(issued.at), issued.ns, optional(legacy.at), legacy.ns, int16(t.Offline), t.Everything,
+	}
+}
+
+// targetRow takes a row of targetColumns.
+type targetRow struct {
+	token                           identity
+	user, client, session, audience text
+	issued, legacy                  optional
+	issuedNS, legacyNS, offline     int16
+	everything                      bool
+}
+
+func (r *targetRow) fields() []any {
+	return []any{
+		&r.token, &r.user, &r.client, &r.session, &r.audience, &r.issued, &r.issuedNS, &r.legacy, &r.legacyNS, &r.offline, &r.everything,
+	}
+}
+
+func (r *targetRow) target() domain.Target {
+	return domain.Target{
+		TokenID: ulid.ULID(r.token), UserID: string(r.user), ClientID: string(r.client), SessionID: string(r.session), Audience: string(r.audience),
+		IssuedBefore: instant{time.Time(r.issued), r.issuedNS}.time(), LegacyBefore: instant{time.Time(r.legacy), r.legacyNS}.time(),
+		Offline: domain.Offline(r.offline), Everything: r.everything,
+	}
+}
