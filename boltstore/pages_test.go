@@ -257,6 +257,11 @@ func TestInspectAccounts(t *testing.T) {
 	for left := all; left < all+2*64; left++ {
 		p := grown(t, closed, 3*64, left)
 		wantFound(t, "one that is left out", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		if left > all { // the page before it is free, whatever it says
+			p.put16(left-1, 8, leafFlag)
+			p.put32(left-1, 12, 1)
+			wantFound(t, "one that is left out, behind a leaf that is free", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		}
 	}
 }
 
