@@ -303,6 +303,11 @@ func TestInspectOverflow(t *testing.T) {
 	p := pages(bytes.Clone(data))
 	p.put32(at, element(0)+12, 1<<32-1)
 	wantFound(t, "a large token's length", inspect(bytes.NewReader(p), int64(len(p)), true), "wrong element")
+	p = pages(bytes.Clone(data)) // of which nobody reads the page itself
+	p.put32(at, 12, p.used()-at)
+	wantFound(t, "more pages than there are", inspect(bytes.NewReader(p), int64(len(p)), false), "neither in use nor free")
+	p.put32(at, 12, p.used()-at-1)
+	wantFound(t, "all pages that there are", inspect(bytes.NewReader(p), int64(len(p)), false), "used twice")
 	for _, whole := range []bool{true, false} {
 		wantFound(t, "large tokens", inspect(bytes.NewReader(data), int64(len(data)), whole), "")
 		for _, c := range []struct {
