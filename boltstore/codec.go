@@ -242,7 +242,7 @@ func resourceServersField(c *coder, r *domain.ResourceServers) {
 		c.text(&list[i].Audience)
 		c.text(&list[i].Scopes)
 	}
-	if c.reading && c.err == nil {
+	if c.reading {
 		var err error
 		*r, err = domain.NewResourceServers(list...)
 		c.check(err)

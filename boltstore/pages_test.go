@@ -194,6 +194,9 @@ func TestInspectPages(t *testing.T) {
 		{"a leaf of the root", "bears another number", func(p pages) { p.put64(root, 0, 0) }},
 		{"where the first leaf should be", "does not exist", func(p pages) { p.put64(branch, element(0)+8, all) }},
 		{"where the second leaf should be", "does not exist", func(p pages) { p.put64(branch, element(1)+8, all) }},
+		{"a branch's key twice", "wrong element", func(p pages) {
+			p.put32(branch, element(2), p.get32(branch, element(1))-elementSize)
+		}},
 		{"two leaves that are one", "is used twice", func(p pages) { p.put64(branch, element(1)+8, p.get64(branch, element(0)+8)) }},
 	} {
 		data := pages(bytes.Clone(closed))
