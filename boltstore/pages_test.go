@@ -199,7 +199,7 @@ func TestInspectPages(t *testing.T) {
 		}},
 		{"two leaves that are one", "is used twice", func(p pages) { p.put64(branch, element(1)+8, p.get64(branch, element(0)+8)) }},
 	} {
-		data := pages(bytes.Clone(closed))
+		data := pages(bytes.Clone(closed[:all*size]))
 		c.spoil(data)
 		wantFound(t, "in passing: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), false), c.want)
 	}
