@@ -17,7 +17,7 @@
 // pieces; after a change of the code or the tests the file is to be removed.
 //
 // A mutant is killed if a test fails or the program crashes. It timed out, which counts as killed, if a test takes ten times as long on
-// the processors as without it, and 20 s at least; or by the clock, if it does so again when it is asked a second time. What doesn't
+// the processors as without it, and 20 s at least; or by the clock, and then three times as long when it is asked again. What doesn't
 // compile is not viable, and doesn't count at all. What is left has survived. docs/mutation.md explains those that may: the exit status is 0 only if it has all survivors,
 // and none besides.
 //
