@@ -194,9 +194,12 @@ func TestInspectPages(t *testing.T) {
 		{"a leaf of the root", "bears another number", func(p pages) { p.put64(root, 0, 0) }},
 		{"where the first leaf should be", "does not exist", func(p pages) { p.put64(branch, element(0)+8, all) }},
 		{"where the second leaf should be", "does not exist", func(p pages) { p.put64(branch, element(1)+8, all) }},
+		{"a branch's key twice", "wrong element", func(p pages) {
+			p.put32(branch, element(2), p.get32(branch, element(1))-elementSize)
+		}},
 		{"two leaves that are one", "is used twice", func(p pages) { p.put64(branch, element(1)+8, p.get64(branch, element(0)+8)) }},
 	} {
-		data := pages(bytes.Clone(closed))
+		data := pages(bytes.Clone(closed[:all*size]))
 		c.spoil(data)
 		wantFound(t, "in passing: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), false), c.want)
 	}
@@ -257,6 +260,11 @@ func TestInspectAccounts(t *testing.T) {
 	for left := all; left < all+2*64; left++ {
 		p := grown(t, closed, 3*64, left)
 		wantFound(t, "one that is left out", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		if left > all { // the page before it is free, whatever it says
+			p.put16(left-1, 8, leafFlag)
+			p.put32(left-1, 12, 1)
+			wantFound(t, "one that is left out, behind a leaf that is free", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		}
 	}
 }
 
@@ -298,6 +306,11 @@ func TestInspectOverflow(t *testing.T) {
 	p := pages(bytes.Clone(data))
 	p.put32(at, element(0)+12, 1<<32-1)
 	wantFound(t, "a large token's length", inspect(bytes.NewReader(p), int64(len(p)), true), "wrong element")
+	p = pages(bytes.Clone(data)) // of which nobody reads the page itself
+	p.put32(at, 12, p.used()-at)
+	wantFound(t, "more pages than there are", inspect(bytes.NewReader(p), int64(len(p)), false), "neither in use nor free")
+	p.put32(at, 12, p.used()-at-1)
+	wantFound(t, "all pages that there are", inspect(bytes.NewReader(p), int64(len(p)), false), "used twice")
 	for _, whole := range []bool{true, false} {
 		wantFound(t, "large tokens", inspect(bytes.NewReader(data), int64(len(data)), whole), "")
 		for _, c := range []struct {

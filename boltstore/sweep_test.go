@@ -97,6 +97,31 @@ func TestSliceLeavesWhatCameMeanwhile(t *testing.T) {
 	}
 }
 
+// Of two slices of one revocation that were planned at once, the one that comes second to the commit does nothing.
+func TestSliceThatComesSecond(t *testing.T) {
+	for _, target := range []domain.Target{{UserID: "ann"}, {ClientID: "client"}} { // by index, and by the walk
+		b, s := rig(t)
+		insertOne(t, s, 1, "ann")
+		insertOne(t, s, 2, "ann")
+		id := ulid.ULID{15: 9}
+		if _, err := s.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{target}, Time: instant}); err != nil {
+			t.Fatal(err)
+		}
+		apply := func() error {
+			_, err := s.Apply(t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 1, Remove: 1, Now: instant})
+			return err
+		}
+		inTurn(t, b, apply, apply)
+		if status, err := s.Revocation(t.Context(), id); err != nil || status.Swept != 1 || status.Examined != 1 {
+			t.Errorf("after two at once: %+v, error %v", status, err)
+		}
+		retireAll(t, s, id)
+		if status, err := s.Revocation(t.Context(), id); err != nil || status.Swept != 2 || status.Examined != 2 {
+			t.Errorf("at the end: %+v, error %v", status, err)
+		}
+	}
+}
+
 // A slice counts for each revocation what it has looked at for that one: along the index, or by the walk.
 func TestSliceCountsWhatItLooksAt(t *testing.T) {
 	_, s := rig(t)

@@ -63,7 +63,7 @@ func resourceServersField(c *Coder, r *domain.ResourceServers) {
 		c.Text(&list[i].Audience)
 		c.Text(&list[i].Scopes)
 	}
-	if c.reading && c.err == nil {
+	if c.reading {
 		var err error
 		*r, err = domain.NewResourceServers(list...)
 		c.Check(err)

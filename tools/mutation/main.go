@@ -14,10 +14,10 @@
 // difference. Only what reaches a mutant is asked about it, the quick tests first.
 //
 // What was found is added to the file of results, and what that has already is not tried again. So a run may be interrupted, or made of
-// pieces; after a change of the code the file is to be removed.
+// pieces; after a change of the code or the tests the file is to be removed.
 //
 // A mutant is killed if a test fails or the program crashes. It timed out, which counts as killed, if a test takes ten times as long on
-// the processors as without it, and 20 s at least; or by the clock, if it does so again when it is asked a second time. What doesn't
+// the processors as without it, and 20 s at least; or by the clock, and then three times as long when it is asked again. What doesn't
 // compile is not viable, and doesn't count at all. What is left has survived. docs/mutation.md explains those that may: the exit status is 0 only if it has all survivors,
 // and none besides.
 //

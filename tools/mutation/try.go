@@ -195,7 +195,7 @@ func (t *trial) try(ctx context.Context, m mutant, number int, r round, tests []
 		limit, most := max(t.least, 10*test.Took), max(t.least, 10*test.Spent)
 		verdict, said, spent := t.run(ctx, r, program, test.Name, number, limit, most)
 		if verdict == timedOut && spent < most*9/10 { // the machine may have been busy
-			verdict, said, _ = t.run(ctx, r, program, test.Name, number, limit, most)
+			verdict, said, _ = t.run(ctx, r, program, test.Name, number, 3*limit, most)
 		}
 		if ctx.Err() != nil || verdict != lived {
 			t.noticed[[2]string{m.File, test.Name}]++
