@@ -49,12 +49,7 @@ func configure(t testing.TB, opts *pgstore.Options) *databases {
 	}
 	d.New = func(t testing.TB) store.Backend {
 		t.Helper()
-		o := d.options
-		o.Schema = fmt.Sprint("s", d.made.Add(1))
-		if err := pgstore.Migrate(context.Background(), d.address, &o); err != nil {
-			t.Fatal(err)
-		}
-		return d.open(t, o)
+		return d.open(t, d.fresh(t))
 	}
 	d.Reopen = func(t testing.TB, b store.Backend) store.Backend {
 		t.Helper()
@@ -65,6 +60,17 @@ func configure(t testing.TB, opts *pgstore.Options) *databases {
 		return d.open(t, o.(pgstore.Options))
 	}
 	return d
+}
+
+// fresh makes a schema, and returns the options for it.
+func (d *databases) fresh(t testing.TB) pgstore.Options {
+	t.Helper()
+	o := d.options
+	o.Schema = fmt.Sprint("s", d.made.Add(1))
+	if err := pgstore.Migrate(context.Background(), d.address, &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 func (d *databases) open(t testing.TB, o pgstore.Options) store.Backend {

@@ -39,6 +39,7 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 		added = true
 		return row.Scan((*number)(&token.Sequence))
 	}})
+	// A row that was returned tells nothing of the commit, which comes after it.
 	return token, added && err == nil, longWay(err)
 }
 

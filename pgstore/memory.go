@@ -3,6 +3,7 @@ package pgstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"slices"
 
 	"example.com/tokenstore/domain"
@@ -162,6 +163,9 @@ func (s *tenant) old(ctx context.Context, trim store.Trim) (old bool, err error)
 			len(history) > 0 && history[0].status.RetiredAt.Before(trim.History)
 		return err
 	})
+	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
+		err = &failure{cause: err} // of a call that writes
+	}
 	return old, err
 }
 

@@ -101,10 +101,19 @@ func (p *plan) context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, planKey{}, p)
 }
 
-// write makes a write, as it is planned.
+// write makes a write, as it is planned, and notes if its outcome was not told.
 func write(ctx context.Context, call func() error) error {
 	p, _ := ctx.Value(planKey{}).(*plan)
-	if p == nil || len(p.mishaps) == 0 {
+	if p == nil {
+		return call()
+	}
+	err := p.write(ctx, call)
+	p.uncertain = p.uncertain || errors.Is(err, store.ErrUnknownOutcome)
+	return err
+}
+
+func (p *plan) write(ctx context.Context, call func() error) error {
+	if len(p.mishaps) == 0 {
 		return call()
 	}
 	next := p.mishaps[0]
@@ -113,12 +122,10 @@ func write(ctx context.Context, call func() error) error {
 	case notCommitted:
 		return store.ErrNotCommitted
 	case lostBefore:
-		p.uncertain = true
 		return store.ErrUnknownOutcome
 	case lostAfter:
 		err := call()
 		if err == nil || errors.Is(err, tokenstore.ErrReused) { // the latter revokes
-			p.uncertain = true
 			return store.ErrUnknownOutcome
 		}
 		return err

@@ -27,6 +27,13 @@ const (
 	timeOfRound     = 20 * time.Millisecond // so long, on average, or there are fewer rounds
 )
 
+// Linearizable is that subtest of [Run] alone, for a backend that is disturbed meanwhile: its writes may fail, as store.ErrNotCommitted
+// or store.ErrUnknownOutcome, but its reads may not.
+func Linearizable(t *testing.T, c Config) {
+	t.Helper()
+	t.Run("Linearizable", func(t *testing.T) { runLinearizable(t, c) })
+}
+
 // runLinearizable plays rounds of concurrent calls. The history of each has to be linearizable, and to keep the promises in real
 // time.
 func runLinearizable(t *testing.T, c Config) {

@@ -165,7 +165,7 @@ func Run(t *testing.T, c Config) {
 		}
 		runFaults(t, c)
 	})
-	t.Run("Linearizable", func(t *testing.T) { runLinearizable(t, c) })
+	Linearizable(t, c)
 	t.Run("Exhaustive", func(t *testing.T) {
 		if c.NoBubble {
 			t.Skip("the backend does not work in a bubble of testing/synctest (Config.NoBubble)")

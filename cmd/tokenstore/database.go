@@ -5,13 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -88,6 +91,29 @@ func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
 		return nil, fmt.Errorf("%s can't be opened: %w", f.name(), err)
 	}
 	return file, nil
+}
+
+// listenAgain is how long to wait where the connection that listens has failed. The sweep polls meanwhile.
+const listenAgain = time.Second
+
+// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on; then the sweep polls.
+func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
+	server, is := database.(*pgstore.Backend)
+	if !is || f.postgres.Pooled || f.postgres.Serializable {
+		return
+	}
+	for {
+		err := server.Listen(ctx, f.name(), heard)
+		if ctx.Err() != nil {
+			return
+		}
+		logger.WarnContext(ctx, "not listening for revocations of other processes; polling", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listenAgain):
+		}
+	}
 }
 
 func newMigrateCommand() *cobra.Command {

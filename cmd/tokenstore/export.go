@@ -50,7 +50,7 @@ func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
 			return usage("--db: %w", err)
 		}
 	}
-	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Events{}, nil)
+	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -117,3 +117,35 @@ func TestVersion(t *testing.T) {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
+
+// What names a database, and can't be right, is said without what may be a password.
+func TestDatabaseNames(t *testing.T) {
+	const good, secret = "--static-token=" + token + "=a", "hunter2-of-the-tests"
+	for name, c := range map[string]struct {
+		says string
+		env  string
+		args []string
+	}{
+		"none":                     {"--db FILE is required, or a URL", "", []string{"serve", good}},
+		"another scheme":           {`no database is known by "mysql://"`, "", []string{"serve", good, "--db", "mysql://u:" + secret + "@h/d"}},
+		"password":                 {"a password on a command line can be read", "", []string{"serve", good, "--db", "postgres://u:" + secret + "@h/d"}},
+		"password of the query":    {"a password on a command line can be read", "", []string{"export", "--db", "postgresql://u@h/d?password=" + secret, "-"}},
+		"no URL":                   {"the URL can't be read", "", []string{"migrate", "--db", "postgres://u:" + secret + "@h:port/d"}},
+		"no URL in environment":    {"the URL can't be read", "postgres://u:" + secret + "@h:port/d", []string{"migrate"}},
+		"nobody there":             {"the database can't be opened", "postgres://u:" + secret + "@127.0.0.1:1/d?sslmode=disable&connect_timeout=5", []string{"serve", good}},
+		"nobody there, migrate":    {"the database is as it was", "postgres://u:" + secret + "@127.0.0.1:1/d?sslmode=disable&connect_timeout=5", []string{"migrate"}},
+		"a file has no schema":     {"are for --db postgres://", "", []string{"serve", good, "--db", "x.db", "--pg-schema", "s"}},
+		"a file needs no tables":   {"migrate is for --db postgres://", "", []string{"migrate", "--db", "x.db"}},
+		"a file needs none, by it": {"migrate is for --db postgres://", "x.db", []string{"migrate"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := command(t, []string{"TOKENSTORE_DB=" + c.env}, c.args...)
+			stdout := p.rest()
+			if code, stderr := p.wait(), p.stderr.String(); code == 0 || stdout != "" || !strings.Contains(stderr, c.says) {
+				t.Errorf("exit code %d, stdout %q, stderr %q; want %q", code, stdout, stderr, c.says)
+			} else if strings.Contains(stderr, secret) {
+				t.Error("stderr has a password")
+			}
+		})
+	}
+}

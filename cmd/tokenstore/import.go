@@ -68,7 +68,7 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 	}
 	bar := newBar(size)
 	errs := bar.over(os.Stderr)
-	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Events{}, nil)
+	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/management"
+	"example.com/tokenstore/revocation"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -23,6 +25,7 @@ type serveFlags struct {
 	tlsCert, tlsKey string
 	access          accessFlags
 	maxPending      time.Duration
+	pollEvery       time.Duration
 	logFormat       string
 	logLevel        slog.Level
 	headerTimeout   time.Duration
@@ -41,6 +44,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in `FILE`")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "the certificate's private key, in `FILE`")
 	flags.DurationVar(&f.maxPending, "max-pending-age", 5*time.Minute, "/readyz is degraded while a revocation is pending for longer")
+	flags.DurationVar(&f.pollEvery, "poll-every", 5*time.Second, "how often to look for revocations of other processes that were not heard of")
 	flags.StringVar(&f.logFormat, "log-format", "json", "how to log to stderr: json or text")
 	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "the lowest `LEVEL` to log: debug, info, warn or error")
 	flags.DurationVar(&f.headerTimeout, "header-timeout", 5*time.Second, "how long a client may take for the header of a request")
@@ -67,7 +71,7 @@ func (f *serveFlags) check() error {
 		return usage("--log-format: json or text")
 	}
 	for name, d := range map[string]time.Duration{
-		"max-pending-age": f.maxPending, "header-timeout": f.headerTimeout, "read-timeout": f.readTimeout,
+		"max-pending-age": f.maxPending, "poll-every": f.pollEvery, "header-timeout": f.headerTimeout, "read-timeout": f.readTimeout,
 		"write-timeout": f.writeTimeout, "idle-timeout": f.idleTimeout, "drain-timeout": f.drainTimeout,
 	} {
 		if d <= 0 { // net/http takes 0 for no limit
@@ -106,8 +110,8 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
-// serve runs until ctx ends. It calls listening once requests are served.
-func (f *serveFlags) serve(ctx context.Context, listening func(address string)) (err error) {
+// serve runs until ctx ends. It calls ready once requests are served.
+func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err error) {
 	logger := newLogger(f.logFormat, f.logLevel)
 	access, err := f.access.read(ctx, f.tenant)
 	if err != nil {
@@ -118,11 +122,16 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 		return err
 	}
 	measures := newMeasures()
-	database, manager, err := f.manage(ctx, logger, measures.events(), measures.watch)
+	database, manager, err := f.manage(ctx, logger, revocation.Options{Events: measures.events(), PollEvery: f.pollEvery}, measures.watch)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	listening, stopListening := context.WithCancel(context.WithoutCancel(ctx))
+	var following sync.WaitGroup
+	defer following.Wait()
+	defer stopListening()
+	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
 	measures.gauge(manager)
 	handler, err := newHandler(f, access, manager, measures, logger)
 	if err != nil {
@@ -142,7 +151,7 @@ func (f *serveFlags) serve(ctx context.Context, listening func(address string)) 
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		TLSConfig:         certificate,
 	}
-	return run(ctx, server, listener, manager, f.drainTimeout, logger, listening)
+	return run(ctx, server, listener, manager, f.drainTimeout, logger, ready)
 }
 
 // run serves and sweeps until ctx ends or one of the two fails. Then it answers what is under way, ends the sweep, and

@@ -59,7 +59,7 @@ func (f *tenantFlags) check() error {
 }
 
 // manage opens the database and returns the tenant's manager. watch, if it is not nil, stands between the two.
-func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, events revocation.Events, watch func(store.Backend) store.Backend) (store.Backend, *tokenstore.Manager, error) {
+func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine revocation.Options, watch func(store.Backend) store.Backend) (store.Backend, *tokenstore.Manager, error) {
 	legacy, err := f.legacy()
 	if err != nil {
 		return nil, nil, err
@@ -73,7 +73,7 @@ func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, events re
 		backend = watch(backend)
 	}
 	manager, err := tokenstore.New(backend, &tokenstore.Options{
-		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: revocation.Options{Events: events},
+		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: engine,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, database.Close())

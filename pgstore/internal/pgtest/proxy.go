@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -165,7 +166,9 @@ type session struct {
 	proxy          *Proxy
 	client, server net.Conn
 	statements     map[string]string // by the names that they were prepared under
-	readOnly       atomic.Bool       // the transaction under way only reads
+	open           bool              // a transaction has begun
+	readOnly       bool              // it is declared to read only
+	writes         atomic.Bool       // what was said last may commit what is written
 }
 
 func (s *session) close() {
@@ -191,7 +194,14 @@ func (s *session) requests() {
 		if err != nil {
 			return
 		}
-		commits = s.asks(m) || commits
+		switch m.kind() {
+		case 'Q':
+			commits = s.commits(m.text(0)) || commits
+		case 'P':
+			s.statements[m.text(0)] = m.text(1)
+		case 'B':
+			commits = s.commits(s.statements[m.text(1)]) || commits
+		}
 		said = append(said, m...)
 		if strings.IndexByte("PBDEC", m.kind()) >= 0 { // more is to come
 			continue
@@ -200,6 +210,7 @@ func (s *session) requests() {
 			_, _ = io.Copy(io.Discard, s.client) // until one of the two gives up
 			return
 		}
+		s.writes.Store(commits)
 		if !s.proxy.forward(s.server, said, commits, BeforeCommit) {
 			return
 		}
@@ -207,37 +218,48 @@ func (s *session) requests() {
 	}
 }
 
-// asks reports whether a message ends a transaction that may have written something.
-func (s *session) asks(m message) bool {
-	switch m.kind() {
-	case 'Q':
-		return s.commits(m.text(0))
-	case 'P':
-		s.statements[m.text(0)] = m.text(1)
-	case 'B':
-		return s.commits(s.statements[m.text(1)])
+// commits reports whether a statement ends a transaction that may have written something, or is one by itself.
+func (s *session) commits(statement string) bool {
+	statement = strings.ToLower(strings.TrimSpace(statement))
+	switch {
+	case strings.HasPrefix(statement, "begin"):
+		s.open, s.readOnly = true, strings.Contains(statement, "read only")
+	case strings.HasPrefix(statement, "commit"):
+		s.open = false
+		return !s.readOnly
+	case strings.HasPrefix(statement, "rollback"):
+		s.open = false
+	case !s.open:
+		return writing.MatchString(statement)
 	}
 	return false
 }
 
-// commits reports whether a statement ends a transaction that may have written something.
-func (s *session) commits(statement string) bool {
-	statement = strings.ToLower(statement)
-	if strings.HasPrefix(statement, "begin") {
-		s.readOnly.Store(strings.Contains(statement, "read only"))
-	}
-	return strings.HasPrefix(statement, "commit") && !s.readOnly.Load()
-}
+var writing = regexp.MustCompile(`\b(insert into|update|delete from)\s`)
 
-// answers forwards what the server says, until a connection ends or is cut.
+// answers forwards what the server says, until a connection ends or is cut. What has been committed is followed by the word that the
+// server is ready for more, outside of a transaction.
 func (s *session) answers() {
+	failed := false
 	for {
 		m, err := read(s.server)
 		if err != nil {
 			return
 		}
-		commits := m.kind() == 'C' && m.text(0) == "COMMIT" && !s.readOnly.Load()
-		if !s.proxy.forward(s.client, m, commits, AfterCommit) {
+		committed := false
+		switch m.kind() {
+		case 'E':
+			failed = true
+		case 'C':
+			committed = m.text(0) == "COMMIT" && s.writes.Load()
+		case 'Z':
+			committed = m[5] == 'I' && !failed && s.writes.Load()
+			failed = false
+		}
+		if committed {
+			s.writes.Store(false)
+		}
+		if !s.proxy.forward(s.client, m, committed, AfterCommit) {
 			return
 		}
 	}

@@ -31,7 +31,7 @@ func (s *Server) Standby(t testing.TB, sync Sync) *Server {
 		s.Exec(t, "postgres", "alter system set synchronous_standby_names = '"+name+"'", "select pg_reload_conf()")
 	}
 	want := map[Sync]string{Synchronous: "sync", Asynchronous: "async"}[sync]
-	s.until(t, "select count(*) = 1 from pg_stat_replication where application_name = '"+name+"' and state = 'streaming' and sync_state = '"+want+"'")
+	s.Await(t, "select count(*) = 1 from pg_stat_replication where application_name = '"+name+"' and state = 'streaming' and sync_state = '"+want+"'")
 	return standby
 }
 
@@ -39,18 +39,24 @@ func (s *Server) Standby(t testing.TB, sync Sync) *Server {
 func (s *Server) Promote(t testing.TB) {
 	t.Helper()
 	s.Exec(t, "postgres", "select pg_promote(true)", "alter system set synchronous_standby_names = ''", "select pg_reload_conf()")
-	s.until(t, "select not pg_is_in_recovery()")
+	s.Await(t, "select not pg_is_in_recovery()")
 }
 
 // Detach has a standby receive nothing more: what is committed from now on is not on it.
 func (s *Server) Detach(t testing.TB) {
 	t.Helper()
 	s.Exec(t, "postgres", "alter system set primary_conninfo = ''", "select pg_reload_conf()")
-	s.until(t, "select count(*) = 0 from pg_stat_wal_receiver")
+	s.Await(t, "select count(*) = 0 from pg_stat_wal_receiver")
 }
 
-// until asks the server until a query is true.
-func (s *Server) until(t testing.TB, query string) {
+// Cancel cancels what a backend does, once one waits for an event of the server's statistics, as an administrator may.
+func (s *Server) Cancel(t testing.TB, event string) {
+	t.Helper()
+	s.Await(t, "select coalesce(bool_or(pg_cancel_backend(pid)), false) from pg_stat_activity where wait_event = '"+event+"'")
+}
+
+// Await asks the server until a query is true.
+func (s *Server) Await(t testing.TB, query string) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 	defer stop()
