@@ -14,7 +14,7 @@ import (
 // matter: a pending revocation or a guard that stands where it could name the token, an id that is taken, a record that has changed. It
 // writes nothing then, and the call goes the long way, which finds out what it means.
 
-// insertFast inserts one token that stems from now, in one round trip, unless there is anything that might refuse it.
+// insertFast inserts one token that stems from now, in one round trip that it may share, unless there is anything that might refuse it.
 func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token domain.RefreshToken, ok bool, err error) {
 	row := &rows[0]
 	if len(rows) > 1 || row.Cap.Max > 0 || row.Emit.Has(store.KindIssued) || row.AsOf.Reach() != domain.AnchorSession || s.backend.opts.Serializable {
@@ -34,55 +34,53 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 	args[2] = octets(key[:]) // in the place of the sequence
 	latest := instantOf(token.CreatedAt)
 	args = append(args, due(&token), a.kinds, a.values, latest.at, latest.ns)
-	err = s.attempt(ctx, lockShared, func(t *tx) error {
-		return t.shortly(ctx, step{t.q.addFast, args, func(row pgx.Rows) error {
-			ok = true
-			return row.Scan((*number)(&token.Sequence))
-		}})
-	})
+	added := false
+	err = s.shortly(ctx, token.ID, step{s.backend.q.addFast, args, func(row pgx.Rows) error {
+		added = true
+		return row.Scan((*number)(&token.Sequence))
+	}})
 	// A row that was returned tells nothing of the commit, which comes after it.
-	return token, ok && err == nil, longWay(err)
+	return token, added && err == nil, longWay(err)
 }
 
-// updateFast updates a token that nothing pending may cover, in two round trips, and holds nothing while it is decided. It does
-// so unless the decision is to be made known, to revoke, or to write nothing.
+// updateFast updates a token that nothing pending may cover, in two round trips, of which it may share the second, and holds nothing
+// while it is decided. It does so unless the decision is to be made known, to revoke, or to write nothing.
 func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) (verdict error, ok bool, err error) {
 	if s.backend.opts.Serializable {
 		return nil, false, nil
 	}
-	err = s.attempt(ctx, lockShared, func(t *tx) error {
-		var view store.View
-		var version uint32
-		err := t.single(ctx, step{t.q.getVersion, []any{t.tenant, identity(id)}, func(row pgx.Rows) error {
+	var view store.View
+	var version uint32
+	err = s.attempt(ctx, lockNone, func(t *tx) error {
+		return t.single(ctx, step{t.q.getVersion, []any{t.tenant, identity(id)}, func(row pgx.Rows) error {
 			return scanToken(row, &view.Token, &version)
 		}})
-		if err != nil || view.Token.ID != id {
-			return err
-		}
-		d := decide(view)
-		if d.Next == nil || d.Revoke != nil || d.Emit != 0 || d.Check(&view) != nil {
-			return nil
-		}
-		mutable, err := mutableArgs(d.Next)
-		if err != nil {
-			return err
-		}
-		var a anchors
-		a.add(&view.Token, domain.AnchorNone)
-		args := append(append([]any{t.tenant, identity(id)}, mutable...), due(d.Next), version, a.kinds, a.values)
-		verdict = d.Err
-		return t.shortly(ctx, step{t.q.replaceFast, args, func(pgx.Rows) error {
-			ok = true
-			return nil
-		}})
 	})
-	// As above.
-	return verdict, ok && err == nil, longWay(err)
+	if err != nil || view.Token.ID != id {
+		return nil, false, longWay(err)
+	}
+	d := decide(view)
+	if d.Next == nil || d.Revoke != nil || d.Emit != 0 || d.Check(&view) != nil {
+		return nil, false, nil
+	}
+	mutable, err := mutableArgs(d.Next)
+	if err != nil {
+		return nil, false, err
+	}
+	var a anchors
+	a.add(&view.Token, domain.AnchorNone)
+	args := append(append([]any{s.id, identity(id)}, mutable...), due(d.Next), version, a.kinds, a.values)
+	replaced := false
+	err = s.shortly(ctx, id, step{s.backend.q.replaceFast, args, func(pgx.Rows) error {
+		replaced = true
+		return nil
+	}})
+	return d.Err, replaced && err == nil, longWay(err)
 }
 
 // longWay passes over a failure for which the long way begins again.
 func longWay(err error) error {
-	if f, failed := errors.AsType[*failure](err); failed && f.again() {
+	if f, failed := errors.AsType[*failure](err); err == errNotAlone || failed && f.again() {
 		return nil
 	}
 	return err

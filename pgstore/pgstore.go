@@ -66,11 +66,15 @@ func (o *Options) withDefaults() (Options, error) {
 
 // Backend is a pool of connections to one database. It is safe for concurrent use.
 type Backend struct {
-	pool   *pgxpool.Pool
-	q      *queries
-	opts   Options
-	closed atomic.Bool
-	keys   sync.Map // the erasure keys of tenants that have one, by identity, as they were last seen
+	pool     *pgxpool.Pool
+	q        *queries
+	opts     Options
+	closed   atomic.Bool
+	deciding sync.RWMutex // held, shared, by updates: they have no connection while they decide
+
+	mu     sync.Mutex
+	groups map[identity]*group // of tenants that have short calls under way
+	keys   sync.Map            // the erasure keys of tenants that have one, by identity, as they were last seen
 }
 
 var _ store.Backend = (*Backend)(nil)
@@ -98,7 +102,7 @@ func Open(ctx context.Context, address string, opts *Options) (*Backend, error) 
 	if err != nil {
 		return nil, plain(err)
 	}
-	b := &Backend{pool: pool, q: newQueries(o.Schema), opts: o}
+	b := &Backend{pool: pool, q: newQueries(o.Schema), opts: o, groups: map[identity]*group{}}
 	if err := b.assert(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -187,7 +191,9 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 
 // Close waits for what is in flight and closes the connections. Further calls do nothing.
 func (b *Backend) Close() error {
+	b.deciding.Lock()
 	b.closed.Store(true)
+	b.deciding.Unlock()
 	b.pool.Close()
 	return nil
 }

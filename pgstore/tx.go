@@ -137,14 +137,6 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	return nil
 }
 
-// shortly runs a statement under the shared lock, in one round trip, and commits. That which takes its rows can't have it fail. The
-// statement must see to it that its snapshot is taken after the lock, which it is where transactions are READ COMMITTED.
-func (t *tx) shortly(ctx context.Context, s step) error {
-	t.short, t.lock = true, lockShared
-	t.do(s)
-	return t.commit(ctx)
-}
-
 // begin queues what comes first: the transaction, its limits of time, and the tenant's lock. What stands after the lock sees all
 // that was committed before it was granted, because each statement takes a snapshot of its own.
 func (t *tx) begin(batch *pgx.Batch) {

@@ -11,6 +11,8 @@ import (
 // Update changes one token, by the short way if it can. The long way takes two round trips, too: one locks the tenant and the record
 // and reads what covers it, the other writes and commits. A decision that revokes is made again alone.
 func (s *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
+	s.backend.deciding.RLock()
+	defer s.backend.deciding.RUnlock()
 	verdict, ok, err := s.updateFast(ctx, id, decide)
 	if ok {
 		return verdict
