@@ -19,6 +19,8 @@ func (b *Backend) Naive(how string) {
 		q.lockShared = strings.Replace(q.lockShared, ", pg_advisory", ", set_config('naive.drawn', "+sequence+"::text, true), pg_advisory", 1)
 		q.lockExclusive = strings.Replace(q.lockExclusive, ", pg_advisory", ", set_config('naive.drawn', '', true), pg_advisory", 1)
 		q.head = strings.Replace(q.head, sequence, "coalesce(nullif(current_setting('naive.drawn', true), '')::bigint, "+sequence+")", 1)
+	case "no lock of the feed":
+		q.lockFeed = "select $1::bigint"
 	case "snapshots":
 		q.beginPortable = "begin isolation level repeatable read"
 	default:

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,8 +91,12 @@ func (s *stage) waiting(n int, kind string, done <-chan struct{}) bool {
 
 // insert inserts a token of a session of the same name by the long way, which a cap takes, and returns what became of it.
 func (s *stage) insert(n byte, user string) (store.Inserted, error) {
-	token := domain.RefreshToken{ID: ulid.ULID{15: n}, UserID: user, ClientID: "client", SessionID: domain.MustSessionID(user), CreatedAt: base}
-	results, err := s.store.Insert(s.t.Context(), []store.Insertion{{Token: token, Cap: store.Cap{Max: 100}}})
+	return s.add(n, user, store.Insertion{Cap: store.Cap{Max: 100}})
+}
+
+func (s *stage) add(n byte, user string, row store.Insertion) (store.Inserted, error) {
+	row.Token = domain.RefreshToken{ID: ulid.ULID{15: n}, UserID: user, ClientID: "client", SessionID: domain.MustSessionID(user), CreatedAt: base}
+	results, err := s.store.Insert(s.t.Context(), []store.Insertion{row})
 	if err != nil {
 		return store.Inserted{}, err
 	}
@@ -138,25 +143,33 @@ func TestWriteSkewOfSessionAndIssue(t *testing.T) {
 	for _, c := range []struct {
 		name, naive string
 		opts        pgstore.Options
+		short       bool
 		skews       bool
 	}{
-		{"locks", "", pgstore.Options{}, false},
-		{"serializable", "", pgstore.Options{Serializable: true}, false},
-		{"naive: read committed without locks", "no locks", pgstore.Options{}, true},
-		{"naive: snapshots", "snapshots", pgstore.Options{Serializable: true}, true},
+		{"locks", "", pgstore.Options{}, false, false},
+		{"locks, the short way", "", pgstore.Options{}, true, false},
+		{"serializable", "", pgstore.Options{Serializable: true}, false, false},
+		{"naive: read committed without locks", "no locks", pgstore.Options{}, false, true},
+		{"naive: the short way without locks", "no locks", pgstore.Options{}, true, true},
+		{"naive: snapshots", "snapshots", pgstore.Options{Serializable: true}, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, c.opts, c.naive)
-			letGo := s.hold(`lock table tokenstore.tokens in share mode`)
+			// What an insert meets when it has read all that it reads.
+			letGo, kind, row := s.hold(`lock table tokenstore.tokens in share mode`), "relation", store.Insertion{Cap: store.Cap{Max: 100}}
+			if c.short {
+				letGo()
+				letGo, kind, row = s.hold(`select from tokenstore.tallies for update`), "transactionid", store.Insertion{}
+			}
 			var inserted store.Inserted
 			var status store.Status
 			var insertErr, revokeErr error
 			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(insertDone)
-				inserted, insertErr = s.insert(2, "session")
+				inserted, insertErr = s.add(2, "session", row)
 			}()
-			if !s.waiting(1, "relation", insertDone) {
+			if !s.waiting(1, kind, insertDone) {
 				t.Fatalf("the insert must have read, and wait to write: %v", insertErr)
 			}
 			go func() {
@@ -267,5 +280,113 @@ func execute(t *testing.T, dsn, sql string) {
 	defer conn.Close(t.Context())
 	if _, err := conn.Exec(t.Context(), sql); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Numbers of events are drawn in one order and committed in another. A reader waits for those that are under way, or it would
+// never see them.
+func TestFeedWaitsForLowerNumbers(t *testing.T) {
+	for _, c := range []struct {
+		name, naive string
+		misses      bool
+	}{
+		{"locks", "", false},
+		{"naive: pages of what is committed", "no lock of the feed", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, pgstore.Options{}, c.naive)
+			letGo := s.hold(`select from tokenstore.tallies for update`)
+			row := store.Insertion{Emit: store.KindIssued}
+			lower, read := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(lower)
+				if _, err := s.add(2, "lower", row); err != nil {
+					t.Error(err)
+				}
+			}()
+			if !s.waiting(1, "transactionid", lower) {
+				t.Fatal("the first must have drawn its number, and not have committed")
+			}
+			if _, err := s.add(3, "higher", row); err != nil { // by another connection
+				t.Fatal(err)
+			}
+			var seen []string
+			last := uint64(0)
+			follow := func() {
+				for {
+					page, err := s.store.(store.Outbox).Feed(t.Context(), last, 1)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for _, e := range page.Events {
+						seen = append(seen, e.Tokens[0].UserID)
+					}
+					if last = page.Next; last == page.Last {
+						return
+					}
+				}
+			}
+			go func() {
+				defer close(read)
+				follow()
+			}()
+			if waits := s.waiting(1, "advisory", read); waits == c.misses {
+				t.Errorf("a reader must wait for a lower number: it waits %v", waits)
+			}
+			letGo()
+			<-lower
+			<-read
+			follow()
+			if missed := !slices.Equal(seen, []string{"lower", "higher"}); missed != c.misses {
+				t.Errorf("a reader must miss nothing: it has seen %q", seen)
+			}
+		})
+	}
+}
+
+// An update holds nothing while it is decided. What is revoked or written meanwhile has it decided again.
+func TestMeanwhileIsDecidedAgain(t *testing.T) {
+	s := newStage(t, pgstore.Options{}, "")
+	if _, err := s.insert(2, "user"); err != nil {
+		t.Fatal(err)
+	}
+	id := ulid.ULID{15: 2}
+	note := func(v store.View, generation uint32) store.Decision {
+		next := v.Token
+		next.Generation = generation
+		return store.Decision{Next: &next}
+	}
+	var seen []store.View
+	err := s.store.Update(t.Context(), id, func(v store.View) store.Decision {
+		if seen = append(seen, v); len(seen) == 1 {
+			if err := s.store.Update(t.Context(), id, func(v store.View) store.Decision { return note(v, 5) }); err != nil {
+				t.Error(err)
+			}
+		}
+		return note(v, v.Token.Generation+1)
+	})
+	if err != nil || len(seen) != 2 || seen[1].Token.Generation != 5 {
+		t.Errorf("a record that was replaced meanwhile must be looked at again: %d times, %v", len(seen), err)
+	}
+	revoked := errors.New("revoked")
+	seen = nil
+	err = s.store.Update(t.Context(), id, func(v store.View) store.Decision {
+		if seen = append(seen, v); len(seen) == 1 {
+			r := store.Revocation{ID: ulid.ULID{0: 1}, Targets: []domain.Target{{UserID: "user"}}, Time: base}
+			if _, err := s.store.Revoke(t.Context(), r); err != nil {
+				t.Error(err)
+			}
+		}
+		if v.Revoked() {
+			return store.Decision{Err: revoked}
+		}
+		return note(v, v.Token.Generation+1)
+	})
+	if !errors.Is(err, revoked) || len(seen) != 2 {
+		t.Errorf("a revocation that was acknowledged meanwhile must be seen: %d times, %v", len(seen), err)
+	}
+	if view, err := s.store.Get(t.Context(), id); err != nil || view.Token.Generation != 6 {
+		t.Errorf("a covered record must not be replaced: generation %d, %v", view.Token.Generation, err)
 	}
 }
