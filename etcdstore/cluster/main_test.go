@@ -5,10 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 
-	"example.com/tokenstore/etcdstore"
 	"example.com/tokenstore/etcdstore/cluster"
 	"example.com/tokenstore/store"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -54,26 +52,10 @@ func run(m *testing.M) int {
 // prefix is one that no other test has.
 func prefix() string { return "test/" + rand.Text() + "/" }
 
-// open returns a backend below a prefix.
-func open(t testing.TB, client *clientv3.Client, prefix string) store.Backend {
-	t.Helper()
-	b, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &prefixed{b, prefix}
-}
-
-// prefixed is a backend that knows its prefix.
-type prefixed struct {
-	*etcdstore.Backend
-	prefix string
-}
-
 // size counts the keys of a backend, and the bytes of all keys and values.
 func size(t testing.TB, b store.Backend) (keys, bytes int) {
 	t.Helper()
-	r, err := shared.client.Get(t.Context(), b.(*prefixed).prefix, clientv3.WithPrefix())
+	r, err := shared.client.Get(t.Context(), b.(*spread).prefix, clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,14 +65,11 @@ func size(t testing.TB, b store.Backend) (keys, bytes int) {
 	return keys, bytes
 }
 
-var reopened atomic.Int64
-
-// reopen closes a backend and opens the same part of the cluster again, by way of another member.
+// reopen closes a backend and opens the same part of the cluster again.
 func reopen(t testing.TB, b store.Backend) store.Backend {
 	t.Helper()
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	next := int(reopened.Add(1)) % len(shared.members)
-	return open(t, shared.members[next], b.(*prefixed).prefix)
+	return openSpread(t, b.(*spread).prefix)
 }
