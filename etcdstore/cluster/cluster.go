@@ -15,6 +15,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 )
 
 // Size is how many members a cluster has.
@@ -123,11 +124,18 @@ func Endpoints(nodes []Node) (all []string) {
 }
 
 // Client returns a client of members.
-func Client(endpoints ...string) (*clientv3.Client, error) {
-	return clientv3.New(clientv3.Config{
+func Client(endpoints ...string) (*clientv3.Client, error) { return ClientWith(nil, endpoints...) }
+
+// ClientWith returns a client whose requests go through an interceptor, unless that is nil.
+func ClientWith(intercept grpc.UnaryClientInterceptor, endpoints ...string) (*clientv3.Client, error) {
+	config := clientv3.Config{
 		Endpoints: endpoints, Logger: zap.NewNop(), DialTimeout: 5 * time.Second,
 		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-	})
+	}
+	if intercept != nil {
+		config.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(intercept)}
+	}
+	return clientv3.New(config)
 }
 
 // Close ends all members and removes their data.
