@@ -110,7 +110,7 @@ func (b *between) revoke(st store.Store, targets ...domain.Target) store.Status 
 
 func (b *between) sweep(st store.Store, id ulid.ULID) []store.Status {
 	b.t.Helper()
-	statuses, err := st.Apply(b.t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 100, Remove: 100, Now: base.Add(2 * time.Hour), Emit: store.AllKinds})
+	statuses, err := st.Apply(b.t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 100, Remove: 100, Now: base.Add(2 * time.Hour)})
 	must(b.t, err)
 	return statuses
 }
@@ -209,6 +209,7 @@ func TestRevocationMeetsInsert(t *testing.T) {
 
 func TestRevocationMeetsItself(t *testing.T) {
 	b := newBetween(t)
+	b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
 	var first store.Status
 	b.when(func() { first = b.revoke(b.quick, domain.Target{UserID: "user"}) })
 	second := b.revoke(b.slow, domain.Target{UserID: "user"})
@@ -297,6 +298,26 @@ func TestErasureMeetsInsert(t *testing.T) {
 	must(t, err)
 	if !slices.Equal(names, []string{"tenant"}) {
 		t.Errorf("a tenant that was written to during its erasure must be named: got %q", names)
+	}
+}
+
+// An erasure of the tenant takes the erasure key along, unless another erasure has come that needs it.
+func TestErasureMeetsErasure(t *testing.T) {
+	b := newBetween(t)
+	erase := func(target domain.Target) ulid.ULID {
+		id := b.id()
+		_, err := b.quick.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{target}, Time: base, Erase: true, Key: domain.ErasureKey{1}})
+		must(t, err)
+		return id
+	}
+	everything := erase(domain.Target{Everything: true})
+	b.when(func() { erase(domain.Target{UserID: "user"}) })
+	b.sweep(b.slow, everything)
+	b.happened()
+	page, err := b.quick.(store.Mover).Guards(t.Context(), store.GuardQuery{Limit: 1})
+	must(t, err)
+	if page.ErasureKey == (domain.ErasureKey{}) {
+		t.Errorf("the erasure key must stay as long as an erasure is pending")
 	}
 }
 
