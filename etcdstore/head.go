@@ -51,7 +51,7 @@ func (t *txn) tipOps() []clientv3.Op {
 	if !t.advanced {
 		return nil
 	}
-	tip, name := t.below(keyTip), t.backend.opts.Prefix+allNames+t.name
+	tip := t.below(keyTip)
 	latest := instantKey(t.latest)
 	raise := clientv3.OpTxn(
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(tip), "=", 0)},
@@ -65,11 +65,12 @@ func (t *txn) tipOps() []clientv3.Op {
 			[]clientv3.Op{raise},
 		)
 	}
-	return []clientv3.Op{raise, t.nameOp(name)}
+	return []clientv3.Op{raise, t.nameOp()}
 }
 
 // nameOp names the tenant among the others, if it is not.
-func (t *txn) nameOp(name string) clientv3.Op {
+func (t *txn) nameOp() clientv3.Op {
+	name := t.backend.opts.Prefix + allNames + t.name
 	return clientv3.OpTxn(
 		[]clientv3.Cmp{clientv3.Compare(clientv3.CreateRevision(name), "=", 0)},
 		[]clientv3.Op{clientv3.OpPut(name, "")}, nil,

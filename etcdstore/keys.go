@@ -13,7 +13,7 @@ import (
 // The keys of the whole database, below the prefix. Names are as they are, so that they come in byte order.
 const (
 	allNames   = "n" // name of a tenant that was created or written to → nothing, or when it was erased
-	allPending = "p" // name of a tenant that may have pending tombstones → nothing
+	allPending = "p" // name of a tenant that may have pending tombstones → the id of the latest
 	allTenants = "t" // length and name of a tenant, then what follows
 )
 

@@ -80,7 +80,7 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 			if m.Sequence >= h.base+x.next() {
 				h.base, h.since = m.Sequence, uint64(x.rev)
 			}
-			x.special = append(x.special, x.nameOp(x.backend.opts.Prefix+allNames+x.name))
+			x.special = append(x.special, x.nameOp())
 		}
 		h.horizon = h.horizon.Join(m.Horizon)
 		if h != before {

@@ -77,7 +77,7 @@ func (t *txn) revoke(req store.Revocation, presented *domain.RefreshToken) (stor
 		p.supersedes = earlier.id()
 		t.retire(earlier, store.Bounds{Now: req.Time})
 	}
-	t.special = append(t.special, t.nameOp(t.backend.opts.Prefix+allPending+t.name))
+	t.put(t.backend.opts.Prefix+allPending+t.name, req.ID[:])
 	t.putLive(&p)
 	t.put(t.oldest(&p), nil)
 	if p.walks {

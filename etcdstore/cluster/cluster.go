@@ -23,13 +23,12 @@ const Size = 3
 
 // Node is what a member is started with.
 type Node struct {
-	Name       string
-	Dir        string // where its data lies
-	Client     string // the address for clients, host:port
-	Peer       string // the address for the other members
-	Initial    string // all members, as --initial-cluster
-	Quota      int64  // the size at which it takes no more writes; 0 for etcd's own
-	HasStarted bool   // it has been a member before
+	Name    string
+	Dir     string // where its data lies
+	Client  string // the address for clients, host:port
+	Peer    string // the address for the other members
+	Initial string // all members, as --initial-cluster
+	Quota   int64  // the size at which it takes no more writes; 0 for etcd's own
 }
 
 // Nodes returns the members of a new cluster, with ports that were free a moment ago.
