@@ -29,6 +29,8 @@ type Backend struct {
 	client    *clientv3.Client
 	opts      Options
 	cache     cache
+	known     known
+	latest    atomic.Int64 // the latest revision that it has seen
 	conflicts atomic.Uint64
 
 	mu     sync.Mutex
@@ -65,7 +67,13 @@ func New(client *clientv3.Client, opts *Options) (*Backend, error) {
 	case o.RequestTimeout < 0:
 		return nil, &domain.FieldError{Field: "RequestTimeout", Limit: "positive", Size: int(o.RequestTimeout)}
 	}
-	return &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}}, nil
+	return &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, known: known{items: map[string]item{}}}, nil
+}
+
+// saw notes a revision.
+func (b *Backend) saw(revision int64) {
+	for latest := b.latest.Load(); latest < revision && !b.latest.CompareAndSwap(latest, revision); latest = b.latest.Load() {
+	}
 }
 
 // enter is for a verb that begins. It returns what the verb has to call at its end.

@@ -26,14 +26,18 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 		}
 	}
 	var results []store.Inserted
-	x, err := t.update(ctx, func(x *txn) error {
+	insert := func(x *txn) error {
 		results = make([]store.Inserted, len(rows))
 		x.lookAhead(rows)
 		for i := range rows {
 			results[i] = x.insert(&rows[i], len(rows) <= fewRows)
 		}
 		return nil
-	})
+	}
+	x, err := t.guess(ctx, rows, insert)
+	if x == nil && err == nil {
+		x, err = t.update(ctx, insert)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +75,17 @@ func (t *txn) lookAhead(rows []store.Insertion) {
 		}
 	}
 	slices.Sort(keys)
-	t.prefetch(slices.Compact(keys), spans...)
+	keys = slices.Compact(keys)
+	if t.blind {
+		t.assume(keys, spans)
+		return
+	}
+	t.prefetch(keys, spans...)
+	for _, key := range []string{t.below(keyHead), t.below(keyEvents)} {
+		if i, ok := t.seen[key]; ok {
+			t.backend.known.put(i)
+		}
+	}
 }
 
 func (t *txn) insert(row *store.Insertion, few bool) store.Inserted {

@@ -43,7 +43,7 @@ func (t *txn) emit(asked store.Kinds, e store.Event) {
 		t.epochOf, base = t.epoch()
 		t.firstEvent = base + t.next()
 		t.writer = rand.Uint64()
-		if t.rev-t.epochOf > epochRevisions {
+		if t.backend.latest.Load()-t.epochOf > epochRevisions {
 			t.endEpoch(base)
 		}
 	} else if t.events++; t.events == epochEvents {

@@ -26,6 +26,7 @@ type txn struct {
 	root    string // what its keys begin with
 
 	rev     int64              // the snapshot; 0 before the first read
+	blind   bool               // it must not read
 	seen    map[string]item    // keys as they are in the snapshot
 	ranges  map[span]*fetched  // and ranges
 	same    map[string]int64   // keys that must not have changed, and their revisions
@@ -58,6 +59,9 @@ type fetched struct {
 	items []item
 	ended bool
 }
+
+// errBlind ends a blind run that would have to read.
+var errBlind = errors.New("etcdstore: a blind run can't read")
 
 // fault ends a run in the middle: what the cluster did, not what the caller asked for.
 type fault struct{ err error }
@@ -174,6 +178,9 @@ const maxReads = 100
 
 // fetch reads, linearizably if it is the first to, and else of the revision that the first has seen.
 func (t *txn) fetch(ops ...clientv3.Op) []*etcdserverpb.RangeResponse {
+	if t.blind {
+		check(errBlind)
+	}
 	answers := make([]*etcdserverpb.RangeResponse, 0, len(ops))
 	for len(ops) > 0 {
 		some := ops[:min(len(ops), min(maxReads, t.backend.opts.MaxTxnOps))]
@@ -203,6 +210,7 @@ func (t *txn) fetch(ops ...clientv3.Op) []*etcdserverpb.RangeResponse {
 		}
 		if t.rev == 0 {
 			t.rev = rev
+			t.backend.saw(rev)
 		}
 	}
 	return answers
@@ -382,6 +390,7 @@ func (t *txn) commit() (committed bool, err error) {
 		return false, nil
 	}
 	t.settle(t.rev, r.Header.Revision)
+	t.backend.saw(r.Header.Revision)
 	return true, nil
 }
 

@@ -150,6 +150,27 @@ func TestInsertMeetsRevocation(t *testing.T) {
 	}
 }
 
+// An insertion that has read nothing relies on nothing having been revoked.
+func TestBlindInsertMeetsRevocation(t *testing.T) {
+	b := newBetween(t)
+	token := func() domain.RefreshToken {
+		token := b.token("user")
+		token.SessionID, _ = domain.NewSessionID("session")
+		return token
+	}
+	for range 2 { // the first has the process know the tenant
+		if r := b.insert(b.slow, rows(domain.AsOf{}, token())); r[0].Err != nil {
+			t.Fatal(r[0].Err)
+		}
+	}
+	b.when(func() { b.revoke(b.quick, domain.Target{SessionID: "session"}) })
+	err := b.insert(b.slow, rows(domain.AsOf{}, token()))[0].Err
+	b.happened()
+	if !errors.Is(err, domain.ErrRevoked) {
+		t.Errorf("a session that was revoked before the commit of an insertion must bar it: got %v", err)
+	}
+}
+
 // A batch is one commit, and an id that is taken before it must not be taken again.
 func TestInsertMeetsItsID(t *testing.T) {
 	for _, n := range []int{1, 40} {
@@ -229,7 +250,8 @@ func TestEventMeetsEndOfEpoch(t *testing.T) {
 		must(t, err)
 		return page
 	}
-	for round := range 3 {
+	b.insert(b.slow, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}}) // knows the epoch from then on
+	for round := range 4 {
 		var read uint64
 		b.when(func() {
 			var list []store.Insertion
@@ -242,10 +264,15 @@ func TestEventMeetsEndOfEpoch(t *testing.T) {
 			b.insert(b.quick, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}})
 			read = feed(b.state().LastEvent).Last
 		})
-		r := b.revoke(b.slow, domain.Target{UserID: fmt.Sprint("user-", round)})
+		sequence := uint64(0)
+		if round%2 == 0 {
+			sequence = b.insert(b.slow, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}})[0].Token.Sequence
+		} else {
+			sequence = b.revoke(b.slow, domain.Target{UserID: fmt.Sprint("user-", round)}).Tombstone.Watermark
+		}
 		b.happened()
 		page := feed(read)
-		if len(page.Events) != 1 || page.Events[0].Revocation != r.Tombstone.ID || page.Next != page.Last {
+		if len(page.Events) != 1 || page.Events[0].Sequence != sequence || page.Next != page.Last {
 			t.Fatalf("a reader must miss no event: got %d events after %d, the last is %d", len(page.Events), read, page.Last)
 		}
 	}
