@@ -182,6 +182,15 @@ func TestIndexHasFewRuns(t *testing.T) {
 	})
 }
 
+// A commit moves twice as many entries as have come, in whole blocks, and no more.
+func TestMovedAtOnce(t *testing.T) {
+	for come := range 5 * blockMax {
+		if moved := movedAtOnce(come); moved%blockMax != 0 || moved < 2*come || moved >= 2*come+blockMax {
+			t.Errorf("%d are moved when %d come", moved, come)
+		}
+	}
+}
+
 // What a sweep cancels settles with it, and does not wait for another token to come.
 func TestSweepSettles(t *testing.T) {
 	b, s := rig(t)
