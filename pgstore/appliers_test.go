@@ -94,7 +94,7 @@ func TestDeadApplier(t *testing.T) {
 }
 
 // fill gives a user n tokens.
-func fill(t *testing.T, m *tokenstore.Manager, user string, n int) (ids []ulid.ULID) {
+func fill(t testing.TB, m *tokenstore.Manager, user string, n int) (ids []ulid.ULID) {
 	t.Helper()
 	for len(ids) < n {
 		var batch []tokenstore.RefreshToken

@@ -28,7 +28,7 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 		}
 	}
 	if token, ok, err := s.insertFast(ctx, rows); ok || err != nil {
-		return []store.Inserted{{Token: token}}, err
+		return []store.Inserted{{Sequence: token.Sequence}}, err
 	}
 	err = s.write(ctx, lockShared, func(t *tx) error {
 		b := &batch{
@@ -40,7 +40,6 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 		}
 		results = make([]store.Inserted, len(rows))
 		for i := range rows {
-			results[i].Token = rows[i].Token
 			if results[i].Err = b.insert(i, &rows[i], &results[i]); results[i].Err != nil {
 				continue
 			}
@@ -160,9 +159,9 @@ func (b *batch) barsStep(rows []store.Insertion, key domain.ErasureKey) step {
 			widest = domain.AnchorNone
 		}
 		for candidate := range rows[i].Candidates() {
-			a.add(&candidate, widest)
+			a.add(candidate, widest)
 			if key != (domain.ErasureKey{}) {
-				alias := key.Alias(candidate)
+				alias := key.Alias(*candidate)
 				a.add(&alias, widest)
 			}
 		}
@@ -178,15 +177,17 @@ func (b *batch) barsStep(rows []store.Insertion, key domain.ErasureKey) step {
 	return step{b.q.bars, []any{b.tenant, a.kinds, a.values, clients, audiences}, scanFenced(&b.bars)}
 }
 
-// insert decides about a row, of whose token the result has a copy.
+// insert decides about a row.
 func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) error {
-	token := &result.Token
+	kept := row.Token
+	token := &kept
 	if there := b.there[token.ID]; there != nil {
-		result.Token = *there
+		known := *there
+		result.There = &known
 		return store.ErrExists
 	}
 	for candidate := range row.Candidates() {
-		if err := b.admit(&candidate, row.AsOf); err != nil {
+		if err := b.admit(candidate, row.AsOf); err != nil {
 			return err
 		}
 	}
@@ -206,8 +207,8 @@ func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) erro
 	}
 	token.Sequence = b.head.next(i, b.above(token))
 	b.last = token.Sequence
-	kept := *token
-	b.there[token.ID] = &kept
+	result.Sequence = token.Sequence
+	b.there[token.ID] = token
 	if token.ForeignDigest != (domain.Digest{}) {
 		b.foreign[token.ForeignDigest] = token.ID
 	}
@@ -215,7 +216,7 @@ func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) erro
 		b.live[p] = append(b.live[p], kept)
 	}
 	b.added[token.ID] = true
-	b.inserts = append(b.inserts, &kept)
+	b.inserts = append(b.inserts, token)
 	b.tell(row.Emit, store.KindIssued, token.CreatedAt, token)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -111,6 +112,27 @@ func (s *Server) exec(ctx context.Context, database string, statements ...string
 		err = errors.Join(err, failed)
 	}
 	return errors.Join(err, conn.Close(ctx))
+}
+
+// Ask returns what a query answers: one text.
+func (s *Server) Ask(t testing.TB, database, query string) (answer string) {
+	t.Helper()
+	must(t, s.ask(t.Context(), database, &answer, query))
+	return answer
+}
+
+// Log is what the server has logged since it was started, or ClearLog.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.cluster.Dir, "log"))
+	must(t, err)
+	return string(text)
+}
+
+// ClearLog forgets what the server has logged.
+func (s *Server) ClearLog(t testing.TB) {
+	t.Helper()
+	must(t, os.Truncate(filepath.Join(s.cluster.Dir, "log"), 0))
 }
 
 // Kill ends all processes of the server at once, with SIGKILL.

@@ -62,15 +62,15 @@ func (s *Server) Await(t testing.TB, query string) {
 	defer stop()
 	must(t, s.process.Ready(ctx, func(ctx context.Context) error {
 		var is bool
-		if err := s.ask(ctx, &is, query); err != nil || is {
+		if err := s.ask(ctx, "postgres", &is, query); err != nil || is {
 			return err
 		}
 		return fmt.Errorf("not yet: %s", query)
 	}))
 }
 
-func (s *Server) ask(ctx context.Context, to any, query string) error {
-	conn, err := pgx.Connect(ctx, s.DSN("postgres"))
+func (s *Server) ask(ctx context.Context, database string, to any, query string) error {
+	conn, err := pgx.Connect(ctx, s.DSN(database))
 	if err != nil {
 		return err
 	}
