@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -298,6 +300,9 @@ func (b *batch) evict(token *domain.RefreshToken, now time.Time) {
 	b.bars = append(b.bars, fenced{guard: g})
 }
 
+// manyRows is how many rows are copied instead of inserted one by one.
+const manyRows = 50
+
 // write writes what was decided, and commits.
 func (b *batch) write(ctx context.Context) error {
 	if len(b.inserts) == 0 {
@@ -309,6 +314,7 @@ func (b *batch) write(ctx context.Context) error {
 	if err := b.remember(ctx, b.guards...); err != nil {
 		return err
 	}
+	var rows [][]any
 	for _, token := range b.inserts {
 		change := tally{sequence: token.Sequence, latest: token.CreatedAt}
 		if b.added[token.ID] {
@@ -316,8 +322,7 @@ func (b *batch) write(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			args := append([]any{b.tenant}, fixedArgs(token)...)
-			b.do(step{sql: b.q.add, args: append(append(args, mutable...), due(token))})
+			rows = append(rows, append(append(append([]any{b.tenant}, fixedArgs(token)...), mutable...), due(token)))
 			change.tokens = 1
 			if token.SessionID.IsNull() {
 				change.sessionless = 1
@@ -325,10 +330,37 @@ func (b *batch) write(ctx context.Context) error {
 		}
 		b.add(change)
 	}
+	if len(rows) >= manyRows {
+		if err := b.copy(ctx, rows); err != nil {
+			return err
+		}
+	} else {
+		for _, args := range rows {
+			b.do(step{sql: b.q.add, args: args})
+		}
+	}
 	for _, e := range b.events {
 		if err := b.emit(e.Kind, e); err != nil {
 			return err
 		}
 	}
 	return b.commit(ctx)
+}
+
+// copy writes many rows at once.
+func (b *batch) copy(ctx context.Context, rows [][]any) error {
+	if len(b.queue) > 0 { // what has to be gone before
+		if err := b.fetch(ctx); err != nil {
+			return err
+		}
+	}
+	columns := []string{"tenant"}
+	for column := range strings.SplitSeq(tokenColumns, ",") {
+		columns = append(columns, strings.TrimSpace(column))
+	}
+	table := pgx.Identifier{b.backend.opts.Schema, "tokens"}
+	if _, err := b.conn.CopyFrom(ctx, table, append(columns, "due"), pgx.CopyFromRows(rows)); err != nil {
+		return &failure{cause: plain(err)}
+	}
+	return nil
 }

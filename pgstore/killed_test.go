@@ -34,7 +34,7 @@ func TestServerKilled(t *testing.T) {
 		t.Run(mode.name, func(t *testing.T) {
 			s := pgtest.Start(t)
 			db := migrated(t, s, mode.opts)
-			work := newWork(t, "kills")
+			work := newWork(t)
 			for range rounds(t, 3) {
 				work.untilKilled(t, mode.opts, s.DSN(db), func() { s.Kill(t) })
 				s.Restart(t)
@@ -49,7 +49,7 @@ func TestPrimaryKilled(t *testing.T) {
 	primary := pgtest.Start(t)
 	opts := pgstore.Options{}
 	db := migrated(t, primary, opts)
-	work := newWork(t, "failovers")
+	work := newWork(t)
 	for range rounds(t, 2) {
 		standby := primary.Standby(t, pgtest.Synchronous)
 		dsn := pgtest.DSN(db, primary, standby)
@@ -66,7 +66,7 @@ func TestProcessesKilled(t *testing.T) {
 	s := pgtest.Shared(t)
 	opts := pgstore.Options{}
 	dsn := s.DSN(migrated(t, s, opts))
-	work := newWork(t, "kills")
+	work := newWork(t)
 	for range rounds(t, 3) {
 		work.processes(t, dsn)
 		work.check(t, opts, dsn)
@@ -76,16 +76,14 @@ func TestProcessesKilled(t *testing.T) {
 // work is what is known of a database that is worked on, from round to round.
 type work struct {
 	heard       *crashtest.Heard
-	began       time.Time
-	fault       string
-	times, acks int
+	kills, acks int
 }
 
-// newWork is work on a new database. The test tells how many faults there were, and how many operations had been acknowledged.
-func newWork(t *testing.T, fault string) *work {
-	w := &work{fault: fault}
+// newWork is work on a new database. The test tells how often something was killed, and how many operations had been acknowledged.
+func newWork(t *testing.T) *work {
+	w := &work{}
 	t.Cleanup(func() {
-		t.Attr(w.fault, strconv.Itoa(w.times))
+		t.Attr("kills", strconv.Itoa(w.kills))
 		t.Attr("operations", strconv.Itoa(w.acks))
 	})
 	return w
@@ -101,7 +99,7 @@ func (w *work) begin() (job crashtest.Job, enough int) {
 // check looks for everything that was acknowledged.
 func (w *work) check(t *testing.T, opts pgstore.Options, dsn string) {
 	t.Helper()
-	w.times++
+	w.kills++
 	w.acks += w.heard.Acknowledged()
 	b, err := pgstore.Open(t.Context(), dsn, &opts)
 	if err != nil {
@@ -110,7 +108,7 @@ func (w *work) check(t *testing.T, opts pgstore.Options, dsn string) {
 	defer b.Close()
 	w.heard.Check(t, b)
 	if t.Failed() {
-		t.Fatalf("failed after %d %s", w.times, w.fault)
+		t.Fatalf("failed in round %d", w.kills)
 	}
 }
 
