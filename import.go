@@ -109,7 +109,7 @@ func (m *Manager) letIn(ctx context.Context, rows []store.Insertion, same func(t
 		results[i].ID = rows[i].Token.ID
 		switch {
 		case in.Err == nil:
-		case errors.Is(in.Err, store.ErrExists) && same(&in.Token, &rows[i].Token):
+		case errors.Is(in.Err, store.ErrExists) && same(in.There, &rows[i].Token):
 			results[i].Outcome = Unchanged
 		default:
 			results[i].Outcome, results[i].Err = Refused, in.Err

@@ -33,8 +33,9 @@ var arrows = []arrow{
 	{pkg: "domain", may: []string{ulids}},
 	{pkg: "store", may: []string{"domain", ulids}},
 	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapids}},
+	{pkg: "internal/codec", may: []string{"store", "domain"}},  // what backends that keep bytes share
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
-	{pkg: "boltstore", may: []string{"store", "domain", ulids, bbolt, bbolt + "/errors"}},
+	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/daemon"},

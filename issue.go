@@ -3,7 +3,6 @@ package tokenstore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -83,8 +82,9 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 			return err
 		}
 		evicted = results[0].Evicted
-		token.Sequence = results[0].Token.Sequence
-		if errors.Is(results[0].Err, store.ErrExists) && results[0].Token.SecretDigest == token.SecretDigest {
+		token.Sequence = results[0].Sequence
+		if there := results[0].There; there != nil && there.SecretDigest == token.SecretDigest {
+			token.Sequence = there.Sequence
 			return nil // an earlier attempt of this call
 		}
 		return results[0].Err

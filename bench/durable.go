@@ -41,7 +41,7 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	}
 	new := supply{population: p, made: b.tokens, each: b.most}
 	for _, n := range callers {
-		err := b.hold(ctx, contenders, contest{"issue", n, true, func(c *contender, round int) operation {
+		err := b.hold(ctx, contenders, contest{measure: "issue", callers: n, clocked: true, operation: func(c *contender, round int) operation {
 			if !b.floorHasTurn(c, named("issue", n), n) {
 				return nil
 			}
@@ -52,7 +52,7 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 		}
 	}
 	for _, n := range callers {
-		err := b.hold(ctx, contenders, contest{"exchange", n, true, func(c *contender, _ int) operation {
+		err := b.hold(ctx, contenders, contest{measure: "exchange", callers: n, clocked: true, operation: func(c *contender, _ int) operation {
 			if !b.floorHasTurn(c, named("exchange", n), n) {
 				return nil
 			}
@@ -64,14 +64,14 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	}
 	for _, n := range callers[:2] {
 		err := errors.Join(
-			b.hold(ctx, contenders, contest{"get", n, true, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.get) }}),
-			b.hold(ctx, contenders, contest{"introspect", n, true, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.verify) }}),
+			b.hold(ctx, contenders, contest{measure: "get", callers: n, clocked: true, operation: func(c *contender, _ int) operation { return scattered(c, b.tokens, c.get) }}),
+			b.hold(ctx, contenders, contest{measure: "introspect", callers: n, clocked: true, operation: func(c *contender, _ int) operation { return scattered(c, b.tokens, c.verify) }}),
 		)
 		if err != nil {
 			return err
 		}
 	}
-	return b.hold(ctx, contenders, contest{"revoke one", 1, true, func(c *contender, _ int) operation {
+	return b.hold(ctx, contenders, contest{measure: "revoke one", callers: 1, clocked: true, operation: func(c *contender, _ int) operation {
 		return scattered(c, b.tokens, c.revoke)
 	}})
 }

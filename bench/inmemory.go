@@ -51,6 +51,7 @@ func mapFloor() *contender {
 			keep(r)
 			return nil
 		},
+		present: func(i int) { seen(secrets[i][:]) },
 		verify: func(_ context.Context, i int) error {
 			if e := entries[sha256.Sum256(secrets[i][:])]; e == nil || e.expires < now {
 				return errLost
@@ -109,6 +110,7 @@ func indexFloor() *contender {
 			keep(r)
 			return nil
 		},
+		present: func(i int) { seen(presented[i].id[:]); seen(presented[i].secret[:]) },
 		verify: func(_ context.Context, i int) error {
 			token, ok := get(presented[i].id)
 			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
@@ -144,6 +146,7 @@ func memory(o *ours, name string) *contender {
 			}
 			return err
 		},
+		present: func(i int) { seen(credentials[i].Secret().Reveal()) },
 		verify: func(ctx context.Context, i int) error {
 			c := &credentials[i]
 			view, err := o.store.Get(ctx, c.ID)
@@ -214,6 +217,7 @@ func fositeMemory() *contender {
 		issue: func(ctx context.Context, r *row) error {
 			return keep(ctx, r, hex.EncodeToString(r.digest[:]), applications[r.client])
 		},
+		present: func(i int) { seen(signatures[i]) },
 		verify: func(ctx context.Context, i int) error {
 			_, err := s.GetRefreshTokenSession(ctx, signatures[i], nil)
 			return err

@@ -88,6 +88,8 @@ type contest struct {
 	clocked bool
 	// operation returns what a contender does in a round, or nil if it has no turn.
 	operation func(c *contender, round int) operation
+	// presented has what a client presents be in the caches of the processor when a call begins.
+	presented func(c *contender) func(i int)
 }
 
 // hold gives every contender that can a turn of each round, and notes them.
@@ -104,7 +106,11 @@ func (b *bench) hold(ctx context.Context, contenders []*contender, k contest) er
 		if c.floor {
 			n = 1
 		}
-		t, err := c.measured(ctx, task{op: op, first: first[c], callers: n, most: b.most, last: b.turn, clocked: k.clocked})
+		next := task{op: op, first: first[c], callers: n, most: b.most, last: b.turn, clocked: k.clocked}
+		if k.presented != nil {
+			next.present = k.presented(c)
+		}
+		t, err := c.measured(ctx, next)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}

@@ -36,18 +36,23 @@ func (b *bench) inMemory(ctx context.Context) error {
 	b.logf("fosite's MemoryStore, looking up and revoking at once: %q", fate)
 	new := supply{population: p, made: b.tokens, each: b.most}
 	for _, n := range callers {
-		err := b.hold(ctx, contenders, contest{"memory/introspect", n, false, func(c *contender, _ int) operation {
-			return scattered(c, b.tokens, c.verify)
-		}})
+		err := b.hold(ctx, contenders, contest{
+			measure: "memory/introspect", callers: n,
+			operation: func(c *contender, _ int) operation { return scattered(c, b.tokens, c.verify) },
+			presented: func(c *contender) func(int) { return func(i int) { c.present(i * stride % b.tokens) } },
+		})
 		if err != nil {
 			return err
 		}
-		if err := b.hold(ctx, contenders, contest{"memory/issue", n, false, new.issue}); err != nil {
+		if err := b.hold(ctx, contenders, contest{measure: "memory/issue", callers: n, operation: new.issue}); err != nil {
 			return err
 		}
 	}
 	// With one caller alone, because fosite's store would end the process.
-	err = b.hold(ctx, contenders, contest{"memory/exchange", 1, false, func(c *contender, _ int) operation { return scattered(c, b.tokens, c.exchange) }})
+	err = b.hold(ctx, contenders, contest{
+		measure: "memory/exchange", callers: 1,
+		operation: func(c *contender, _ int) operation { return scattered(c, b.tokens, c.exchange) },
+	})
 	return errors.Join(err, closeAll(contenders))
 }
 

@@ -54,7 +54,7 @@ func tokenstoreMemory() *ours { return newOurs(memstore.New(), tokenstore.NoOutb
 func (o *ours) contender(name, durable string) *contender {
 	return &contender{
 		name: name, durable: durable,
-		fill: o.fill, hold: o.hold, issue: o.issue, get: o.get, verify: o.verify, exchange: o.exchange,
+		fill: o.fill, hold: o.hold, issue: o.issue, get: o.get, present: o.present, verify: o.verify, exchange: o.exchange,
 		revoke:       func(ctx context.Context, i int) error { return o.end(ctx, tokenstore.Target{TokenID: o.held[i].id}) },
 		revokeUser:   func(ctx context.Context, user string) error { return o.end(ctx, tokenstore.Target{UserID: user}) },
 		getID:        o.getID,
@@ -107,6 +107,8 @@ func (o *ours) getID(ctx context.Context, id ulid.ULID) error {
 	_, err := o.manager.Get(ctx, id, tokenstore.Eventual)
 	return err
 }
+
+func (o *ours) present(i int) { seen(o.held[i].secret.Reveal()) }
 
 func (o *ours) verify(ctx context.Context, i int) error {
 	in, err := o.manager.Introspect(ctx, o.held[i].secret)

@@ -44,7 +44,7 @@ func (b *bench) scale(ctx context.Context) error {
 		}
 	}
 	for _, measure := range []string{"warm up", getAtScale} {
-		err := b.hold(ctx, opened, contest{measure, 1, true, func(c *contender, _ int) operation {
+		err := b.hold(ctx, opened, contest{measure: measure, callers: 1, clocked: true, operation: func(c *contender, _ int) operation {
 			ids := asked[0]
 			if c == opened[1] {
 				ids = asked[1]

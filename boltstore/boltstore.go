@@ -258,9 +258,11 @@ func (b *Backend) Snapshot(ctx context.Context, w io.Writer) (err error) {
 		return err
 	})
 	switch {
+	case failed != nil && ctx.Err() != nil:
+		return ctx.Err()
 	case failed != nil && noRoom(failed):
 		return fmt.Errorf("%w: %w", ErrFull, failed)
-	case failed != nil && ctx.Err() == nil:
+	case failed != nil:
 		return unusable(failed)
 	case err != nil:
 		return err

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
@@ -42,7 +44,7 @@ func tokenID(n byte) ulid.ULID      { return ulid.ULID{15: n} }
 func revocationID(n byte) ulid.ULID { return ulid.ULID{14: 1, 15: n} }
 
 // rewrite changes a value of a bucket.
-func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*coder, *T), change func(*T)) error {
+func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*codec.Coder, *T), change func(*T)) error {
 	value, err := decode(b.Get(key), fields)
 	if err != nil {
 		return err
@@ -167,6 +169,46 @@ func TestCheckGivesUp(t *testing.T) {
 		findings, err := b.Check(t.Context())
 		if want := min(damaged, maxFindings); err != nil || len(findings) != want {
 			t.Errorf("%d findings of %d, error %v, want %d", len(findings), damaged, err, want)
+		}
+	}
+}
+
+// What bbolt itself finds is told, and no more than so much of it: here that its list of free pages, in memory, is of another file.
+func TestCheckTellsWhatBoltFinds(t *testing.T) {
+	for _, pages := range []int{1, 3 * maxFindings} {
+		b, s := rig(t)
+		insertOne(t, s, 1, "ann")
+		ballast := []byte("ballast")
+		err := b.db.Update(func(tx *bbolt.Tx) error {
+			bucket, err := tx.CreateBucket(ballast)
+			for n := range uint64(3 * pages) {
+				err = errors.Join(err, bucket.Put(numberKey(n), make([]byte, tx.DB().Info().PageSize/3)))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.ReadFile(b.db.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(ballast) }); err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.OpenFile(b.db.Path(), os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt(before, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		findings, err := b.Check(t.Context())
+		if got := strings.Join(findings, "\n"); err != nil || !strings.Contains(got, "reachable freed") || len(findings) > maxFindings || pages > maxFindings && len(findings) < maxFindings {
+			t.Errorf("%d findings, error %v: %s", len(findings), err, got)
 		}
 	}
 }

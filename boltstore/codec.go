@@ -1,176 +1,30 @@
 package boltstore
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
 
-// A stored value is a version byte, the fields one after the other, and a CRC-32C of both. The fields of each kind of
-// value stand in one function, which serves writing and reading alike, so the two can't disagree.
-const codecVersion = 1
-
-// coder writes or reads fields. After an error it does nothing more.
-type coder struct {
-	buf     []byte // what has been written, or what is left to read
-	reading bool
-	err     error
-}
-
-func encode[T any](value *T, fields func(*coder, *T)) []byte {
-	c := coder{buf: append(make([]byte, 0, 512), codecVersion)}
-	fields(&c, value)
-	return sealed(c.buf)
-}
-
-// sealSize is how much longer data is once it is sealed.
-const sealSize = 4
-
-func sealed(data []byte) []byte {
-	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli()))
-}
-
-// sealIsWhole reports whether what was sealed is as it was.
-func sealIsWhole(data []byte) bool {
-	n := len(data) - 4
-	return n >= 1 && crc32.Checksum(data[:n], castagnoli()) == binary.BigEndian.Uint32(data[n:])
+func encode[T any](value *T, fields func(*codec.Coder, *T)) []byte {
+	return codec.Encode(value, fields)
 }
 
 // decode reads a value, and returns [ErrCorrupt] for one that is damaged and [ErrFormat] for one of another version.
-func decode[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
-	if !sealIsWhole(data) {
-		return value, fmt.Errorf("%w: a record's checksum is wrong", ErrCorrupt)
+func decode[T any](data []byte, fields func(*codec.Coder, *T)) (T, error) {
+	value, err := codec.Decode(data, fields)
+	switch {
+	case errors.Is(err, codec.ErrFormat):
+		err = fmt.Errorf("%w: %w", ErrFormat, err)
+	case err != nil:
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if data[0] != codecVersion {
-		return value, fmt.Errorf("%w: a record has version %d, this program knows %d", ErrFormat, data[0], codecVersion)
-	}
-	return decodeFields(data[1:len(data)-4], fields)
-}
-
-func decodeFields[T any](data []byte, fields func(*coder, *T)) (value T, err error) {
-	c := coder{buf: data, reading: true}
-	fields(&c, &value)
-	if c.err == nil && len(c.buf) > 0 {
-		c.fail("has bytes to spare")
-	}
-	return value, c.err
-}
-
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
-
-func (c *coder) fail(what string) {
-	if c.err == nil {
-		c.err = fmt.Errorf("%w: a record %s", ErrCorrupt, what)
-	}
-	c.buf = nil
-}
-
-func (c *coder) uint(v *uint64) {
-	if !c.reading {
-		c.buf = binary.AppendUvarint(c.buf, *v)
-		return
-	}
-	n := 0
-	if *v, n = binary.Uvarint(c.buf); n <= 0 {
-		c.fail("ends within a number")
-		return
-	}
-	c.buf = c.buf[n:]
-}
-
-// take returns the next n bytes, without copying them.
-func (c *coder) take(n uint64) []byte {
-	if n > uint64(len(c.buf)) {
-		c.fail("ends within a text")
-		return nil
-	}
-	taken := c.buf[:n]
-	c.buf = c.buf[n:]
-	return taken
-}
-
-func (c *coder) fixed(v []byte) {
-	if !c.reading {
-		c.buf = append(c.buf, v...)
-		return
-	}
-	copy(v, c.take(uint64(len(v))))
-}
-
-func (c *coder) text(v *string) {
-	n := uint64(len(*v))
-	c.uint(&n)
-	if !c.reading {
-		c.buf = append(c.buf, *v...)
-		return
-	}
-	*v = string(c.take(n)) // a copy: nothing that is handed out points into the file
-}
-
-func (c *coder) bool(v *bool) {
-	n := uint64(0)
-	if *v {
-		n = 1
-	}
-	c.uint(&n)
-	if n > 1 {
-		c.fail("has a truth value that is neither")
-	}
-	*v = n == 1
-}
-
-// instant is 0 for the zero time, else seconds (signed, folded) plus one, and nanoseconds.
-func (c *coder) instant(v *time.Time) {
-	var s, ns uint64
-	if !v.IsZero() {
-		sec := v.Unix()
-		s, ns = uint64(sec<<1^sec>>63)+1, uint64(v.Nanosecond())
-	}
-	c.uint(&s)
-	if s == 0 {
-		*v = time.Time{}
-		return
-	}
-	c.uint(&ns)
-	if c.reading {
-		if ns >= 1e9 {
-			c.fail("has a time with too many nanoseconds")
-			return
-		}
-		folded := s - 1
-		*v = time.Unix(int64(folded>>1)^-int64(folded&1), int64(ns)).UTC()
-	}
-}
-
-// size is a count of things that follow; each takes a byte at least, so a damaged count can't ask for much memory.
-func (c *coder) size(n int) int {
-	v := uint64(n)
-	c.uint(&v)
-	if c.reading && v > uint64(len(c.buf)) {
-		c.fail("has a count that is too large")
-		return 0
-	}
-	return int(v)
-}
-
-func (c *coder) small(v *uint32) {
-	wide := uint64(*v)
-	c.uint(&wide)
-	if wide > 1<<32-1 {
-		c.fail("has a number that is too large")
-	}
-	*v = uint32(wide)
-}
-
-func (c *coder) check(err error) {
-	if err != nil {
-		c.fail("breaks a limit: " + err.Error())
-	}
+	return value, err
 }
 
 // record is a token, and when it is to be looked at for expiry, in whole seconds of Unix time: 0 for never. That is not
@@ -180,113 +34,9 @@ type record struct {
 	due   uint64
 }
 
-func recordFields(c *coder, r *record) {
-	c.uint(&r.due)
-	tokenFields(c, &r.token)
-}
-
-func tokenFields(c *coder, t *domain.RefreshToken) {
-	c.fixed(t.ID[:])
-	c.uint(&t.Sequence)
-	c.text(&t.UserID)
-	c.text(&t.ClientID)
-	sessionField(c, &t.SessionID)
-	c.instant(&t.CreatedAt)
-	c.instant(&t.AuthenticatedAt)
-	c.instant(&t.ExpiresAt)
-	idle := uint64(t.IdleLifetime) + 1 // Never is -1
-	c.uint(&idle)
-	t.IdleLifetime = domain.Lifetime(idle - 1)
-	c.instant(&t.IdleExpiresAt)
-	c.instant(&t.LastExchangedAt)
-	for _, text := range []*string{
-		&t.Device.InitialIP, &t.Device.InitialASN, &t.Device.InitialUserAgent,
-		&t.Device.LastIP, &t.Device.LastASN, &t.Device.LastUserAgent,
-		&t.ForeignID, &t.Confirmation.Kind, &t.Confirmation.Value, &t.PepperKeyID,
-	} {
-		c.text(text)
-	}
-	c.bool(&t.Rotating)
-	c.bool(&t.Offline)
-	resourceServersField(c, &t.ResourceServers)
-	metadataField(c, &t.Metadata)
-	c.small(&t.Generation)
-	c.instant(&t.RotatedAt)
-	c.small(&t.Retries)
-	c.fixed(t.Salt[:])
-	c.fixed(t.FamilyDigest[:])
-	c.fixed(t.SecretDigest[:])
-	foreignFields(c, t)
-}
-
-func sessionField(c *coder, s *domain.SessionID) {
-	text, _ := s.Get()
-	c.text(&text)
-	if c.reading && text != "" {
-		var err error
-		*s, err = domain.NewSessionID(text)
-		c.check(err)
-	}
-}
-
-func resourceServersField(c *coder, r *domain.ResourceServers) {
-	var list []domain.ResourceServer
-	for rs := range r.All() {
-		list = append(list, rs)
-	}
-	n := c.size(len(list))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			list = append(list, domain.ResourceServer{})
-		}
-		c.text(&list[i].Audience)
-		c.text(&list[i].Scopes)
-	}
-	if c.reading && c.err == nil {
-		var err error
-		*r, err = domain.NewResourceServers(list...)
-		c.check(err)
-	}
-}
-
-func metadataField(c *coder, m *domain.Metadata) {
-	n := c.size(m.Len())
-	if !c.reading {
-		for key, value := range m.All() {
-			c.text(&key)
-			c.text(&value)
-		}
-		return
-	}
-	entries := map[string]string{}
-	for i := 0; i < n && c.err == nil; i++ {
-		var key, value string
-		c.text(&key)
-		c.text(&value)
-		entries[key] = value
-	}
-	if c.err == nil {
-		var err error
-		*m, err = domain.NewMetadata(entries)
-		c.check(err)
-	}
-}
-
-func targetFields(c *coder, t *domain.Target) {
-	c.fixed(t.TokenID[:])
-	c.text(&t.UserID)
-	c.text(&t.ClientID)
-	c.text(&t.SessionID)
-	c.text(&t.Audience)
-	c.instant(&t.IssuedBefore)
-	c.instant(&t.LegacyBefore)
-	offline := uint32(t.Offline)
-	c.small(&offline)
-	t.Offline = domain.Offline(offline)
-	c.bool(&t.Everything)
-	if c.reading && c.err == nil {
-		c.check(t.Validate())
-	}
+func recordFields(c *codec.Coder, r *record) {
+	c.Uint(&r.due)
+	codec.Token(c, &r.token)
 }
 
 // revocation is a stored tombstone, pending or retired, and how far its sweep has come.
@@ -312,37 +62,18 @@ type revocation struct {
 
 func (r *revocation) id() ulid.ULID { return r.status.Tombstone.ID }
 
-func revocationFields(c *coder, r *revocation) {
-	t := &r.status.Tombstone
-	c.fixed(t.ID[:])
-	targetsField(c, &t.Targets)
-	c.uint(&t.Watermark)
-	c.instant(&t.Time)
-	c.instant(&t.Through)
-	c.text(&t.Reason)
-	c.text(&t.Actor)
-	c.bool(&r.status.Retired)
-	c.instant(&r.status.RetiredAt)
-	c.uint(&r.status.Examined)
-	c.uint(&r.status.Swept)
-	c.fixed(r.status.SupersededBy[:])
-	c.bool(&r.walks)
-	c.small(&r.target)
-	c.fixed(r.after[:])
-	c.bool(&r.joined)
-	c.fixed(r.from[:])
-	c.small(&r.ends)
-	c.bool(&t.Erases)
-	c.small(&r.stage)
-	c.text(&r.key)
-	c.fixed(r.supersedes[:])
-}
-
-func guardFields(c *coder, g *domain.Guard) {
-	targetFields(c, &g.Target)
-	c.uint(&g.Watermark)
-	c.instant(&g.Time)
-	c.instant(&g.Through)
+func revocationFields(c *codec.Coder, r *revocation) {
+	codec.Status(c, &r.status)
+	c.Bool(&r.walks)
+	c.Small(&r.target)
+	c.Fixed(r.after[:])
+	c.Bool(&r.joined)
+	c.Fixed(r.from[:])
+	c.Small(&r.ends)
+	c.Bool(&r.status.Tombstone.Erases)
+	c.Small(&r.stage)
+	c.Text(&r.key)
+	c.Fixed(r.supersedes[:])
 }
 
 // meta is what a tenant's store knows of itself.
@@ -371,10 +102,10 @@ type meta struct {
 	events    uint64
 }
 
-// written reports whether the tenant is named among the others.
+// written reports whether the tenant is named among the others. After its erasure no token and nothing pending can come without
+// ending that.
 func (m *meta) written() bool {
-	held := m.tokens + m.pending + m.history + m.guards
-	return m.created || m.sequence > 0 && (!m.erased || held > 0)
+	return m.created || m.sequence > 0 && (!m.erased || m.history+m.guards > 0)
 }
 
 // next is the number of what is being written.
@@ -384,25 +115,25 @@ func (m *meta) next() uint64 {
 	return m.sequence
 }
 
-func metaFields(c *coder, m *meta) {
-	c.uint(&m.sequence)
-	c.instant(&m.latest)
-	c.uint(&m.horizon.Sequence)
-	c.instant(&m.horizon.Time)
-	c.fixed(m.walk[:])
-	c.uint(&m.tokens)
-	c.uint(&m.pending)
-	c.uint(&m.open)
-	c.uint(&m.guards)
-	c.uint(&m.history)
-	c.uint(&m.sessionless)
-	c.bool(&m.created)
-	c.bool(&m.erased)
-	c.fixed(m.erasureKey[:])
-	c.uint(&m.noted)
-	c.uint(&m.fresh)
-	c.uint(&m.settled)
-	c.uint(&m.lastEvent)
-	c.uint(&m.floor)
-	c.uint(&m.events)
+func metaFields(c *codec.Coder, m *meta) {
+	c.Uint(&m.sequence)
+	c.Instant(&m.latest)
+	c.Uint(&m.horizon.Sequence)
+	c.Instant(&m.horizon.Time)
+	c.Fixed(m.walk[:])
+	c.Uint(&m.tokens)
+	c.Uint(&m.pending)
+	c.Uint(&m.open)
+	c.Uint(&m.guards)
+	c.Uint(&m.history)
+	c.Uint(&m.sessionless)
+	c.Bool(&m.created)
+	c.Bool(&m.erased)
+	c.Fixed(m.erasureKey[:])
+	c.Uint(&m.noted)
+	c.Uint(&m.fresh)
+	c.Uint(&m.settled)
+	c.Uint(&m.lastEvent)
+	c.Uint(&m.floor)
+	c.Uint(&m.events)
 }

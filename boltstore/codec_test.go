@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"pgregory.net/rapid"
@@ -115,7 +116,7 @@ func drawEvent(t *rapid.T) store.Event {
 }
 
 // roundTrip expects that what is written is read, and nothing else is.
-func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
+func roundTrip[T any](t *rapid.T, value T, fields func(*codec.Coder, *T)) {
 	data := encode(&value, fields)
 	back, err := decode(data, fields)
 	if err != nil || !reflect.DeepEqual(back, value) {
@@ -126,6 +127,16 @@ func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
 	if _, err := decode(data[:cut], fields); !errors.Is(err, ErrCorrupt) {
 		t.Fatal("a record that is cut short must be refused")
 	}
+	body := data[:len(data)-codec.SealSize]
+	for n := max(1, len(body)-20); n < len(body); n++ {
+		if _, err := decode(codec.Sealed(bytes.Clone(body[:n])), fields); !errors.Is(err, ErrCorrupt) {
+			t.Logf("%d bytes of %d: %v", n, len(body), err)
+			t.Fatal("a record that ends too early must be refused, though its checksum is right")
+		}
+	}
+	if _, err := decode(codec.Sealed(append(bytes.Clone(body), 0)), fields); !errors.Is(err, ErrCorrupt) {
+		t.Fatal("a record with a byte to spare must be refused, though its checksum is right")
+	}
 	flipped := bytes.Clone(data)
 	flipped[rapid.IntRange(0, len(data)-1).Draw(t, "at")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
 	if _, err := decode(flipped, fields); !errors.Is(err, ErrCorrupt) {
@@ -134,11 +145,11 @@ func roundTrip[T any](t *rapid.T, value T, fields func(*coder, *T)) {
 }
 
 func TestRecords(t *testing.T) {
-	t.Run("token", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawToken(t), tokenFields) }))
+	t.Run("token", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawToken(t), codec.Token) }))
 	t.Run("revocation", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawRevocation(t), revocationFields) }))
-	t.Run("event", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawEvent(t), eventFields) }))
+	t.Run("event", rapid.MakeCheck(func(t *rapid.T) { roundTrip(t, drawEvent(t), codec.Event) }))
 	t.Run("guard", rapid.MakeCheck(func(t *rapid.T) {
-		roundTrip(t, domain.Guard{Target: drawTarget(t), Watermark: rapid.Uint64().Draw(t, "watermark"), Time: drawTime(t, "time"), Through: drawTime(t, "through")}, guardFields)
+		roundTrip(t, domain.Guard{Target: drawTarget(t), Watermark: rapid.Uint64().Draw(t, "watermark"), Time: drawTime(t, "time"), Through: drawTime(t, "through")}, codec.Guard)
 	}))
 	t.Run("meta", rapid.MakeCheck(func(t *rapid.T) {
 		roundTrip(t, meta{
@@ -149,12 +160,22 @@ func TestRecords(t *testing.T) {
 	}))
 }
 
+// A token without a foreign secret has no room for one in its record.
+func TestRecordWithoutForeignSecret(t *testing.T) {
+	token := domain.RefreshToken{ID: ulid.ULID{1}, UserID: "u", ClientID: "c"}
+	without := len(encode(&token, codec.Token))
+	token.ForeignDigest = domain.Digest{1}
+	if with := len(encode(&token, codec.Token)); with != without+len(token.ForeignDigest) {
+		t.Errorf("%d bytes with a digest, %d without", with, without)
+	}
+}
+
 // A record of a version that this program does not know is told from a damaged one.
 func TestRecordVersion(t *testing.T) {
 	value := meta{sequence: 1}
 	data := encode(&value, metaFields)
-	data[0] = codecVersion + 1
-	data = sealed(data[:len(data)-4])
+	data[0] = codec.Version + 1
+	data = codec.Sealed(data[:len(data)-4])
 	if _, err := decode(data, metaFields); !errors.Is(err, ErrFormat) {
 		t.Errorf("another version must be ErrFormat: got %v", err)
 	}
@@ -166,14 +187,20 @@ func TestNumbersOutOfRange(t *testing.T) {
 		number uint64
 		whole  bool
 	}{{0, true}, {math.MaxUint32, true}, {math.MaxUint32 + 1, false}, {math.MaxUint32 + 2, false}, {math.MaxUint64, false}} {
-		data := encode(&c.number, (*coder).uint)
-		if got, err := decode(data, (*coder).small); c.whole && (err != nil || uint64(got) != c.number) || !c.whole && !errors.Is(err, ErrCorrupt) {
+		data := encode(&c.number, (*codec.Coder).Uint)
+		if got, err := decode(data, (*codec.Coder).Small); c.whole && (err != nil || uint64(got) != c.number) || !c.whole && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d is read as %d: %v", c.number, got, err)
 		}
 	}
+	for ns, whole := range map[uint64]bool{0: true, 999_999_999: true, 1_000_000_000: false, math.MaxUint64: false} {
+		data := encode(&ns, func(c *codec.Coder, ns *uint64) { second := uint64(1); c.Uint(&second); c.Uint(ns) })
+		if got, err := decode(data, (*codec.Coder).Instant); whole && (err != nil || uint64(got.Nanosecond()) != ns) || !whole && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%d ns are read as %v: %v", ns, got, err)
+		}
+	}
 	for number, whole := range map[uint64]bool{0: true, 1: true, 2: false} {
-		data := encode(&number, (*coder).uint)
-		if got, err := decode(data, (*coder).bool); whole && (err != nil || got != (number == 1)) || !whole && !errors.Is(err, ErrCorrupt) {
+		data := encode(&number, (*codec.Coder).Uint)
+		if got, err := decode(data, (*codec.Coder).Bool); whole && (err != nil || got != (number == 1)) || !whole && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%d is read as %t: %v", number, got, err)
 		}
 	}
@@ -181,14 +208,14 @@ func TestNumbersOutOfRange(t *testing.T) {
 
 // No bytes, whatever they are, make a decoder panic or ask for much memory; what it reads it writes again so that it
 // reads the same.
-func fuzzFields[T any](f *testing.F, fields func(*coder, *T), seeds ...T) {
+func fuzzFields[T any](f *testing.F, fields func(*codec.Coder, *T), seeds ...T) {
 	for i := range seeds {
 		data := encode(&seeds[i], fields)
 		f.Add(data[1 : len(data)-4])
 	}
 	f.Add([]byte(strings.Repeat("\xff", 40)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		value, err := decodeFields(data, fields)
+		value, err := codec.DecodeFields(data, fields)
 		if err != nil {
 			return
 		}
@@ -200,7 +227,7 @@ func fuzzFields[T any](f *testing.F, fields func(*coder, *T), seeds ...T) {
 }
 
 func FuzzDecodeToken(f *testing.F) {
-	fuzzFields(f, tokenFields, domain.RefreshToken{ID: ulid.ULID{1}, UserID: "u", ClientID: "c"})
+	fuzzFields(f, codec.Token, domain.RefreshToken{ID: ulid.ULID{1}, UserID: "u", ClientID: "c"})
 }
 
 func FuzzDecodeRevocation(f *testing.F) {
@@ -210,7 +237,7 @@ func FuzzDecodeRevocation(f *testing.F) {
 }
 
 func FuzzDecodeGuard(f *testing.F) {
-	fuzzFields(f, guardFields, domain.Guard{Target: domain.Target{Everything: true}, Watermark: 7})
+	fuzzFields(f, codec.Guard, domain.Guard{Target: domain.Target{Everything: true}, Watermark: 7})
 }
 
 // No key of one text is the beginning of another's, whatever the texts are: so no user, session or tenant reaches another's

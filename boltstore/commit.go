@@ -117,7 +117,7 @@ func (b *Backend) commit(calls []*call) {
 		}
 		return
 	}
-	for len(calls) > 0 {
+	for {
 		bad, err := b.attempt(calls)
 		switch {
 		case bad >= 0:
@@ -235,6 +235,11 @@ func (b *Backend) view(ctx context.Context, f func(*txn) error) error {
 
 // peek runs f on a consistent snapshot, and returns as of which commit; see certain.
 func (b *Backend) peek(ctx context.Context, f func(*txn) error) (id int, err error) {
+	return b.consult(ctx, f, func() {})
+}
+
+// consult is a peek which, if f succeeds, is followed by a caller's own code: Close waits for it too, and its panics stay what they are.
+func (b *Backend) consult(ctx context.Context, f func(*txn) error, then func()) (id int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -244,5 +249,8 @@ func (b *Backend) peek(ctx context.Context, f func(*txn) error) (id int, err err
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	return tx.ID(), protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) })
+	if err = protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) }); err == nil {
+		then()
+	}
+	return tx.ID(), err
 }

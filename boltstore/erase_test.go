@@ -48,6 +48,22 @@ func TestErasureIsNotStarved(t *testing.T) {
 	t.Error("the erasure has not got on")
 }
 
+// An erasure comes to its end in slices of one row too.
+func TestErasureRowByRow(t *testing.T) {
+	s := tenant(t, open(t, temporary(t), nil), "acme")
+	insert(t, s, plain(1, "ann", ""), plain(2, "ann", ""))
+	for i := range 3 {
+		slice(t, s, 10, revoke(t, s, 100+i, domain.Target{UserID: "ann", ClientID: fmt.Sprint("client ", i)}).Tombstone.ID)
+	}
+	erasure := erase(t, s, 200, "ann")
+	for range 20 {
+		slice(t, s, 1, erasure)
+	}
+	if status, err := s.Revocation(t.Context(), erasure); err != nil || !status.Retired {
+		t.Errorf("got %+v, error %v: want that it has ended", status, err)
+	}
+}
+
 // What was superseded leads on though an erasure has taken a name out of it and not yet, or never, out of its successor.
 func TestErasureLeavesWhatLeadsOn(t *testing.T) {
 	s := tenant(t, open(t, temporary(t), nil), "acme")

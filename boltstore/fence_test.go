@@ -39,7 +39,8 @@ func insertOne(t *testing.T, s store.Store, n byte, user string) domain.RefreshT
 	if err != nil || results[0].Err != nil {
 		t.Fatal(err, results)
 	}
-	return results[0].Token
+	token.Sequence = results[0].Sequence
+	return token
 }
 
 func retireAll(t *testing.T, s store.Store, ids ...ulid.ULID) {

@@ -33,22 +33,3 @@ func (r *records) find(foreign domain.Digest) (found ulid.ULID, ok bool) {
 	})
 	return found, ok
 }
-
-// foreignFields are 0 for no foreign secret, else 1, or 2 for a weak one, and its digest.
-func foreignFields(c *coder, t *domain.RefreshToken) {
-	var kind uint64
-	switch {
-	case t.ForeignWeak:
-		kind = 2
-	case t.ForeignDigest != domain.Digest{}:
-		kind = 1
-	}
-	c.uint(&kind)
-	if kind > 2 {
-		c.fail("has a foreign secret that is neither weak nor not")
-	}
-	t.ForeignWeak = kind == 2
-	if kind > 0 {
-		c.fixed(t.ForeignDigest[:])
-	}
-}

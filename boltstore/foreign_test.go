@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
@@ -21,13 +22,13 @@ func TestCheckFindsForeignDigests(t *testing.T) {
 	// replace puts other entries into the place of the token's own.
 	replace := func(index *bbolt.Bucket, entries ...entry) error {
 		key, note := index.Cursor().First()
-		note = bytes.Clone(note[:len(note)-sealSize])
+		note = bytes.Clone(note[:len(note)-codec.SealSize])
 		at := bytes.Index(note, held[:])
 		note = append(note[:at:at], note[at+entrySize:]...)
 		for _, e := range entries {
 			note = append(note, e[:]...)
 		}
-		return index.Put(bytes.Clone(key), sealed(note))
+		return index.Put(bytes.Clone(key), codec.Sealed(note))
 	}
 	for _, c := range []struct {
 		name    string

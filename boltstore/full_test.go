@@ -60,6 +60,9 @@ func TestFull(t *testing.T) {
 	path := temporary(t)
 	b := open(t, path, &boltstore.Options{MaxSize: 1 << 20})
 	fullStore(t, b)
+	if size := sizeOf(t, path); size > 1<<20 || size < 1<<20-1<<16 {
+		t.Errorf("a full file must be as large as it may be, or nearly: got %d bytes", size)
+	}
 	shut(t, b)
 
 	roomy := open(t, path, nil)
@@ -73,6 +76,29 @@ func TestFull(t *testing.T) {
 		t.Errorf("the sweep must come to its end: got %+v, error %v", state, err)
 	}
 	wantClean(t, roomy)
+}
+
+func sizeOf(t *testing.T, path string) int64 {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
+// A file without a limit grows by far more than a commit takes, so that few commits have to wait for it.
+func TestGrowsInLargeSteps(t *testing.T) {
+	path := temporary(t)
+	s := tenant(t, open(t, path, nil), "acme")
+	sizes := map[int64]bool{}
+	for n := range 50 {
+		insert(t, s, plain(n, "user", "session"))
+		sizes[sizeOf(t, path)] = true
+	}
+	if len(sizes) > 2 {
+		t.Errorf("the file has had %d sizes in 50 commits", len(sizes))
+	}
 }
 
 // A disk that is really full, and then is not any more, without the file being opened again.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -163,7 +164,7 @@ func (r *records) between(from, to entry, f func(*entry) bool) (ended bool) {
 // index adds entries.
 func (r *records) index(entries ...entry) {
 	for some := range slices.Chunk(entries, blockMax) {
-		note := make([]byte, 0, len(some)*entrySize+sealSize)
+		note := make([]byte, 0, len(some)*entrySize+codec.SealSize)
 		for _, e := range some {
 			note = append(note, e[:]...)
 		}
@@ -171,7 +172,7 @@ func (r *records) index(entries ...entry) {
 		r.meta.fresh += uint64(len(some))
 		b := r.made(bucketFresh)
 		b.FillPercent = fillNotes
-		check(b.Put(numberKey(r.meta.noted), sealed(note)))
+		check(b.Put(numberKey(r.meta.noted), codec.Sealed(note)))
 		r.save()
 	}
 }
@@ -226,13 +227,11 @@ func (r *records) unindexFresh(entries []entry) (others []entry) {
 		if len(rest) == 0 {
 			r.delete(bucketFresh, []byte(key))
 		} else {
-			r.put(bucketFresh, []byte(key), sealed(rest))
+			r.put(bucketFresh, []byte(key), codec.Sealed(rest))
 		}
 	}
-	if len(fresh) > 0 {
-		r.meta.fresh -= uint64(len(fresh))
-		r.save()
-	}
+	r.meta.fresh -= uint64(len(fresh))
+	r.save()
 	return slices.DeleteFunc(entries, func(e entry) bool { return fresh[e] })
 }
 
@@ -247,7 +246,7 @@ func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
 			break // the run ends before
 		}
 		block := must(entriesOf(v))
-		rest, from := make([]byte, 0, len(block)+sealSize), 0
+		rest, from := make([]byte, 0, len(block)+codec.SealSize), 0
 		for len(entries) > 0 && compareEntries(entries[0][:], k[runSize:]) <= 0 {
 			if at, found := search(block, entries[0]); found {
 				rest, from = append(rest, block[from:at]...), at+entrySize
@@ -266,7 +265,7 @@ func (r *records) unindexFrom(run runKey, entries []entry) (others []entry) {
 			if !bytes.Equal(key, k) { // it must not go on naming what is gone
 				check(b.Delete(k))
 			}
-			check(b.Put(key, sealed(rest)))
+			check(b.Put(key, codec.Sealed(rest)))
 		}
 	}
 	return append(others, entries...)

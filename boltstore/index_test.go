@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
@@ -172,8 +173,8 @@ func TestIndexHasFewRuns(t *testing.T) {
 			for runs := (n + 1) / limit; runs > 0; runs >>= levelBits {
 				levels++
 			}
-			if got := len(x.records.runs()); got > 7*levels {
-				t.Fatalf("%d runs after %d entries: more than seven for each of %d levels", got, n+1, levels)
+			if got := len(x.records.runs()); got > 4*levels+3 {
+				t.Fatalf("%d runs after %d entries: more than four for each of %d levels, and three", got, n+1, levels)
 			}
 			most = max(most, len(x.records.runs()))
 		}
@@ -261,26 +262,36 @@ func TestIndexDamaged(t *testing.T) {
 		},
 		"no entries": func(runs, _ *bbolt.Bucket) error {
 			k, _ := runs.Cursor().First()
-			return runs.Put(bytes.Clone(k), sealed(nil))
+			return runs.Put(bytes.Clone(k), codec.Sealed(nil))
 		},
 		"an entry and a half": func(runs, _ *bbolt.Bucket) error {
 			k, v := runs.Cursor().First()
-			return runs.Put(bytes.Clone(k), sealed(bytes.Clone(v[:entrySize+entrySize/2])))
+			return runs.Put(bytes.Clone(k), codec.Sealed(bytes.Clone(v[:entrySize+entrySize/2])))
+		},
+		"the last entry of a block": func(runs, _ *bbolt.Bucket) error { // which is in order all the same
+			k, v := runs.Cursor().First()
+			v = bytes.Clone(v)
+			v[len(v)-codec.SealSize-1]++
+			return runs.Put(bytes.Clone(k), v)
+		},
+		"an entry twice in a block": func(runs, _ *bbolt.Bucket) error {
+			k, v := runs.Cursor().First()
+			return runs.Put(bytes.Clone(k), codec.Sealed(slices.Concat(v[:entrySize], v[:len(v)-codec.SealSize])))
 		},
 		"entries in another order": func(runs, _ *bbolt.Bucket) error {
 			k, v := runs.Cursor().First()
-			block := slices.Concat(v[:entrySize], v[2*entrySize:3*entrySize], v[entrySize:2*entrySize], v[3*entrySize:len(v)-sealSize])
-			return runs.Put(bytes.Clone(k), sealed(block))
+			block := slices.Concat(v[:entrySize], v[2*entrySize:3*entrySize], v[entrySize:2*entrySize], v[3*entrySize:len(v)-codec.SealSize])
+			return runs.Put(bytes.Clone(k), codec.Sealed(block))
 		},
 		"a run's key": func(runs, _ *bbolt.Bucket) error { return runs.Put([]byte{0, 1}, []byte{1}) },
 		"a note":      func(_, fresh *bbolt.Bucket) error { return fresh.Put([]byte{byUser}, []byte{1}) },
 		"an entry twice": func(runs, fresh *bbolt.Bucket) error {
 			_, v := runs.Cursor().First()
-			return fresh.Put(numberKey(1_000_000), sealed(bytes.Clone(v[:entrySize])))
+			return fresh.Put(numberKey(1_000_000), codec.Sealed(bytes.Clone(v[:entrySize])))
 		},
 		"a mark of nothing": func(_, fresh *bbolt.Bucket) error {
 			mark := underSession("nobody's").entry(ulid.ULID{1}).mark()
-			return fresh.Put(numberKey(1_000_000), sealed(mark[:]))
+			return fresh.Put(numberKey(1_000_000), codec.Sealed(mark[:]))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

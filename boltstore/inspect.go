@@ -75,18 +75,19 @@ func inspect(file io.ReaderAt, size int64, whole bool) error {
 	return im.account()
 }
 
-// readMeta reads the newer of the two meta pages that is whole.
+// readMeta reads the newer of the two meta pages that is whole: that at the start, and the one after it, which can be one page of every
+// possible size later.
 func readMeta(file io.ReaderAt) (*image, uint64, error) {
 	var best *image
 	var bestTx, freelist uint64
 	magic := false
-	for _, at := range metaOffsets(file) {
+	for at := int64(0); at <= 64<<10; at = max(1024, 2*at) {
 		buf := make([]byte, pageHeader+metaSize)
 		if _, err := file.ReadAt(buf, at); err != nil {
 			continue
 		}
 		le, m := binary.LittleEndian, buf[pageHeader:]
-		if le.Uint32(m) != boltMagic {
+		if le.Uint32(m) != boltMagic || at > 0 && int64(le.Uint32(m[8:])) != at {
 			continue
 		}
 		magic = true
@@ -109,19 +110,6 @@ func readMeta(file io.ReaderAt) (*image, uint64, error) {
 		return nil, 0, fmt.Errorf("%w: impossible page size or count", ErrCorrupt)
 	}
 	return best, freelist, nil
-}
-
-// metaOffsets are where the two meta pages can be: at the start, and one page later for every possible page size.
-func metaOffsets(file io.ReaderAt) []int64 {
-	offsets := []int64{0}
-	for size := int64(1024); size <= 64<<10; size *= 2 {
-		buf := make([]byte, pageHeader+12)
-		if _, err := file.ReadAt(buf, size); err == nil &&
-			binary.LittleEndian.Uint32(buf[pageHeader:]) == boltMagic && int64(binary.LittleEndian.Uint32(buf[pageHeader+8:])) == size {
-			offsets = append(offsets, size)
-		}
-	}
-	return offsets
 }
 
 func brokenPage(id uint64, what string) error {
@@ -235,10 +223,6 @@ func (im *image) freelist(id uint64) error {
 // else a part of a tree is lost.
 func (im *image) account() error {
 	for id := uint64(2); id < im.pages; id++ {
-		if id%64 == 0 && im.seen[id/64] == ^uint64(0) {
-			id += 63
-			continue
-		}
 		if im.seen.has(id) {
 			continue
 		}
@@ -265,7 +249,7 @@ func (im *image) account() error {
 // body returns the bytes that an element of the page points at, from its own position on.
 func body(page []byte, element int, pos, size uint64) ([]byte, bool) {
 	from := uint64(element) + pos
-	if pos > uint64(len(page)) || size > uint64(len(page)) || from+size > uint64(len(page)) {
+	if from+size > uint64(len(page)) { // the sum of numbers of 32 bits
 		return nil, false
 	}
 	return page[from : from+size], true

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -80,13 +81,13 @@ func (r *records) putRetired(p *revocation) {
 func (r *records) remember(g domain.Guard) {
 	key := guardKey(&g)
 	if there := r.get(bucketGuards, key); there != nil {
-		known := must(decode(there, guardFields))
+		known := must(decode(there, codec.Guard))
 		r.delete(bucketAges, guardAgeKey(&known))
 		g = known.Join(g)
 	} else {
 		r.meta.guards++
 	}
-	r.put(bucketGuards, key, encode(&g, guardFields))
+	r.put(bucketGuards, key, encode(&g, codec.Guard))
 	r.put(bucketAges, guardAgeKey(&g), nil)
 }
 
@@ -99,7 +100,7 @@ func (r *records) drop(g *domain.Guard) {
 
 // guard returns the guard of an entry in the order of age.
 func (r *records) guard(age []byte) domain.Guard {
-	return must(decode(r.get(bucketGuards, age[ageSize:]), guardFields))
+	return must(decode(r.get(bucketGuards, age[ageSize:]), codec.Guard))
 }
 
 // forgetGuards raises the horizon to a tombstone that leaves no guards.

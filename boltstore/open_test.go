@@ -91,23 +91,31 @@ func TestOpenNotOurs(t *testing.T) {
 	}
 
 	path := temporary(t)
-	db, err := bbolt.Open(path, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("mine")); return err }); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
+	change(t, path, func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("mine")); return err })
 	refused(t, "somebody else's bbolt file", path, boltstore.ErrNotOurs)
+	for _, bucket := range []string{"about", "tenants", "pending"} {
+		path := write(t, example(t))
+		change(t, path, func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte(bucket)) })
+		refused(t, "a file without "+bucket, path, boltstore.ErrNotOurs)
+	}
 
 	folder := filepath.Join(t.TempDir(), "folder")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, "a folder", folder, boltstore.ErrNotOurs)
+}
+
+// change has bbolt alone write to a file.
+func change(t *testing.T, path string, f func(*bbolt.Tx) error) {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(f), db.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestOpenTruncated(t *testing.T) {
@@ -157,18 +165,31 @@ func TestOpenOtherFormat(t *testing.T) {
 		"a newer format": {0, 0, 0, 99}, "an older one": {0, 0, 0, 0},
 	} {
 		path := write(t, example(t))
-		db, err := bbolt.Open(path, 0o600, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("about")).Put([]byte("format"), version) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("about")).Put([]byte("format"), version) })
 		refused(t, name, path, boltstore.ErrFormat)
+	}
+}
+
+// What should be a bucket of a tenant is one, and nothing else is there.
+func TestOpenWrongShape(t *testing.T) {
+	for what, spoil := range map[string]func(tenants, acme *bbolt.Bucket) error{
+		"a bucket that is a value": func(_, acme *bbolt.Bucket) error {
+			return errors.Join(acme.DeleteBucket([]byte("tokens")), acme.Put([]byte("tokens"), []byte("x")))
+		},
+		"a value that is a bucket": func(_, acme *bbolt.Bucket) error {
+			_, err := acme.CreateBucket([]byte("origin"))
+			return err
+		},
+		"a value too many":         func(_, acme *bbolt.Bucket) error { return acme.Put([]byte("mine"), []byte("x")) },
+		"a bucket too many":        func(_, acme *bbolt.Bucket) error { _, err := acme.CreateBucket([]byte("mine")); return err },
+		"a tenant that is a value": func(tenants, _ *bbolt.Bucket) error { return tenants.Put([]byte("mine"), []byte("x")) },
+	} {
+		path := write(t, example(t))
+		change(t, path, func(tx *bbolt.Tx) error {
+			tenants := tx.Bucket([]byte("tenants"))
+			return spoil(tenants, tenants.Bucket([]byte("acme")))
+		})
+		refused(t, what, path, boltstore.ErrCorrupt)
 	}
 }
 
@@ -234,6 +255,9 @@ func TestOpenLocked(t *testing.T) {
 	}
 	b := open(t, path, nil)
 	refused(t, "held by this process", path, boltstore.ErrLocked)
+	if _, err := boltstore.Open(path, nil); !errors.Is(err, boltstore.ErrLocked) {
+		t.Errorf("a held file must be refused without options too: got %v", err)
+	}
 	wantClean(t, b)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 )
 
@@ -36,7 +37,7 @@ func (r *records) emitToken(asked, kind store.Kinds, at time.Time, token *domain
 func (r *records) putEvent(e *store.Event) {
 	b := r.made(bucketOutbox)
 	b.FillPercent = fillTokens // the numbers ascend
-	check(b.Put(numberKey(e.Number), encode(e, eventFields)))
+	check(b.Put(numberKey(e.Number), encode(e, codec.Event)))
 }
 
 // dropFirst drops the oldest event.
@@ -60,7 +61,7 @@ func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.
 		}
 		page = store.FeedPage{Next: after, Last: r.meta.lastEvent}
 		r.after(bucketOutbox, nil, numberKey(after), func(_, v []byte) bool {
-			e := must(decode(v, eventFields))
+			e := must(decode(v, codec.Event))
 			page.Events = append(page.Events, e)
 			page.Next = e.Number
 			return len(page.Events) < limit
@@ -73,7 +74,7 @@ func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.
 // droppable are the keys of the events that a trim may drop: the oldest, up to the first that has to stay.
 func (r *records) droppable(trim store.Trim) (keys [][]byte) {
 	r.after(bucketOutbox, nil, nil, func(k, v []byte) bool {
-		if len(keys) == trim.Limit || !must(decode(v, eventFields)).Time.Before(trim.Events) {
+		if len(keys) == trim.Limit || !must(decode(v, codec.Event)).Time.Before(trim.Events) {
 			return false
 		}
 		keys = append(keys, bytes.Clone(k))
@@ -85,7 +86,7 @@ func (r *records) droppable(trim store.Trim) (keys [][]byte) {
 // scrubEvent is for an event that an erasure has come to. What an erasure of the tenant removes is dropped, as long as
 // nothing older has to stay; else it leaves a gap that readers can see.
 func (r *records) scrubEvent(by *domain.Tombstone, key []byte) {
-	e := must(decode(r.get(bucketOutbox, key), eventFields))
+	e := must(decode(r.get(bucketOutbox, key), codec.Event))
 	switch e.Scrub(by, r.meta.erasureKey) {
 	case domain.RemainsPseudonymous:
 		r.putEvent(&e)
@@ -99,52 +100,13 @@ func (r *records) scrubEvent(by *domain.Tombstone, key []byte) {
 	}
 }
 
-func eventFields(c *coder, e *store.Event) {
-	c.uint(&e.Number)
-	kind := uint64(e.Kind)
-	c.uint(&kind)
-	e.Kind = store.Kinds(kind)
-	if c.reading && uint64(e.Kind) != kind {
-		c.fail("is an event of no kind")
-	}
-	c.instant(&e.Time)
-	c.uint(&e.Sequence)
-	c.fixed(e.Revocation[:])
-	n := c.size(len(e.Tokens))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			e.Tokens = append(e.Tokens, store.EventToken{})
-		}
-		c.fixed(e.Tokens[i].ID[:])
-		c.text(&e.Tokens[i].UserID)
-		c.text(&e.Tokens[i].ClientID)
-		c.text(&e.Tokens[i].SessionID)
-	}
-	targetsField(c, &e.Targets)
-	c.text(&e.Reason)
-	c.text(&e.Actor)
-	c.bool(&e.Erases)
-	c.uint(&e.Count)
-	c.bool(&e.Retired)
-}
-
-func targetsField(c *coder, targets *[]domain.Target) {
-	n := c.size(len(*targets))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			*targets = append(*targets, domain.Target{})
-		}
-		targetFields(c, &(*targets)[i])
-	}
-}
-
 // events checks the outbox: the numbers are those from the floor on, without a gap.
 func (c *checker) events() bool {
 	m := c.records.meta
 	next := m.floor
 	return c.each(bucketOutbox, func(k, v []byte) bool {
 		next++
-		e, err := decode(v, eventFields)
+		e, err := decode(v, codec.Event)
 		c.found.events++
 		return c.say(err == nil, "event %x: %v", k, err) &&
 			c.say(err != nil || bytes.Equal(k, numberKey(e.Number)), "event %d is stored as %x", e.Number, k) &&

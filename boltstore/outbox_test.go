@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"go.etcd.io/bbolt"
@@ -21,10 +22,10 @@ func TestCheckLooksAtTheOutbox(t *testing.T) {
 		{"an event is gone", "event 3 comes where 2 should", func(b *bbolt.Bucket) error { return b.Delete(numberKey(2)) }},
 		{"the latest is gone", "the latest event is 2, and should be 3", func(b *bbolt.Bucket) error { return b.Delete(numberKey(3)) }},
 		{"one too many", "the latest event is 4, and should be 3", func(b *bbolt.Bucket) error {
-			return b.Put(numberKey(4), encode(&store.Event{Number: 4}, eventFields))
+			return b.Put(numberKey(4), encode(&store.Event{Number: 4}, codec.Event))
 		}},
 		{"another number", "event 9 is stored as", func(b *bbolt.Bucket) error {
-			return b.Put(numberKey(2), encode(&store.Event{Number: 9}, eventFields))
+			return b.Put(numberKey(2), encode(&store.Event{Number: 9}, codec.Event))
 		}},
 		{"not to be read", "checksum is wrong", func(b *bbolt.Bucket) error { return b.Put(numberKey(2), []byte("damaged")) }},
 	} {

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
 )
 
 // pages is the bytes of a file, to be changed field by field.
@@ -116,7 +119,8 @@ func TestInspectPages(t *testing.T) {
 		{"a bucket that lies nowhere", "does not exist", func(p pages) { p.put64(root, inline, all) }},
 		{"both metas of a smaller page", "impossible", func(p pages) { p.metas(func(m []byte) { le.PutUint32(m[8:], 512) }) }},
 		{"both metas of a larger page", "impossible", func(p pages) { p.metas(func(m []byte) { le.PutUint32(m[8:], 1<<21) }) }},
-		{"both metas of too many pages", "impossible", func(p pages) { p.metas(func(m []byte) { le.PutUint64(m[40:], 1<<60) }) }},
+		{"both metas of too many pages", "impossible", func(p pages) { p.metas(func(m []byte) { le.PutUint64(m[40:], 1<<48/uint64(size)+1) }) }},
+		{"both metas of as many as there can be", "truncated", func(p pages) { p.metas(func(m []byte) { le.PutUint64(m[40:], 1<<48/uint64(size)) }) }},
 		{"both metas of another version", "no meta page is whole", func(p pages) { p.metas(func(m []byte) { le.PutUint32(m[4:], boltVersion+1) }) }},
 		{"both metas without a checksum", "no meta page is whole", func(p pages) { p.page(0)[pageHeader+57]++; p.page(1)[pageHeader+57]++ }},
 		{"no meta of bbolt", "not a", func(p pages) { p.metas(func(m []byte) { m[0]++ }) }},
@@ -133,6 +137,19 @@ func TestInspectPages(t *testing.T) {
 		data := pages(bytes.Clone(closed))
 		c.spoil(data)
 		wantFound(t, c.what, inspect(bytes.NewReader(data), int64(len(data)), true), c.want)
+	}
+	for n := range 2 { // whichever of the meta pages is the newer counts, and the other does not
+		for _, c := range []struct {
+			spoilt int
+			want   string
+		}{{n, "does not exist"}, {1 - n, ""}} {
+			data := pages(bytes.Clone(closed))
+			copy(data.page(1 - n)[pageHeader:][:metaSize], bytes.Clone(newer(data)))
+			copy(data.page(n)[pageHeader:][:metaSize], bytes.Clone(newer(data)))
+			data.meta(n, func(m []byte) { le.PutUint64(m[48:], le.Uint64(m[48:])+1) })
+			data.meta(c.spoilt, func(m []byte) { le.PutUint64(m[16:], 1) })
+			wantFound(t, "one of two metas", inspect(bytes.NewReader(data), int64(len(data)), true), c.want)
+		}
 	}
 	list := func(p pages, i int) int { return p.get64(free, pageHeader+8*i) }
 	for _, c := range []struct {
@@ -164,7 +181,7 @@ func TestInspectPages(t *testing.T) {
 	for _, c := range []struct {
 		size int
 		want string
-	}{{all * size, ""}, {all*size - 1, "truncated"}, {(all - 1) * size, "truncated"}} {
+	}{{all * size, ""}, {all*size - 1, fmt.Sprintf("it has %d bytes of %d", all*size-1, all*size)}, {(all - 1) * size, "truncated"}} {
 		wantFound(t, "a file that was cut", inspect(bytes.NewReader(closed[:c.size]), int64(c.size), true), c.want)
 	}
 	// Of a file that was closed, the leaves of the tokens are left unread, and nothing else.
@@ -177,11 +194,39 @@ func TestInspectPages(t *testing.T) {
 		{"a leaf of the root", "bears another number", func(p pages) { p.put64(root, 0, 0) }},
 		{"where the first leaf should be", "does not exist", func(p pages) { p.put64(branch, element(0)+8, all) }},
 		{"where the second leaf should be", "does not exist", func(p pages) { p.put64(branch, element(1)+8, all) }},
+		{"a branch's key twice", "wrong element", func(p pages) {
+			p.put32(branch, element(2), p.get32(branch, element(1))-elementSize)
+		}},
 		{"two leaves that are one", "is used twice", func(p pages) { p.put64(branch, element(1)+8, p.get64(branch, element(0)+8)) }},
 	} {
-		data := pages(bytes.Clone(closed))
+		data := pages(bytes.Clone(closed[:all*size]))
 		c.spoil(data)
 		wantFound(t, "in passing: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), false), c.want)
+	}
+}
+
+// A file may have been made with pages of any size that bbolt knows.
+func TestInspectSizes(t *testing.T) {
+	for _, size := range []int{1 << 10, 1 << 12, 1 << 16, 1 << 20} {
+		path := filepath.Join(t.TempDir(), "tokens.db")
+		db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: size})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantFound(t, "pages of a size", inspect(bytes.NewReader(data), int64(len(data)), true), "")
+		data[pageHeader]++
+		want := "" // where the other meta page is looked for
+		if size > 1<<16 {
+			want = "not a"
+		}
+		wantFound(t, "the second of its metas alone", inspect(bytes.NewReader(data), int64(len(data)), true), want)
 	}
 }
 
@@ -215,6 +260,11 @@ func TestInspectAccounts(t *testing.T) {
 	for left := all; left < all+2*64; left++ {
 		p := grown(t, closed, 3*64, left)
 		wantFound(t, "one that is left out", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		if left > all { // the page before it is free, whatever it says
+			p.put16(left-1, 8, leafFlag)
+			p.put32(left-1, 12, 1)
+			wantFound(t, "one that is left out, behind a leaf that is free", inspect(bytes.NewReader(p), int64(len(p)), true), "neither in use nor free")
+		}
 	}
 }
 
@@ -253,6 +303,14 @@ func TestInspectOverflow(t *testing.T) {
 	if at < 0 {
 		t.Fatal("no page overflows")
 	}
+	p := pages(bytes.Clone(data))
+	p.put32(at, element(0)+12, 1<<32-1)
+	wantFound(t, "a large token's length", inspect(bytes.NewReader(p), int64(len(p)), true), "wrong element")
+	p = pages(bytes.Clone(data)) // of which nobody reads the page itself
+	p.put32(at, 12, p.used()-at)
+	wantFound(t, "more pages than there are", inspect(bytes.NewReader(p), int64(len(p)), false), "neither in use nor free")
+	p.put32(at, 12, p.used()-at-1)
+	wantFound(t, "all pages that there are", inspect(bytes.NewReader(p), int64(len(p)), false), "used twice")
 	for _, whole := range []bool{true, false} {
 		wantFound(t, "large tokens", inspect(bytes.NewReader(data), int64(len(data)), whole), "")
 		for _, c := range []struct {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 
+	"example.com/tokenstore/internal/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -50,8 +51,8 @@ func (r runKey) blockKey(entries []byte) []byte {
 
 // entriesOf returns the entries of a block.
 func entriesOf(block []byte) ([]byte, error) {
-	n := len(block) - sealSize
-	if n < entrySize || n%entrySize != 0 || !sealIsWhole(block) {
+	n := len(block) - codec.SealSize
+	if n%entrySize != 0 || !codec.IsWhole(block) {
 		return nil, fmt.Errorf("%w: a block of the index is damaged", ErrCorrupt)
 	}
 	return block[:n], nil
@@ -82,7 +83,7 @@ func (r *records) runs() []runKey {
 		}
 		last := runKey(k[:runSize])
 		r.known = append(r.known, last)
-		k, _ = c.Seek(append(last[:], bytes.Repeat([]byte{0xFF}, entrySize+1)...))
+		k, _ = c.Seek(append(last[:], bytes.Repeat([]byte{0xFF}, entrySize)...)) // no entry is all of that
 	}
 	return r.known
 }
@@ -252,9 +253,6 @@ func (r *records) settleRun(entries []byte, moved int) {
 
 // whole returns the runs that are the next of a level to move on: those of one group, of which all is there.
 func (r *records) whole(level byte) (group []runKey) {
-	if uint64(r.meta.settled)>>(levelBits*(level+1)) == 0 {
-		return nil
-	}
 	for _, x := range r.runs() {
 		if x.level() == level {
 			number := x.into(level + 1)
@@ -309,7 +307,7 @@ func (r *records) move(from []runKey, level byte, count int) {
 		check(b.Delete(key))
 	}
 	for _, c := range cuts {
-		check(b.Put(c.key, sealed(c.rest)))
+		check(b.Put(c.key, codec.Sealed(c.rest)))
 	}
 	r.appendRun(runOf(level, from[0].into(level)), moved)
 }
@@ -320,8 +318,8 @@ func (r *records) appendRun(to runKey, entries []byte) {
 	b.FillPercent = fillRuns
 	for len(entries) > 0 {
 		n := min(len(entries), blockMax*entrySize)
-		block := append(make([]byte, 0, n+sealSize), entries[:n]...)
-		check(b.Put(to.blockKey(block), sealed(block)))
+		block := append(make([]byte, 0, n+codec.SealSize), entries[:n]...)
+		check(b.Put(to.blockKey(block), codec.Sealed(block)))
 		entries = entries[n:]
 	}
 }

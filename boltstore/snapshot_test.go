@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/store"
 )
 
@@ -117,6 +120,39 @@ func TestSnapshotEnds(t *testing.T) {
 	if err := b.Snapshot(t.Context(), brokenWriter{}); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("a closed backend has no snapshot: got %v", err)
 	}
+}
+
+// Wherever it is when its context ends, a snapshot says so, and leaves nothing beside the file.
+func TestSnapshotEndsAtOnce(t *testing.T) {
+	path := temporary(t)
+	b := open(t, path, nil)
+	fill(t, tenant(t, b, "acme"), 100)
+	for looks := 0; ; looks++ {
+		ctx := &ending{Context: t.Context(), looks: looks}
+		err := b.Snapshot(ctx, io.Discard)
+		if files, _ := os.ReadDir(filepath.Dir(path)); len(files) != 1 {
+			t.Fatalf("%d files, want the database alone", len(files))
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, context.Canceled) || errors.Is(err, boltstore.ErrUnusable) {
+			t.Errorf("after %d looks at its context: got %v, want that it has ended", looks, err)
+		}
+	}
+}
+
+// ending is a context that ends when it has been looked at so often.
+type ending struct {
+	context.Context
+	looks int
+}
+
+func (e *ending) Err() error {
+	if e.looks--; e.looks < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 var errBroken = errors.New("broken")

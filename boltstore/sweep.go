@@ -193,7 +193,7 @@ func (s *slice) commit(r *records) []store.Status {
 	walk := !s.walked || r.meta.walk == s.from && s.unchanged(r)
 	var statuses []store.Status
 	var erasing []int // which of statuses are those of erasures; they come last, for they change what other sweeps go on from
-	moved := walk && s.walked && s.walk != s.from
+	moved := false
 	for _, x := range s.steps {
 		p := x.after
 		id := p.id()

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 	"time"
@@ -27,6 +28,35 @@ func inTurn(t *testing.T, b *Backend, calls ...func() error) {
 	for range len(calls) + 1 {
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// A call that meets damage in its commit is left out of it, wherever it stands, and each of the others is in it.
+func TestFaultHarmsNoNeighbour(t *testing.T) {
+	for faulty := range 3 {
+		b, s := rig(t)
+		var calls []func() error
+		for i := range 3 {
+			calls = append(calls, func() error {
+				err := b.update(t.Context(), func(x *txn) error {
+					if i == faulty {
+						check(ErrCorrupt)
+					}
+					x.records("acme").insert(store.Insertion{Token: domain.RefreshToken{ID: ulid.ULID{15: byte(i) + 1}, UserID: "ann", ClientID: "client", CreatedAt: instant}})
+					return nil
+				})
+				if i == faulty && errors.Is(err, ErrCorrupt) {
+					return nil
+				}
+				return err
+			})
+		}
+		inTurn(t, b, calls...)
+		for i := range 3 {
+			if _, err := s.Get(t.Context(), ulid.ULID{15: byte(i) + 1}); errors.Is(err, store.ErrNotFound) != (i == faulty) {
+				t.Errorf("call %d of those with a fault in call %d: %v", i, faulty, err)
+			}
 		}
 	}
 }
@@ -64,6 +94,51 @@ func TestSliceLeavesWhatCameMeanwhile(t *testing.T) {
 	})
 	if view, err := s.Get(ctx, id); err != nil || !view.Token.CreatedAt.Equal(later) || view.Revoked() {
 		t.Errorf("got %+v, error %v: want the token that was issued after the revocation", view.Token, err)
+	}
+}
+
+// Of two slices of one revocation that were planned at once, the one that comes second to the commit does nothing.
+func TestSliceThatComesSecond(t *testing.T) {
+	for _, target := range []domain.Target{{UserID: "ann"}, {ClientID: "client"}} { // by index, and by the walk
+		b, s := rig(t)
+		insertOne(t, s, 1, "ann")
+		insertOne(t, s, 2, "ann")
+		id := ulid.ULID{15: 9}
+		if _, err := s.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{target}, Time: instant}); err != nil {
+			t.Fatal(err)
+		}
+		apply := func() error {
+			_, err := s.Apply(t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 1, Remove: 1, Now: instant})
+			return err
+		}
+		inTurn(t, b, apply, apply)
+		if status, err := s.Revocation(t.Context(), id); err != nil || status.Swept != 1 || status.Examined != 1 {
+			t.Errorf("after two at once: %+v, error %v", status, err)
+		}
+		retireAll(t, s, id)
+		if status, err := s.Revocation(t.Context(), id); err != nil || status.Swept != 2 || status.Examined != 2 {
+			t.Errorf("at the end: %+v, error %v", status, err)
+		}
+	}
+}
+
+// A slice counts for each revocation what it has looked at for that one: along the index, or by the walk.
+func TestSliceCountsWhatItLooksAt(t *testing.T) {
+	_, s := rig(t)
+	insertOne(t, s, 1, "ann")
+	insertOne(t, s, 2, "bob")
+	insertOne(t, s, 3, "bob")
+	ids := []ulid.ULID{{15: 8}, {15: 9}}
+	for i, target := range []domain.Target{{UserID: "ann"}, {ClientID: "client"}} {
+		if _, err := s.Revoke(t.Context(), store.Revocation{ID: ids[i], Targets: []domain.Target{target}, Time: instant}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retireAll(t, s, ids...)
+	for i, want := range []uint64{1, 3} {
+		if status, err := s.Revocation(t.Context(), ids[i]); err != nil || status.Examined != want {
+			t.Errorf("%d tokens were looked at for revocation %d, error %v, want %d", status.Examined, i, err, want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -64,19 +65,19 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 func (r *records) insert(row store.Insertion) store.Inserted {
 	token := row.Token
 	if there, ok := r.token(token.ID); ok {
-		return store.Inserted{Token: there, Err: store.ErrExists}
+		return store.Inserted{There: &there, Err: store.ErrExists}
 	}
 	for candidate := range row.Candidates() {
-		if err := r.admit(&candidate, row.AsOf); err != nil {
-			return store.Inserted{Token: token, Err: err}
+		if err := r.admit(candidate, row.AsOf); err != nil {
+			return store.Inserted{Err: err}
 		}
 	}
 	if _, taken := r.find(token.ForeignDigest); taken {
-		return store.Inserted{Token: token, Err: store.ErrDigestTaken}
+		return store.Inserted{Err: store.ErrDigestTaken}
 	}
 	surplus := r.surplus(&token, row.Cap)
 	if len(surplus) > 0 && row.Cap.Refuse {
-		return store.Inserted{Token: token, Err: store.ErrCap}
+		return store.Inserted{Err: store.ErrCap}
 	}
 	evicted := r.evict(surplus, token.CreatedAt)
 	for i := range evicted {
@@ -95,7 +96,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		r.meta.sessionless++
 	}
 	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
-	return store.Inserted{Token: token, Evicted: evicted}
+	return store.Inserted{Sequence: token.Sequence, Evicted: evicted}
 }
 
 // admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
@@ -125,7 +126,7 @@ func (r *records) barred(candidate *domain.RefreshToken, asOf domain.AsOf) (barr
 	}
 	for _, anchor := range candidate.Anchors() {
 		r.after(bucketGuards, anchorKey(anchor), nil, func(_, v []byte) bool {
-			guard := must(decode(v, guardFields))
+			guard := must(decode(v, codec.Guard))
 			barred = guard.Bars(candidate, asOf)
 			return !barred
 		})
@@ -186,38 +187,44 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 // Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen. What
 // would is decided again in the commit, unless decide would be shown the same.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
-	var last run
 	var shown store.View // to decide, last
 	var stored []byte    // the record of that
-	look := func(r *records) (store.View, error) {
+	look := func(r *records) (changed bool, err error) {
 		data := r.get(bucketTokens, id[:])
 		if data == nil {
-			last, stored = run{}, nil
-			return store.View{}, store.ErrNotFound
+			return true, store.ErrNotFound
 		}
 		v, same := shown, bytes.Equal(data, stored)
 		if !same {
 			v.Token = recordOf(id, data).token
 		}
-		if v = r.view(v.Token); !same || v.RevokedBy != shown.RevokedBy {
-			shown, stored = v, bytes.Clone(data)
-			last = guarded(decide, v)
+		if v = r.view(v.Token); same && v.RevokedBy == shown.RevokedBy {
+			return false, nil
 		}
-		return v, nil
+		shown, stored = v, bytes.Clone(data)
+		return true, nil
 	}
-	commit, err := t.peek(ctx, func(r *records) error {
-		_, err := look(r)
+	var last run
+	commit, err := t.backend.consult(ctx, func(x *txn) error {
+		_, err := look(x.records(t.name))
 		return err
-	})
-	if err != nil || !last.writes() {
+	}, func() { last.decision = decide(shown) })
+	if err != nil || !last.decision.Writes() {
 		err = t.backend.certain(ctx, commit, err)
 	} else {
 		err = t.update(ctx, func(r *records) error {
-			v, err := look(r)
-			if err != nil || !last.writes() {
+			changed, err := look(r)
+			if err != nil {
+				last = run{}
 				return err
 			}
-			return r.effect(v, last.decision)
+			if changed {
+				last = guarded(decide, shown)
+			}
+			if !last.writes() {
+				return nil
+			}
+			return r.effect(shown, last.decision)
 		})
 	}
 	switch {

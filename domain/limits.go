@@ -53,7 +53,10 @@ func checkText(field, text string, least, most int) error {
 	if text == "" && least == 0 {
 		return nil
 	}
-	n := utf8.RuneCountInString(text)
+	n := len(text)
+	if n < least || n > most { // code points may be fewer, and not so few that there are none
+		n = utf8.RuneCountInString(text)
+	}
 	if n < least || n > most {
 		return &FieldError{Field: field, Limit: strconv.Itoa(least) + ".." + strconv.Itoa(most) + " characters", Size: n}
 	}

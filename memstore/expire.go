@@ -74,7 +74,7 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 		return nil
 	}
 	var live []domain.RefreshToken
-	for id := range t.byUser[candidate.UserID].after(ulid.ULID{}) {
+	for id := range t.byUser.after(candidate.UserID, ulid.ULID{}) {
 		token := t.tokens[id].token()
 		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && t.revokedBy(&token).IsZero() {
 			live = append(live, token)

@@ -17,8 +17,11 @@ func (t *tenant) keys() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	n := len(t.tokens) + size(&t.byID) + size(&t.byDue) + len(t.pending) + len(t.retired)
-	for _, index := range []map[string]*idSet{t.byUser, t.bySession} {
-		for _, set := range index {
+	for _, index := range []idIndex{t.byUser, t.bySession} {
+		for _, list := range index.few {
+			n += 1 + len(list)
+		}
+		for _, set := range index.many {
 			n += 1 + size(set)
 		}
 	}

@@ -24,52 +24,62 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 	}
 	results := make([]store.Inserted, len(rows))
 	for i := range rows {
-		results[i].Token = rows[i].Token
-		results[i].Err = t.insert(&rows[i], &results[i])
+		t.insert(&rows[i], &results[i])
 	}
 	return results, nil
 }
 
-// insert inserts the token of the row, which the result has already.
-func (t *tenant) insert(row *store.Insertion, result *store.Inserted) error {
-	token := &result.Token
+func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
+	token := &row.Token
 	if there := t.tokens[token.ID]; there != nil {
-		result.Token = there.token()
-		return store.ErrExists
-	}
-	for candidate := range row.Candidates() {
-		if err := t.admit(&candidate, row.AsOf); err != nil {
-			return err
-		}
-	}
-	if _, taken := t.byForeign[token.ForeignDigest]; taken {
-		return store.ErrDigestTaken
+		known := there.token()
+		result.Err, result.There = store.ErrExists, &known
+		return
 	}
 	surplus := t.surplus(token, row.Cap)
-	if len(surplus) > 0 && row.Cap.Refuse {
-		return store.ErrCap
+	if result.Err = t.admissible(row, len(surplus)); result.Err != nil {
+		return
 	}
 	result.Evicted = surplus
 	for i := range surplus {
 		t.evict(&surplus[i], token.CreatedAt)
 		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &surplus[i])
 	}
-	token.Sequence = t.next()
+	r := newRecord(token)
+	r.sequence = t.next()
+	result.Sequence = r.sequence
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
-	r := newRecord(token)
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
 	t.putForeign(token)
 	t.schedule(r, dueSecond(token))
-	indexUnder(t.byUser, token.UserID, token.ID)
+	t.byUser.add(token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
-		indexUnder(t.bySession, session, token.ID)
+		t.bySession.add(session, token.ID)
 	} else {
 		t.sessionless++
 	}
-	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, token)
+	if row.Emit.Has(store.KindIssued) {
+		issued := r.token()
+		t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &issued)
+	}
+}
+
+// admissible returns why the row is refused whose id is free, with so many tokens that have to go for it, or nil.
+func (t *tenant) admissible(row *store.Insertion, surplus int) error {
+	for candidate := range row.Candidates() {
+		if err := t.admit(candidate, row.AsOf); err != nil {
+			return err
+		}
+	}
+	if _, taken := t.byForeign[row.Token.ForeignDigest]; taken {
+		return store.ErrDigestTaken
+	}
+	if surplus > 0 && row.Cap.Refuse {
+		return store.ErrCap
+	}
 	return nil
 }
 
@@ -124,9 +134,9 @@ func (t *tenant) remove(token *domain.RefreshToken) {
 	delete(t.tokens, token.ID)
 	t.byID.remove(token.ID)
 	delete(t.byForeign, token.ForeignDigest)
-	unindex(t.byUser, token.UserID, token.ID)
+	t.byUser.remove(token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
-		unindex(t.bySession, session, token.ID)
+		t.bySession.remove(session, token.ID)
 	} else {
 		t.sessionless--
 	}

@@ -18,18 +18,6 @@ type sortedSet[K ordered[K]] struct{ chunks [][]K }
 // idSet is an ordered set of ids.
 type idSet = sortedSet[ulid.ULID]
 
-// newIDSet returns a set of one id, which is all that most sessions ever have, in a single piece of memory.
-func newIDSet(id ulid.ULID) *idSet {
-	s := &struct {
-		set    idSet
-		chunks [1][]ulid.ULID
-		ids    [1]ulid.ULID
-	}{ids: [1]ulid.ULID{id}}
-	s.chunks[0] = s.ids[:]
-	s.set.chunks = s.chunks[:]
-	return &s.set
-}
-
 // dueKey is when a token is to be looked at for expiry, in whole seconds of Unix time, and its id.
 type dueKey struct {
 	second int64
@@ -58,8 +46,17 @@ func (s *sortedSet[K]) find(key K) (chunk, at int, found bool) {
 }
 
 func (s *sortedSet[K]) add(key K) {
-	if len(s.chunks) == 0 {
+	last := len(s.chunks) - 1
+	if last < 0 {
 		s.chunks = [][]K{{key}}
+		return
+	}
+	if end := s.chunks[last]; end[len(end)-1].Compare(key) < 0 { // as most keys come, which leaves chunks full
+		if len(end) < chunkSize {
+			s.chunks[last] = append(end, key)
+		} else {
+			s.chunks = append(s.chunks, []K{key})
+		}
 		return
 	}
 	i, at, found := s.find(key)
@@ -69,10 +66,6 @@ func (s *sortedSet[K]) add(key K) {
 	full := s.chunks[i]
 	if len(full) < chunkSize {
 		s.chunks[i] = slices.Insert(full, at, key)
-		return
-	}
-	if i == len(s.chunks)-1 && at == len(full) { // keys mostly come in ascending order: leave the chunk full
-		s.chunks = append(s.chunks, []K{key})
 		return
 	}
 	s.chunks = slices.Insert(s.chunks, i+1, slices.Clone(full[chunkSize/2:]))
@@ -125,7 +118,7 @@ func (s *sortedSet[K]) all() iter.Seq[K] {
 // after walks the keys above the given one, ascending. The set may be changed only after the walk has ended.
 func (s *sortedSet[K]) after(key K) iter.Seq[K] {
 	return func(yield func(K) bool) {
-		if s == nil || len(s.chunks) == 0 {
+		if len(s.chunks) == 0 {
 			return
 		}
 		i, at, found := s.find(key)

@@ -73,13 +73,6 @@ func checkSet(t *rapid.T, set *idSet, want []ulid.ULID) {
 	}
 }
 
-func TestIDSetOfNobody(t *testing.T) {
-	var none *idSet // what a map of sets has for an unknown user
-	for range none.after(ulid.ULID{}) {
-		t.Error("a nil set must hold nothing")
-	}
-}
-
 // TestIDSetChunksAreApart splits a chunk and then changes one half: the other must not notice.
 func TestIDSetChunksAreApart(t *testing.T) {
 	var set idSet

@@ -228,9 +228,9 @@ func (s *slice) end(p *pendingTombstone) {
 func (s *slice) rows(target *domain.Target, after ulid.ULID) func(func(ulid.ULID) bool) {
 	switch anchor := target.Anchor(); anchor.Kind {
 	case domain.AnchorSession:
-		return s.tenant.bySession[anchor.Value].after(after)
+		return s.tenant.bySession.after(anchor.Value, after)
 	case domain.AnchorUser:
-		return s.tenant.byUser[anchor.Value].after(after)
+		return s.tenant.byUser.after(anchor.Value, after)
 	default:
 		return func(yield func(ulid.ULID) bool) {
 			if after.IsZero() {

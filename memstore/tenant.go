@@ -19,8 +19,8 @@ type tenant struct {
 	tokens    map[ulid.ULID]*record
 	byID      idSet
 	byDue     sortedSet[dueKey]
-	byUser    map[string]*idSet
-	bySession map[string]*idSet
+	byUser    idIndex
+	bySession idIndex
 	byForeign map[domain.Digest]ulid.ULID
 
 	sequence    uint64
@@ -45,8 +45,8 @@ var _ store.Store = (*tenant)(nil)
 func newTenant() *tenant {
 	return &tenant{
 		tokens:    map[ulid.ULID]*record{},
-		byUser:    map[string]*idSet{},
-		bySession: map[string]*idSet{},
+		byUser:    newIDIndex(),
+		bySession: newIDIndex(),
 		byForeign: map[domain.Digest]ulid.ULID{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
 		retired:   map[ulid.ULID]*retiredTombstone{},
@@ -100,23 +100,6 @@ func (t *tenant) usable(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func indexUnder(index map[string]*idSet, key string, id ulid.ULID) {
-	if set := index[key]; set != nil {
-		set.add(id)
-	} else {
-		index[key] = newIDSet(id)
-	}
-}
-
-func unindex(index map[string]*idSet, key string, id ulid.ULID) {
-	if set := index[key]; set != nil {
-		set.remove(id)
-		if set.empty() {
-			delete(index, key)
-		}
-	}
-}
-
 // revokedBy is a pending tombstone that covers the token, or zero.
 func (t *tenant) revokedBy(token *domain.RefreshToken) ulid.ULID {
 	if len(t.pending) == 0 {
@@ -156,15 +139,15 @@ func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
 	if err := t.usable(ctx); err != nil {
 		return store.Page{}, err
 	}
-	index := &t.byID
+	ids := t.byID.after(q.After)
 	switch {
 	case q.SessionID != "":
-		index = t.bySession[q.SessionID]
+		ids = t.bySession.after(q.SessionID, q.After)
 	case q.UserID != "":
-		index = t.byUser[q.UserID]
+		ids = t.byUser.after(q.UserID, q.After)
 	}
 	var page store.Page
-	for id := range index.after(q.After) {
+	for id := range ids {
 		token := t.tokens[id].token()
 		if !q.Matches(&token) || q.Fenced && !t.revokedBy(&token).IsZero() {
 			continue

@@ -126,7 +126,7 @@ func TestVerbsCutAtCommit(t *testing.T) {
 			inserted, err = c.store.Insert(ctx, []store.Insertion{row})
 			return err
 		})
-		if there := errors.Is(inserted[0].Err, store.ErrExists); there != c.committed || inserted[0].Token.UserID != "bob" {
+		if there := inserted[0].There; (there != nil) != c.committed || there != nil && there.UserID != "bob" {
 			c.Errorf("a repeated Insert must find the token if and only if it was committed: got %v", inserted[0].Err)
 		}
 		if !c.committed {

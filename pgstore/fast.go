@@ -24,7 +24,7 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 	key := s.backend.erasureKey(s.id)
 	var a anchors
 	for candidate := range row.Candidates() {
-		a.add(&candidate, domain.AnchorSession)
+		a.add(candidate, domain.AnchorSession)
 	}
 	mutable, err := mutableArgs(&token)
 	if err != nil {

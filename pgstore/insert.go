@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -26,7 +28,7 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 		}
 	}
 	if token, ok, err := s.insertFast(ctx, rows); ok || err != nil {
-		return []store.Inserted{{Token: token}}, err
+		return []store.Inserted{{Sequence: token.Sequence}}, err
 	}
 	err = s.write(ctx, lockShared, func(t *tx) error {
 		b := &batch{
@@ -38,7 +40,6 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 		}
 		results = make([]store.Inserted, len(rows))
 		for i := range rows {
-			results[i].Token = rows[i].Token
 			if results[i].Err = b.insert(i, &rows[i], &results[i]); results[i].Err != nil {
 				continue
 			}
@@ -158,9 +159,9 @@ func (b *batch) barsStep(rows []store.Insertion, key domain.ErasureKey) step {
 			widest = domain.AnchorNone
 		}
 		for candidate := range rows[i].Candidates() {
-			a.add(&candidate, widest)
+			a.add(candidate, widest)
 			if key != (domain.ErasureKey{}) {
-				alias := key.Alias(candidate)
+				alias := key.Alias(*candidate)
 				a.add(&alias, widest)
 			}
 		}
@@ -176,15 +177,17 @@ func (b *batch) barsStep(rows []store.Insertion, key domain.ErasureKey) step {
 	return step{b.q.bars, []any{b.tenant, a.kinds, a.values, clients, audiences}, scanFenced(&b.bars)}
 }
 
-// insert decides about a row, of whose token the result has a copy.
+// insert decides about a row.
 func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) error {
-	token := &result.Token
+	kept := row.Token
+	token := &kept
 	if there := b.there[token.ID]; there != nil {
-		result.Token = *there
+		known := *there
+		result.There = &known
 		return store.ErrExists
 	}
 	for candidate := range row.Candidates() {
-		if err := b.admit(&candidate, row.AsOf); err != nil {
+		if err := b.admit(candidate, row.AsOf); err != nil {
 			return err
 		}
 	}
@@ -204,8 +207,8 @@ func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) erro
 	}
 	token.Sequence = b.head.next(i, b.above(token))
 	b.last = token.Sequence
-	kept := *token
-	b.there[token.ID] = &kept
+	result.Sequence = token.Sequence
+	b.there[token.ID] = token
 	if token.ForeignDigest != (domain.Digest{}) {
 		b.foreign[token.ForeignDigest] = token.ID
 	}
@@ -213,7 +216,7 @@ func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) erro
 		b.live[p] = append(b.live[p], kept)
 	}
 	b.added[token.ID] = true
-	b.inserts = append(b.inserts, &kept)
+	b.inserts = append(b.inserts, token)
 	b.tell(row.Emit, store.KindIssued, token.CreatedAt, token)
 	return nil
 }
@@ -297,6 +300,9 @@ func (b *batch) evict(token *domain.RefreshToken, now time.Time) {
 	b.bars = append(b.bars, fenced{guard: g})
 }
 
+// manyRows is how many rows are copied instead of inserted one by one.
+const manyRows = 50
+
 // write writes what was decided, and commits.
 func (b *batch) write(ctx context.Context) error {
 	if len(b.inserts) == 0 {
@@ -308,6 +314,7 @@ func (b *batch) write(ctx context.Context) error {
 	if err := b.remember(ctx, b.guards...); err != nil {
 		return err
 	}
+	var rows [][]any
 	for _, token := range b.inserts {
 		change := tally{sequence: token.Sequence, latest: token.CreatedAt}
 		if b.added[token.ID] {
@@ -315,8 +322,7 @@ func (b *batch) write(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			args := append([]any{b.tenant}, fixedArgs(token)...)
-			b.do(step{sql: b.q.add, args: append(append(args, mutable...), due(token))})
+			rows = append(rows, append(append(append([]any{b.tenant}, fixedArgs(token)...), mutable...), due(token)))
 			change.tokens = 1
 			if token.SessionID.IsNull() {
 				change.sessionless = 1
@@ -324,10 +330,37 @@ func (b *batch) write(ctx context.Context) error {
 		}
 		b.add(change)
 	}
+	if len(rows) >= manyRows {
+		if err := b.copy(ctx, rows); err != nil {
+			return err
+		}
+	} else {
+		for _, args := range rows {
+			b.do(step{sql: b.q.add, args: args})
+		}
+	}
 	for _, e := range b.events {
 		if err := b.emit(e.Kind, e); err != nil {
 			return err
 		}
 	}
 	return b.commit(ctx)
+}
+
+// copy writes many rows at once.
+func (b *batch) copy(ctx context.Context, rows [][]any) error {
+	if len(b.queue) > 0 { // what has to be gone before
+		if err := b.fetch(ctx); err != nil {
+			return err
+		}
+	}
+	columns := []string{"tenant"}
+	for column := range strings.SplitSeq(tokenColumns, ",") {
+		columns = append(columns, strings.TrimSpace(column))
+	}
+	table := pgx.Identifier{b.backend.opts.Schema, "tokens"}
+	if _, err := b.conn.CopyFrom(ctx, table, append(columns, "due"), pgx.CopyFromRows(rows)); err != nil {
+		return &failure{cause: plain(err)}
+	}
+	return nil
 }

@@ -115,6 +115,8 @@ func (s *stage) revoke(target domain.Target) (store.Status, error) {
 	return status, err
 }
 
+const raced = 2 // the number of the token whose insert a revocation overlaps
+
 // outcome is what came of an insert and of a revocation that overlapped it, and has been retired.
 type outcome struct {
 	inserted store.Inserted
@@ -130,7 +132,7 @@ func (s *stage) outcome(inserted store.Inserted, status store.Status, errs ...er
 	if !status.Retired {
 		s.t.Fatal("the revocation must be retired")
 	}
-	view, err := s.store.Get(s.t.Context(), inserted.Token.ID)
+	view, err := s.store.Get(s.t.Context(), ulid.ULID{15: raced})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		s.t.Fatal(err)
 	}
@@ -167,7 +169,7 @@ func TestWriteSkewOfSessionAndIssue(t *testing.T) {
 			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(insertDone)
-				inserted, insertErr = s.add(2, "session", row)
+				inserted, insertErr = s.add(raced, "session", row)
 			}()
 			if !s.waiting(1, kind, insertDone) {
 				t.Fatalf("the insert must have read, and wait to write: %v", insertErr)
@@ -185,7 +187,7 @@ func TestWriteSkewOfSessionAndIssue(t *testing.T) {
 			<-revokeDone
 			if got := s.outcome(inserted, status, insertErr, revokeErr); got.live != c.skews {
 				t.Errorf("a token of a dead session must not live: live %v, inserted %v, number %d, watermark %d",
-					got.live, got.inserted.Err, got.inserted.Token.Sequence, got.status.Tombstone.Watermark)
+					got.live, got.inserted.Err, got.inserted.Sequence, got.status.Tombstone.Watermark)
 			}
 		})
 	}
@@ -215,7 +217,7 @@ func TestNoResurrectionByALateNumber(t *testing.T) {
 			s.waiting(1, "advisory", revokeDone)
 			go func() {
 				defer close(insertDone)
-				inserted, insertErr = s.insert(2, "user")
+				inserted, insertErr = s.insert(raced, "user")
 			}()
 			s.waiting(2, "advisory", insertDone)
 			hold := s.hold(`lock table tokenstore.tokens in share mode`)
@@ -224,9 +226,9 @@ func TestNoResurrectionByALateNumber(t *testing.T) {
 			hold()
 			<-insertDone
 			got := s.outcome(inserted, status, insertErr, revokeErr)
-			if late := got.live && got.inserted.Token.Sequence < got.status.Tombstone.Watermark; late != c.resurrects {
+			if late := got.live && got.inserted.Sequence < got.status.Tombstone.Watermark; late != c.resurrects {
 				t.Errorf("a token below the watermark of a retired revocation must not live: live %v, inserted %v, number %d, watermark %d",
-					got.live, got.inserted.Err, got.inserted.Token.Sequence, got.status.Tombstone.Watermark)
+					got.live, got.inserted.Err, got.inserted.Sequence, got.status.Tombstone.Watermark)
 			}
 		})
 	}
@@ -249,7 +251,7 @@ func TestCachedSequenceEscapesTheFence(t *testing.T) {
 	if _, err := s[1].insert(1, "another"); err != nil { // caches a hundred numbers
 		t.Fatal(err)
 	}
-	acknowledged, err := s[0].insert(2, "user")
+	acknowledged, err := s[0].insert(raced, "user")
 	if err != nil || acknowledged.Err != nil {
 		t.Fatal(err, acknowledged.Err)
 	}
@@ -259,12 +261,12 @@ func TestCachedSequenceEscapesTheFence(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	view, err := s[0].store.Get(t.Context(), acknowledged.Token.ID)
+	view, err := s[0].store.Get(t.Context(), ulid.ULID{15: raced})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if view.Revoked() || acknowledged.Token.Sequence < status.Tombstone.Watermark {
-		t.Errorf("this shows nothing any more: number %d, watermark %d", acknowledged.Token.Sequence, status.Tombstone.Watermark)
+	if view.Revoked() || acknowledged.Sequence < status.Tombstone.Watermark {
+		t.Errorf("this shows nothing any more: number %d, watermark %d", acknowledged.Sequence, status.Tombstone.Watermark)
 	}
 	if _, err := pgstore.Open(t.Context(), dsn, nil); !errors.Is(err, pgstore.ErrSchema) {
 		t.Errorf("a sequence with a cache must be refused: got %v", err)

@@ -98,15 +98,16 @@ type Insertion struct {
 	Former domain.SessionID
 }
 
-// Candidates walks what admission is asked about: the token, and the token as it was in its former session.
-func (i *Insertion) Candidates() iter.Seq[domain.RefreshToken] {
-	return func(yield func(domain.RefreshToken) bool) {
-		if !yield(i.Token) || i.Former.IsNull() {
+// Candidates walks what admission is asked about: the token, and the token as it was in its former session. Who walks must not
+// change them.
+func (i *Insertion) Candidates() iter.Seq[*domain.RefreshToken] {
+	return func(yield func(*domain.RefreshToken) bool) {
+		if !yield(&i.Token) || i.Former.IsNull() {
 			return
 		}
 		former := i.Token
 		former.SessionID = i.Former
-		yield(former)
+		yield(&former)
 	}
 }
 
@@ -126,12 +127,12 @@ type Cap struct {
 }
 
 // Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory],
-// [ErrDigestTaken] or [ErrCap]. Token is the record as stored, the one that was there before for ErrExists. Evicted are the tokens that had to
-// go for it, oldest first; a guard remembers the id of each, so that none can be inserted again.
+// [ErrDigestTaken] or [ErrCap].
 type Inserted struct {
-	Token   domain.RefreshToken
-	Err     error
-	Evicted []domain.RefreshToken
+	Err      error
+	Sequence uint64                // Sequence is what the token was given, 0 if it was refused. All else of it is as in the row.
+	There    *domain.RefreshToken  // There is the record that was there before, for ErrExists.
+	Evicted  []domain.RefreshToken // Evicted had to go for it, oldest first; a guard remembers the id of each, so that none can be inserted again.
 }
 
 // View is a token as it stands, and the tombstone that covers it.

@@ -228,7 +228,7 @@ func (s spreadingRefusal) Insert(ctx context.Context, rows []store.Insertion) ([
 		all = append(all, inserted[0])
 		if refused := inserted[0]; refused.Err != nil {
 			for range rows[i+1:] {
-				all = append(all, store.Inserted{Err: refused.Err, Token: refused.Token})
+				all = append(all, store.Inserted{Err: refused.Err, There: refused.There})
 			}
 			break
 		}

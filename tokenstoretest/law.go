@@ -137,9 +137,10 @@ func (w *lawful) arrive(t *rapid.T, a arrival) (domain.RefreshToken, error) {
 		fail(t, "an insertion must succeed as a whole", "%v", err)
 	}
 	if rows[0].Err == nil {
-		w.points = append(w.points, rows[0].Token.Sequence)
+		w.points = append(w.points, rows[0].Sequence)
 	}
-	return rows[0].Token, rows[0].Err
+	token.Sequence = rows[0].Sequence
+	return token, rows[0].Err
 }
 
 // revoke records a revocation, under the given id or one of its own.

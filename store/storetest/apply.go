@@ -338,5 +338,20 @@ func checkRetire(t testing.TB, e *env) {
 	}
 	err := w.admit(t, w.token("user", "client", "session"), domain.AsOfSequence(before.Sequence))
 	wantErr(t, "what was retired must still bar what stems from before it", err, domain.ErrRevoked)
+	everyTarget(t, e)
 	nothingAppears(t, e)
+}
+
+// everyTarget sweeps a revocation with several targets, each of which reaches a token of its own.
+func everyTarget(t testing.TB, e *env) {
+	t.Helper()
+	w := e.tenant(t)
+	first, byID := w.add(t, "ann", "client", "session"), w.add(t, "bob", "client", "")
+	w.add(t, "carl", "client", "session-2")
+	last := w.add(t, "dora", "client", "")
+	r := w.revoke(t, domain.Target{UserID: first.UserID}, domain.Target{TokenID: byID.ID}, domain.Target{SessionID: "session-2"}, domain.Target{UserID: last.UserID})
+	w.sweep(t, r.Tombstone.ID)
+	if status, left := w.status(t, r.Tombstone.ID), w.state(t).Tokens; !status.Retired || status.Swept != 4 || left != 0 {
+		t.Errorf("each target of a revocation must be swept: %d tokens are left, status %+v", left, status)
+	}
 }

@@ -39,9 +39,9 @@ func findsRemoved(_ store.Backend, _ string, s store.Store) store.Store {
 	})
 	v.insert = func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 		results, err := s.Insert(ctx, rows)
-		for _, in := range results {
-			if in.Err == nil && in.Token.ForeignDigest != (domain.Digest{}) {
-				entries.Store(in.Token.ForeignDigest, in.Token.ID)
+		for i, in := range results {
+			if token := &rows[i].Token; in.Err == nil && token.ForeignDigest != (domain.Digest{}) {
+				entries.Store(token.ForeignDigest, token.ID)
 			}
 		}
 		return results, err

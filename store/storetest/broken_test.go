@@ -18,7 +18,7 @@ type brokenStore struct {
 
 var broken = []brokenStore{
 	// What is written and read (broken_records_test.go).
-	{name: "drops a field", rules: []string{"R1"}, wrap: dropsField},
+	{name: "drops a field", rules: []string{"R1", "R6", "R8", "R29"}, wrap: dropsField},
 	{name: "overwrites a token whose id is taken", rules: []string{"R2"}, wrap: overwrites},
 	{name: "asks the narrowest tombstone only", rules: []string{"R4", "R9"}, wrap: narrowest},
 	{name: "unordered page", rules: []string{"R5"}, wrap: unordered},

@@ -241,7 +241,7 @@ func orderByCalls(t testing.TB, e *env) {
 				one.span = timed(func() {
 					results, err := w.Insert(w.ctx, rows(one.token))
 					if err == nil {
-						one.token, err = results[0].Token, results[0].Err
+						one.token.Sequence, err = results[0].Sequence, results[0].Err
 					}
 					if err != nil {
 						failed.Store(&err)
@@ -319,7 +319,8 @@ func nothingAppears(t testing.TB, e *env) {
 		group.Go(func() {
 			for _, token := range batches[i] {
 				if results, err := w.Insert(w.ctx, rows(token)); err == nil && results[0].Err == nil {
-					inserted[i] = append(inserted[i], results[0].Token)
+					token.Sequence = results[0].Sequence
+					inserted[i] = append(inserted[i], token)
 				}
 			}
 		})

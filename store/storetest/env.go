@@ -123,6 +123,12 @@ func rows(tokens ...domain.RefreshToken) []store.Insertion {
 	return list
 }
 
+// stored is an admitted token as it then is.
+func stored(token domain.RefreshToken, r store.Inserted) domain.RefreshToken {
+	token.Sequence = r.Sequence
+	return token
+}
+
 // insert adds tokens that must be admitted, and returns them with their sequences.
 func (w *tenant) insert(t rapid.TB, tokens ...domain.RefreshToken) []domain.RefreshToken {
 	t.Helper()
@@ -135,7 +141,7 @@ func (w *tenant) insert(t rapid.TB, tokens ...domain.RefreshToken) []domain.Refr
 		if r.Err != nil {
 			fail(t, "a token that nothing bars must be admitted", "row %d: %v", i, r.Err)
 		}
-		inserted[i] = r.Token
+		inserted[i] = stored(tokens[i], r)
 	}
 	return inserted
 }

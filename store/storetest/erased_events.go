@@ -22,11 +22,12 @@ func checkErasedEvents(t testing.TB, e *env) {
 	noOutbox(t, w)
 	var anns, bobs domain.RefreshToken
 	for user, token := range map[string]*domain.RefreshToken{"ann": &anns, "bob": &bobs} {
-		results, err := w.Insert(w.ctx, emitting(w.token(user, "client", "session")))
+		*token = w.token(user, "client", "session")
+		results, err := w.Insert(w.ctx, emitting(*token))
 		if err != nil {
 			t.Fatalf("Insert must succeed: got %v", err)
 		}
-		*token = results[0].Token
+		token.Sequence = results[0].Sequence
 	}
 	record := func(actor string, targets ...domain.Target) ulid.ULID {
 		t.Helper()
@@ -132,7 +133,7 @@ func eraseAllEvents(t testing.TB, e *env, w *tenant, before []store.Event) {
 		t.Fatalf("readers must be told from where all is there: got %v", err)
 	}
 	left := w.events(t, cause.Resume, store.MaxPage)
-	if len(left) == 0 || left[0].Kind != store.KindIssued || left[0].Sequence != results[0].Token.Sequence {
+	if len(left) == 0 || left[0].Kind != store.KindIssued || left[0].Sequence != results[0].Sequence {
 		t.Fatalf("the erasure of a tenant must leave the events of what has come since: got %+v", left)
 	}
 	for _, e := range left[1:] {

@@ -140,7 +140,7 @@ func (w *tenant) everyKind(t testing.TB, asked store.Kinds) (happened store.Kind
 		if err != nil || results[0].Err != nil {
 			t.Fatalf("Insert must succeed: got %v", err)
 		}
-		return results[0].Token
+		return stored(row.Token, results[0])
 	}
 	insert(func(*store.Insertion) {})
 	token := insert(func(row *store.Insertion) { row.Cap.Max = 1 })

@@ -132,7 +132,7 @@ func outboxOfTokens(t testing.TB, r *reader) {
 	if err != nil || w.state(t).Tokens != before+1 {
 		t.Fatalf("Insert must admit one of two rows of an id: %+v, %v", results, err)
 	}
-	first = results[0].Token
+	first = stored(first, results[0])
 	about(t, r.want(t, "Insert of one row twice", store.KindIssued)[0], first.CreatedAt, first)
 
 	second := w.token("ann", "web", "")
@@ -147,7 +147,7 @@ func outboxOfTokens(t testing.TB, r *reader) {
 	if results, err = w.Insert(w.ctx, row); err != nil || results[0].Err != nil {
 		t.Fatalf("a cap that evicts must admit: %+v, %v", results, err)
 	}
-	second = results[0].Token
+	second = stored(second, results[0])
 	about(t, r.want(t, "an eviction", store.KindEvicted, store.KindIssued)[0], second.CreatedAt, first)
 
 	// Whatever an Update does, its event is there if the rest is.
@@ -301,6 +301,20 @@ func outboxOfSweeps(t testing.TB, r *reader) {
 			t.Errorf("the event of a slice must say what it has done: got %+v, done %+v", e, done)
 		}
 	}
+	renewed := w.token("fay", "web", "")
+	renewed.IdleExpiresAt = after(time.Minute)
+	w.insert(t, renewed)
+	err := w.Update(w.ctx, renewed.ID, func(v store.View) store.Decision {
+		v.Token.IdleExpiresAt = after(48 * time.Hour)
+		return store.Decision{Next: &v.Token}
+	})
+	if err != nil {
+		t.Fatalf("an exchange must be able to renew the idle lifetime: got %v", err)
+	}
+	if done, err := w.Expire(w.ctx, bounds); err != nil || done.Removed > 0 {
+		t.Fatalf("Expire must leave what was renewed: got %+v, error %v", done, err)
+	}
+	r.want(t, "an expiry that looks at what was renewed")
 }
 
 // outboxAtOnce looks, from beside the writers, for an effect whose event is not there yet, and counts the events.

@@ -192,6 +192,16 @@ func checkSupersede(t testing.TB, e *env) {
 	if w.has(t, token.ID) || w.has(t, since.ID) {
 		t.Errorf("the later revocation must sweep what the earlier had left")
 	}
+	erasure := w.record(t, w.erasure(domain.Target{UserID: "another"}))
+	plain := w.revoke(t, erasure.Tombstone.Targets...)
+	again := w.record(t, w.erasure(domain.Target{UserID: "another"}))
+	for what, c := range map[string]struct{ id, by ulid.ULID }{
+		"a revocation that erases": {erasure.Tombstone.ID, again.Tombstone.ID}, "one that does not": {plain.Tombstone.ID, ulid.ULID{}},
+	} {
+		if got := w.status(t, c.id); got.SupersededBy != c.by || got.Retired != !c.by.IsZero() {
+			t.Errorf("%s must be superseded by its like alone: got %+v, want by %v", what, got, c.by)
+		}
+	}
 }
 
 func checkUnanchored(t testing.TB, e *env) {

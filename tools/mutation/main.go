@@ -5,17 +5,21 @@
 // package domain are proved by the tests of the stores and of the manager too: a mutant goes through the rounds of its package's
 // [plan] until one has a test that fails.
 //
-//	go run . [-root dir] [-results file] [-files regexp] [-sample n [-seed n]] [-rounds n] [-alone] [package...]
+//	go run . [-root dir] [-results file] [-files regexp] [-rounds n] [-alone] [package...]
 //
 // No file is touched. The tests are built once, by way of -overlay, with all mutants of a package in them, each of which a variable
 // of the environment switches on. A constant can't be switched: what changes one is built on its own.
 //
-// What was found is added to the file of results, and what that has already is not tried again. So a run may be interrupted; after a
-// change of the code the file is to be removed.
+// Each test is run on its own without a mutant first, a few times, to see which switches it comes by where they would make a
+// difference. Only what reaches a mutant is asked about it, the quick tests first.
 //
-// A mutant is killed if a test fails or the program crashes. It timed out, which counts as killed, if the tests take ten times as long as
-// without it, and 20 s at least. What doesn't compile is not viable, and doesn't count at all. What is left has survived.
-// docs/mutation.md explains those that may: the exit status is 0 only if it has all survivors, and none besides.
+// What was found is added to the file of results, and what that has already is not tried again. So a run may be interrupted, or made of
+// pieces; after a change of the code or the tests the file is to be removed.
+//
+// A mutant is killed if a test fails or the program crashes. It timed out, which counts as killed, if a test takes ten times as long on
+// the processors as without it, and 20 s at least; or by the clock, and then three times as long when it is asked again. What doesn't
+// compile is not viable, and doesn't count at all. What is left has survived. docs/mutation.md explains those that may: the exit status is 0 only if it has all survivors,
+// and none besides.
 //
 // [gremlins]: https://github.com/go-gremlins/gremlins
 package main
@@ -27,7 +31,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -42,8 +45,6 @@ func main() {
 	flag.StringVar(&o.root, "root", "../..", "the module that is changed")
 	flag.StringVar(&o.results, "results", "mutation.out", "the file that results are added to")
 	flag.StringVar(&o.files, "files", ".", "a pattern of the files that are changed")
-	flag.IntVar(&o.sample, "sample", 0, "try no more than so many mutants of each package, drawn at random; 0 is all")
-	flag.Uint64Var(&o.seed, "seed", 1, "the seed of the sample")
 	flag.IntVar(&o.rounds, "rounds", 10, "ask no more than so many rounds of tests")
 	flag.BoolVar(&o.alone, "alone", false, "build each mutant on its own, to see that the verdicts are the same")
 	flag.Parse()
@@ -61,8 +62,7 @@ func main() {
 
 type options struct {
 	root, results, files string
-	sample, rounds       int
-	seed                 uint64
+	rounds               int
 	alone                bool
 }
 
@@ -87,7 +87,7 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 		return err
 	}
 	defer log.close()
-	whole := o.files == "." && o.sample == 0
+	whole := o.files == "."
 	var table []score
 	asExplained := true
 	for _, p := range chosen {
@@ -96,17 +96,23 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 			return err
 		}
 		s := score{pkg: p.pkg, all: len(mutants)}
-		mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !files.MatchString(m.File) })
-		mutants = draw(mutants, o.sample, o.seed)
+		p.rounds = p.rounds[:min(o.rounds, len(p.rounds))]
+		t, err := prepare(src, mutants)
+		if err != nil {
+			return err
+		}
 		for i := range mutants {
 			mutants[i].alone = mutants[i].alone || o.alone
+			mutants[i].chosen = files.MatchString(mutants[i].File)
 		}
-		p.rounds = p.rounds[:min(o.rounds, len(p.rounds))]
-		if err := try(ctx, w, src, p, log, mutants); err != nil {
+		if err := errors.Join(try(ctx, w, t, p, log), t.close()); err != nil {
 			return err
 		}
 		survived := map[string]bool{}
 		for _, m := range mutants {
+			if !m.chosen {
+				continue
+			}
 			verdict := log.known[m.key()].Verdict
 			s.add(verdict)
 			if verdict == lived {
@@ -134,30 +140,11 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 	return nil
 }
 
-// draw returns n mutants of these, or all, in their order.
-func draw(mutants []mutant, n int, seed uint64) []mutant {
-	if n <= 0 || n >= len(mutants) {
-		return mutants
-	}
-	chosen := rand.New(rand.NewPCG(seed, 0)).Perm(len(mutants))[:n]
-	slices.Sort(chosen)
-	drawn := make([]mutant, n)
-	for i, at := range chosen {
-		drawn[i] = mutants[at]
-	}
-	return drawn
-}
-
 // try finds out what is not known yet. Each round is asked about all mutants before the next one, so that most is known soon.
-func try(ctx context.Context, w io.Writer, s *source, p plan, log *results, mutants []mutant) error {
-	t, err := prepare(s, mutants)
-	if err != nil {
-		return err
-	}
-	defer t.close()
+func try(ctx context.Context, w io.Writer, t *trial, p plan, log *results) error {
 	for before, r := range p.rounds {
 		left := 0
-		for _, m := range mutants {
+		for _, m := range t.mutants {
 			if log.open(m, before) {
 				left++
 			}
@@ -165,26 +152,27 @@ func try(ctx context.Context, w io.Writer, s *source, p plan, log *results, muta
 		if left == 0 {
 			continue
 		}
-		limit, err := t.control(ctx, r)
+		tests, err := t.control(ctx, r, log)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "%s: round %d of %d, %d mutants, tests of %s\n", p.pkg, before+1, len(p.rounds), left, r.pkg)
-		for i, m := range mutants {
+		fmt.Fprintf(w, "%s: round %d of %d, %d mutants, %d tests of %s\n", p.pkg, before+1, len(p.rounds), left, len(tests), r.pkg)
+		for i, m := range t.mutants {
 			if !log.open(m, before) {
 				continue
 			}
 			began := time.Now()
-			found, err := t.try(ctx, m, i+1, r, limit)
+			found, err := t.try(ctx, m, i+1, r, tests)
 			if err != nil {
 				return err
 			}
 			found.Rounds = before + 1
+			found.Tests += log.known[m.key()].Tests
 			if err := log.add(found); err != nil {
 				return err
 			}
 			left--
-			fmt.Fprintf(w, "%d %s %s %s, %.1f s\n", left, found.Verdict, m.name(), found.By, time.Since(began).Seconds())
+			fmt.Fprintf(w, "%d %s %s %s, %d tests, %.1f s\n", left, found.Verdict, m.name(), found.By, found.Tests, time.Since(began).Seconds())
 		}
 	}
 	return nil

@@ -19,6 +19,7 @@ type mutant struct {
 	From, To     token.Token
 	op           *operator
 	alone        bool // it is built on its own
+	chosen       bool // it is tried
 }
 
 // key tells a mutant from all others of the same files.
@@ -115,7 +116,7 @@ func parse(text []byte, s *source) ([]mutant, error) {
 			if !known {
 				return nil, fmt.Errorf("mutation: %v: no %s of %q", p, at.Type, op.tok)
 			}
-			mutants = append(mutants, mutant{s.pkg + "/" + f.Name, at.Line, at.Column, op.tok, to, op, op.constant})
+			mutants = append(mutants, mutant{s.pkg + "/" + f.Name, at.Line, at.Column, op.tok, to, op, op.constant, true})
 		}
 	}
 	slices.SortFunc(mutants, func(a, b mutant) int {

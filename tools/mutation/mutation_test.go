@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,11 +40,17 @@ func Down(n int) (left int) {
 	}
 	return left - 0
 }
+
+func Twice(n int) int { return n + n }
 `,
 	"docs/mutation.md": "",
 	"sum/sum_test.go": `package sum
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
 
 func TestMean(t *testing.T) {
 	for _, of := range [][]int{{3, 5, 4}, {4}, {0, 8}, {4, -5, 10, 4}} {
@@ -67,6 +74,23 @@ func TestDown(t *testing.T) {
 		t.Errorf("got %d", got)
 	}
 }
+
+func TestChild(t *testing.T) {
+	if os.Getenv("CHILD") != "" {
+		if got := Twice(2); got != 4 {
+			t.Errorf("got %d", got)
+		}
+		return
+	}
+	if got := Down(0); got != 0 {
+		t.Errorf("got %d", got)
+	}
+	child := exec.Command(os.Args[0], "-test.run=^TestChild$")
+	child.Env = append(os.Environ(), "CHILD=1")
+	if err := child.Run(); err != nil {
+		t.Error(err)
+	}
+}
 `,
 }
 
@@ -83,6 +107,17 @@ func write(t *testing.T, files map[string]string) (root string) {
 		}
 	}
 	return root
+}
+
+// nothing is a file of results that has none yet.
+func nothing(t *testing.T) *results {
+	t.Helper()
+	log, err := openResults(filepath.Join(t.TempDir(), "results"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(log.close)
+	return log
 }
 
 // verdicts are those that one finds by hand.
@@ -110,6 +145,7 @@ var verdicts = map[string]string{
 	"`sum/sum.go` `Down`: `for left = n; left > 0; left-- {` with `<=` for `>`":                  killed,
 	"`sum/sum.go` `Down`: `for left = n; left > 0; left-- {` with `++` for `--`":                 timedOut,
 	"`sum/sum.go` `Down`: `return left - 0` with `+` for `-`":                                    lived,
+	"`sum/sum.go` `Twice`: `func Twice(n int) int { return n + n }` with `-` for `+`":            killed,
 }
 
 // Each mutant of the small module has its verdict, switched on as well as built on its own.
@@ -124,8 +160,10 @@ func TestVerdicts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.close()
+	tr.least = 3 * time.Second
 	r := round{pkg: "sum"}
-	if _, err := tr.control(t.Context(), r); err != nil {
+	tests, err := tr.control(t.Context(), r, nothing(t))
+	if err != nil {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
@@ -133,7 +171,7 @@ func TestVerdicts(t *testing.T) {
 		seen[m.name()] = true
 		for _, alone := range []bool{false, true} {
 			m.alone = alone || m.op.constant
-			found, err := tr.try(t.Context(), m, i+1, r, 3*time.Second)
+			found, err := tr.try(t.Context(), m, i+1, r, tests)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,6 +182,114 @@ func TestVerdicts(t *testing.T) {
 	}
 	if len(seen) != len(verdicts) {
 		t.Errorf("%d mutants, want %d", len(seen), len(verdicts))
+	}
+}
+
+// reach has the tests that come by where a mutant of the small module makes a difference.
+var reach = map[string]string{
+	"`sum/sum.go` `Mean`: `if v >= 0 && v <= 9 && (v != 7 || n < 1) {` with `>` for `>=`":     "TestMean",
+	"`sum/sum.go` `Mean`: `if v >= 0 && v <= 9 && (v != 7 || n < 1) {` with `<` for `<=`":     "", // of no 9
+	"`sum/sum.go` `Mean`: `if v >= 0 && v <= 9 && (v != 7 || n < 1) {` with `<=` for `<`":     "", // of no 7
+	"`sum/sum.go` `Mean`: `return -n` with `+` for `-`":                                       "TestMean",
+	"`sum/sum.go` `Down`: `for left = n; left > 0; left-- {` with `>=` for `>`":               "TestChild TestDown",
+	"`sum/sum.go` `Twice`: `func Twice(n int) int { return n + n }` with `-` for `+`":         "TestChild", // in a child process
+	"`sum/sum.go` `Name`: `func Name(s string) string { return s + \"!\" }` with `-` for `+`": "",
+}
+
+// A mutant is asked about in the tests that reach it, and in no other.
+func TestReach(t *testing.T) {
+	s, mutants, err := find(t.Context(), write(t, small), "sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := prepare(s, mutants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	r := round{pkg: "sum", skip: "^TestHalf$"}
+	tests, err := tr.control(t.Context(), r, nothing(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for i, m := range mutants {
+		want, is := reach[m.name()]
+		if !is {
+			continue
+		}
+		looked++
+		var by []string
+		for _, test := range tests {
+			if test.Reached[m.key()] {
+				by = append(by, test.Name)
+			}
+		}
+		slices.Sort(by)
+		if got := strings.Join(by, " "); got != want {
+			t.Errorf("%s is reached by %q, want %q", m.name(), got, want)
+		}
+		found, err := tr.try(t.Context(), m, i+1, r, tests)
+		if asked := min(len(by), 1); err != nil || found.Tests != asked { // each of these tests notices what it reaches, or is the only one
+			t.Errorf("%s is asked about in %d tests, want %d; error %v", m.name(), found.Tests, asked, err)
+		}
+	}
+	if looked != len(reach) {
+		t.Errorf("%d mutants, want %d", looked, len(reach))
+	}
+}
+
+// A mutant that a test has no time for, and does not notice when it is asked again, has survived. One that keeps the processors busy has
+// timed out however long the test may take.
+func TestBusyMachine(t *testing.T) {
+	s, mutants, err := find(t.Context(), write(t, map[string]string{
+		"go.mod":     "module small\n\ngo 1.26.0\n",
+		"sum/sum.go": "package sum\n\nfunc Twice(n int) int { return n + n }\n",
+		"sum/sum_test.go": `package sum
+
+import (
+	"os"
+	"testing"
+)
+
+func TestTwice(t *testing.T) {
+	if Twice(1) == 0 && os.Remove(os.Getenv("BUSY")) == nil {
+		select {}
+	}
+	for Twice(1) == 0 && os.Getenv("SPINS") != "" {
+	}
+}
+`,
+	}), "sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy := filepath.Join(t.TempDir(), "busy")
+	if err := os.WriteFile(busy, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BUSY", busy)
+	tr, err := prepare(s, mutants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tr.close()
+	tr.least = time.Second
+	r := round{pkg: "sum"}
+	tests, err := tr.control(t.Context(), r, nothing(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := tr.try(t.Context(), mutants[0], 1, r, tests)
+	if _, gone := os.Stat(busy); err != nil || gone == nil || found.Verdict != lived {
+		t.Errorf("got %s by %q, error %v, the file is gone: %v", found.Verdict, found.By, err, gone)
+	}
+	t.Setenv("SPINS", "yes")
+	tests[0].Took = time.Minute
+	began := time.Now()
+	found, err = tr.try(t.Context(), mutants[0], 1, r, tests)
+	if took := time.Since(began); err != nil || found.Verdict != timedOut || took > tests[0].Took {
+		t.Errorf("got %s by %q after %v, error %v", found.Verdict, found.By, took, err)
 	}
 }
 
@@ -187,7 +333,7 @@ func TestExplanations(t *testing.T) {
 			if err := run(t.Context(), &page, options{root: root, results: results, files: "."}, []plan{{pkg: "sum"}}); err != c.want {
 				t.Errorf("got %v, want %v\n%s", err, c.want, &page)
 			}
-			if want := "| `sum` | 23 | 23 | 1 | 15 | 1 | 6 | 72.7 % |"; !strings.Contains(page.String(), want) {
+			if want := "| `sum` | 24 | 24 | 1 | 16 | 1 | 6 | 73.9 % |"; !strings.Contains(page.String(), want) {
 				t.Errorf("no line %s in\n%s", want, &page)
 			}
 		})

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // plan says which tests are asked about a package, the quick ones first.
@@ -17,6 +18,9 @@ type round struct {
 	env            []string
 }
 
+// name tells the round from others of its package in which the same tests are other ones.
+func (r round) name() string { return strings.Join(append([]string{r.pkg}, r.env...), " ") }
+
 // manager are the tests of the whole, but for those that take long.
 var manager = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
 
@@ -26,20 +30,15 @@ var plans = []plan{
 	{"memstore", []round{{pkg: "memstore"}, manager}},
 	{"revocation", []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
 	{"boltstore", []round{
-		{pkg: "boltstore", run: "^TestConformance$", env: []string{"RAPID_CHECKS=10"}},
 		// A disk in memory is so quick that writers hardly ever meet at a commit; and there is too little memory for many files.
-		{pkg: "boltstore", skip: slow + slower + "^TestConformance$|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}},
-		{pkg: "boltstore", run: slow + "^TestDamaged$"},
-		{pkg: "boltstore", run: slower + "^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20"}},
+		{pkg: "boltstore", skip: slow + "|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}},
 		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
+		{pkg: "boltstore", run: slow + "|^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20", "EXHAUSTIVE=small"}},
 	}},
 }
 
-// Tests of boltstore that take a while.
-const (
-	slow   = "^TestFull|^TestRevokeIsOneCommit$|^TestReaderGrows|^TestOpenDamagedMeta$|^TestIndexHasFewRuns$|^TestImportKilled$|"
-	slower = "^TestPromises$|^TestCrash$|^TestDamaged$|"
-)
+// slow are the tests of boltstore that take a while.
+const slow = "^TestPromises$|^TestCrash$|^TestDamaged$|^TestImportKilled$|^TestFullDisk$"
 
 // choose returns the plans of these packages, of all if there are none.
 func choose(packages []string) ([]plan, error) {

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"regexp"
@@ -17,12 +17,14 @@ type result struct {
 	Verdict string
 	By      string // the test that noticed it, or why it doesn't compile
 	Rounds  int    // that were asked
+	Tests   int    // that were asked in all rounds
 }
 
-// results are a file with a line for each, of which later ones hold, to be gone on with.
+// results are a file to be gone on with. It has a line for each test that was looked at, and one for each result, of which later ones hold.
 type results struct {
 	file  *os.File
-	known map[string]result // by the mutant's key
+	tests map[[2]string]test // by round and name
+	known map[string]result  // by the mutant's key
 }
 
 func openResults(name string) (*results, error) {
@@ -30,27 +32,43 @@ func openResults(name string) (*results, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &results{f, map[string]result{}}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var known result
-		if err := json.Unmarshal(lines.Bytes(), &known); err != nil {
+	r := &results{f, map[[2]string]test{}, map[string]result{}}
+	for lines := json.NewDecoder(f); ; {
+		var line struct {
+			test
+			result
+		}
+		switch err := lines.Decode(&line); {
+		case errors.Is(err, io.EOF):
+			return r, nil
+		case err != nil:
 			f.Close()
 			return nil, fmt.Errorf("mutation: %s: %w", name, err)
+		case line.Name != "":
+			r.tests[[2]string{line.Round, line.Name}] = line.test
+		default:
+			r.known[line.key()] = line.result
 		}
-		r.known[known.key()] = known
 	}
-	return r, lines.Err()
 }
 
 // open says whether a mutant is to be tried by a round, of which so many came before.
 func (r *results) open(m mutant, before int) bool {
 	known, is := r.known[m.key()]
-	return !is || known.Verdict == lived && known.Rounds <= before
+	return m.chosen && (!is || known.Verdict == lived && known.Rounds <= before)
 }
 
 func (r *results) add(found result) error {
 	r.known[found.key()] = found
+	return r.write(found)
+}
+
+func (r *results) addTest(found test) error {
+	r.tests[[2]string{found.Round, found.Name}] = found
+	return r.write(found)
+}
+
+func (r *results) write(found any) error {
 	line, err := json.Marshal(found)
 	if err != nil {
 		return err

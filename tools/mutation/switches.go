@@ -7,23 +7,59 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // switchEnv is the variable that says which mutant is on, by its number; none is without it.
 const switchEnv = "MUTANT"
 
+// reachedEnv is the variable that names a file to which the numbers of the mutants are added that would have made a difference where the
+// program came by, if they had been on.
+const reachedEnv = "MUTANTS_REACHED"
+
 // helpers are what the switched code of a package calls.
 const helpers = `package %s
 
 import (
+	"cmp"
+	"fmt"
 	"os"
 	"strconv"
+	"sync/atomic"
 )
 
-var mutantNumber, _ = strconv.Atoi(os.Getenv("` + switchEnv + `"))
+var (
+	mutantNumber, _  = strconv.Atoi(os.Getenv("` + switchEnv + `"))
+	mutantReached, _ = os.OpenFile(os.Getenv("` + reachedEnv + `"), os.O_WRONLY|os.O_APPEND, 0)
+	mutantSeen       [%d]atomic.Bool
+)
 
-func mutantOn(n int) bool { return n == mutantNumber && n > 0 } // 0 is what is not tried
+func mutantOn(n int) bool {
+	if n == 0 { // it is not tried
+		return false
+	}
+	if mutantReached != nil && !mutantSeen[n].Swap(true) {
+		fmt.Fprintln(mutantReached, n) // in one piece, and at once: the process may be a child that is killed
+	}
+	return n == mutantNumber
+}
+
+func mutantLess[T cmp.Ordered](edge, negation int, x, y T) bool {
+	return (x < y || x == y && mutantOn(edge)) != mutantOn(negation)
+}
+
+func mutantGreater[T cmp.Ordered](edge, negation int, x, y T) bool {
+	return (x > y || x == y && mutantOn(edge)) != mutantOn(negation)
+}
+
+func mutantAtMost[T cmp.Ordered](edge, negation int, x, y T) bool {
+	return (x <= y && !(x == y && mutantOn(edge))) != mutantOn(negation)
+}
+
+func mutantAtLeast[T cmp.Ordered](edge, negation int, x, y T) bool {
+	return (x >= y && !(x == y && mutantOn(edge))) != mutantOn(negation)
+}
 
 type mutantInteger interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
@@ -84,7 +120,10 @@ func mutantStep[T mutantInteger](n int, _ T) T {
 }
 `
 
-var arithmetic = map[token.Token]string{token.ADD: "mutantAdd", token.SUB: "mutantSub", token.MUL: "mutantMul", token.QUO: "mutantQuo", token.REM: "mutantRem"}
+var calls = map[token.Token]string{
+	token.ADD: "mutantAdd", token.SUB: "mutantSub", token.MUL: "mutantMul", token.QUO: "mutantQuo", token.REM: "mutantRem",
+	token.LSS: "mutantLess", token.GTR: "mutantGreater", token.LEQ: "mutantAtMost", token.GEQ: "mutantAtLeast",
+}
 
 // edit replaces a part of a file.
 type edit struct {
@@ -99,7 +138,6 @@ func (op *operator) edits(text string, numbers map[token.Token]int) []edit {
 	size := max(op.xEnd, op.yEnd) - min(op.xFirst, op.at)
 	open := func(at int, text string) edit { return edit{at, at, text, false, size} }
 	shut := func(at int, text string) edit { return edit{at, at, text, true, size} }
-	x, y := text[op.xFirst:op.xEnd], text[op.yFirst:op.yEnd]
 	length := len(op.tok.String())
 	on := func(to token.Token) string { return fmt.Sprintf("mutantOn(%d)", numbers[to]) }
 	switch op.tok {
@@ -113,28 +151,24 @@ func (op *operator) edits(text string, numbers map[token.Token]int) []edit {
 	case token.EQL, token.NEQ:
 		to := replacements["CONDITIONALS_NEGATION"][op.tok]
 		return []edit{open(op.xFirst, "(("), shut(op.yEnd, ") != "+on(to)+")")}
-	case token.LSS, token.GTR, token.LEQ, token.GEQ:
-		boundary, negation := replacements["CONDITIONALS_BOUNDARY"][op.tok], replacements["CONDITIONALS_NEGATION"][op.tok]
-		edge := fmt.Sprintf(" || %s && (%s) == (%s)", on(boundary), x, y)
-		if op.tok == token.LEQ || op.tok == token.GEQ {
-			edge = fmt.Sprintf(" && !(%s && (%s) == (%s))", on(boundary), x, y)
-		}
-		return []edit{open(op.xFirst, "(("), shut(op.yEnd, edge+") != "+on(negation)+")")}
 	case token.INC, token.DEC:
 		to := replacements["INCREMENT_DECREMENT"][op.tok]
 		assign := " += "
 		if op.tok == token.DEC {
 			assign = " -= "
 		}
-		return []edit{{op.at, op.at + length, fmt.Sprintf("%smutantStep(%d, %s)", assign, numbers[to], x), true, size}}
+		return []edit{{op.at, op.at + length, fmt.Sprintf("%smutantStep(%d, %s)", assign, numbers[to], text[op.xFirst:op.xEnd]), true, size}}
 	case token.SUB:
 		if op.xFirst == op.xEnd {
 			return []edit{{op.at, op.at + 1, fmt.Sprintf("mutantNeg(%d, ", numbers[token.ADD]), false, size}, shut(op.yEnd, ")")}
 		}
 	}
-	to := replacements["ARITHMETIC_BASE"][op.tok]
+	switches := strconv.Itoa(numbers[replacements["ARITHMETIC_BASE"][op.tok]])
+	if boundary, is := replacements["CONDITIONALS_BOUNDARY"][op.tok]; is {
+		switches = fmt.Sprintf("%d, %d", numbers[boundary], numbers[replacements["CONDITIONALS_NEGATION"][op.tok]])
+	}
 	return []edit{
-		open(op.xFirst, fmt.Sprintf("%s(%d, ", arithmetic[op.tok], numbers[to])), {op.at, op.at + length, ",", false, 0}, shut(op.yEnd, ")"),
+		open(op.xFirst, fmt.Sprintf("%s(%s, ", calls[op.tok], switches)), {op.at, op.at + length, ",", false, 0}, shut(op.yEnd, ")"),
 	}
 }
 
@@ -174,7 +208,7 @@ func (s *source) switched(mutants []mutant, folder string) (replace map[string]s
 			return nil, err
 		}
 	}
-	return replace, put("mutants_switched.go", fmt.Sprintf(helpers, filepath.Base(s.pkg)))
+	return replace, put("mutants_switched.go", fmt.Sprintf(helpers, filepath.Base(s.pkg), len(mutants)+1))
 }
 
 // apply makes edits of a text. Of those at one place the ones that close an expression come first, from within, and then the ones

@@ -1,0 +1,213 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/etcdstore/cluster"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// What one process records another one hears of, from the moment it watches; also what came while history was dropped.
+func TestWatch(t *testing.T) {
+	b := newBetween(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var mu sync.Mutex
+	heard := map[ulid.ULID]string{}
+	over := make(chan error, 1)
+	watcher := b.backend.(*spread).backends[2]
+	go func() {
+		over <- watcher.Watch(ctx, func(tenant string, id ulid.ULID) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard[id] = tenant
+		})
+	}()
+	await := func(id ulid.ULID) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			mu.Lock()
+			tenant := heard[id]
+			mu.Unlock()
+			if tenant == "tenant" {
+				return
+			}
+		}
+		t.Fatal("a revocation of another process must be heard of")
+	}
+	for began := false; !began; { // until the watch stands
+		id := b.revoke(b.quick, domain.Target{UserID: "first"}).Tombstone.ID
+		time.Sleep(20 * time.Millisecond)
+		mu.Lock()
+		began = heard[id] != ""
+		mu.Unlock()
+	}
+	for i := range 5 {
+		r := b.revoke(b.quick, domain.Target{UserID: fmt.Sprint("user-", i)})
+		await(r.Tombstone.ID)
+	}
+	b.sweep(b.quick, b.revoke(b.quick, domain.Target{UserID: "swept"}).Tombstone.ID)
+	await(b.revoke(b.quick, domain.Target{UserID: "last"}).Tombstone.ID)
+	stop()
+	if err := <-over; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch must end with its context: got %v", err)
+	}
+}
+
+// A part of a cluster under one prefix knows nothing of that under another, though the names of tenants are the same.
+func TestPrefixesAreApart(t *testing.T) {
+	first, second := newBetween(t), newBetween(t)
+	token := first.token("user")
+	first.insert(first.quick, rows(domain.AsOf{}, token))
+	first.revoke(first.quick, domain.Target{Everything: true})
+	if _, err := second.quick.Get(t.Context(), token.ID); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v, want not found", err)
+	}
+	if got := second.state(); got != (store.State{}) {
+		t.Errorf("got %+v, want nothing", got)
+	}
+	for _, names := range []func(context.Context, string, int) ([]string, error){second.backend.Pending, second.backend.Tenants} {
+		if got, err := names(t.Context(), "", 10); err != nil || len(got) > 0 {
+			t.Errorf("got %q, %v, want none", got, err)
+		}
+	}
+}
+
+// large are tokens that are as large as real ones hardly get.
+func (b *between) large(n int) (tokens []domain.RefreshToken) {
+	metadata := map[string]string{}
+	for i := range domain.MaxMetadata {
+		metadata[strings.Repeat(string(rune('a'+i)), domain.MaxMetadataText)] = strings.Repeat("x", domain.MaxMetadataText)
+	}
+	for i := range n {
+		token := b.token("user")
+		token.ID[1], token.ID[2] = byte(i>>8), byte(i)
+		token.Metadata, _ = domain.NewMetadata(metadata)
+		tokens = append(tokens, token)
+	}
+	return tokens
+}
+
+func TestOptions(t *testing.T) {
+	for _, o := range []etcdstore.Options{{MaxTxnOps: 15}, {MaxRequestBytes: 1}, {RequestTimeout: -1}} {
+		if _, err := etcdstore.New(shared.client, &o); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("%+v: got %v, want a FieldError", o, err)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	b, err := etcdstore.New(shared.client, nil)
+	must(t, err)
+	h, err := b.Health(t.Context())
+	if err != nil || !h.Leader || h.NoSpace || h.Corrupt || len(h.Members) != cluster.Size {
+		t.Fatalf("got %+v, %v", h, err)
+	}
+	leads := 0
+	for _, m := range h.Members {
+		if m.Err != nil || m.Version == "" || m.Size == 0 || m.InUse == 0 || m.Quota == 0 {
+			t.Errorf("got %+v", m)
+		}
+		if m.Leads {
+			leads++
+		}
+	}
+	if leads != 1 {
+		t.Errorf("%d members lead", leads)
+	}
+	must(t, b.Close())
+	if _, err := b.Health(t.Context()); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("got %v, want closed", err)
+	}
+}
+
+// A cluster that nobody reaches is an error that says so, and whether anything may have been written.
+func TestUnreachable(t *testing.T) {
+	nodes, err := cluster.Nodes(t.TempDir())
+	must(t, err)
+	client, err := cluster.Client(nodes[0].Client)
+	must(t, err)
+	defer client.Close()
+	b, err := etcdstore.New(client, &etcdstore.Options{RequestTimeout: 500 * time.Millisecond})
+	must(t, err)
+	st, err := b.Tenant("tenant")
+	must(t, err)
+	_, err = st.Get(t.Context(), ulid.Make())
+	if !errors.Is(err, etcdstore.ErrUnavailable) || errors.Is(err, store.ErrNotCommitted) {
+		t.Errorf("Get: got %v", err)
+	}
+	err = st.Update(t.Context(), ulid.Make(), func(store.View) store.Decision { return store.Decision{} })
+	if !errors.Is(err, etcdstore.ErrUnavailable) || !errors.Is(err, store.ErrNotCommitted) {
+		t.Errorf("Update: got %v", err)
+	}
+	if _, err := b.Health(t.Context()); !errors.Is(err, etcdstore.ErrUnavailable) {
+		t.Errorf("Health: got %v", err)
+	}
+}
+
+// A user of the cluster needs no permission but to read and write what is below the prefix.
+func TestPermissions(t *testing.T) {
+	nodes, err := cluster.Nodes(t.TempDir())
+	must(t, err)
+	alone := nodes[0]
+	alone.Initial = alone.Name + "=http://" + alone.Peer
+	member, err := alone.Start()
+	must(t, err)
+	defer member.Close()
+	<-member.Server.ReadyNotify()
+	root, err := cluster.Client(alone.Client)
+	must(t, err)
+	defer root.Close()
+	ctx := t.Context()
+	prefix := "tokenstore/"
+	for _, err := range []error{
+		second(root.RoleAdd(ctx, "root")), second(root.UserAdd(ctx, "root", "root")), second(root.UserGrantRole(ctx, "root", "root")),
+		second(root.RoleAdd(ctx, "tokens")), second(root.UserAdd(ctx, "tokens", "tokens")), second(root.UserGrantRole(ctx, "tokens", "tokens")),
+		second(root.RoleGrantPermission(ctx, "tokens", prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermReadWrite))),
+		second(root.AuthEnable(ctx)),
+	} {
+		must(t, err)
+	}
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{alone.Client}, Username: "tokens", Password: "tokens", Logger: zap.NewNop()})
+	must(t, err)
+	defer client.Close()
+	within, err := etcdstore.New(client, nil)
+	must(t, err)
+	b := &between{t: t, backend: within}
+	b.quick, err = within.Tenant("tenant")
+	must(t, err)
+	var many []domain.RefreshToken
+	for range 100 {
+		many = append(many, b.token("user"))
+	}
+	b.insert(b.quick, rows(domain.AsOf{}, many...))
+	r := b.revoke(b.quick, domain.Target{UserID: "user"}, domain.Target{ClientID: "client"})
+	b.sweep(b.quick, r.Tombstone.ID)
+	if got := b.state(); got.Tokens != 0 {
+		t.Errorf("got %+v", got)
+	}
+	names, err := within.Tenants(ctx, "", 10)
+	if err != nil || len(names) != 1 {
+		t.Errorf("got %q, %v", names, err)
+	}
+	outside, err := etcdstore.New(client, &etcdstore.Options{Prefix: "others/"})
+	must(t, err)
+	st, err := outside.Tenant("tenant")
+	must(t, err)
+	_, err = st.Insert(ctx, rows(domain.AsOf{}, b.token("user")))
+	if !errors.Is(err, etcdstore.ErrRefused) || !errors.Is(err, store.ErrNotCommitted) {
+		t.Errorf("what is not permitted must be refused: got %v", err)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }

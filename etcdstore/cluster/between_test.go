@@ -1,0 +1,359 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/etcdstore/cluster"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+)
+
+// between has something happen between what a verb has read and its commit.
+type between struct {
+	t       *testing.T
+	slow    store.Store // whose commits wait
+	backend store.Backend
+	quick   store.Store // of another process
+	happens atomic.Pointer[func()]
+	ids     byte
+}
+
+func newBetween(t *testing.T) *between {
+	t.Helper()
+	b := &between{t: t}
+	client, err := cluster.ClientWith(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if txn, ok := req.(*etcdserverpb.TxnRequest); ok && writes(txn) {
+			if f := b.happens.Swap(nil); f != nil {
+				(*f)()
+			}
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}, shared.cluster.Nodes[0].Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	prefix := prefix()
+	slow, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
+	must(t, err)
+	b.backend = openSpread(t, prefix)
+	b.slow, err = slow.Tenant("tenant")
+	must(t, err)
+	b.quick, err = b.backend.Tenant("tenant")
+	must(t, err)
+	return b
+}
+
+func writes(txn *etcdserverpb.TxnRequest) bool {
+	return slices.ContainsFunc(txn.Success, func(op *etcdserverpb.RequestOp) bool { return op.GetRequestRange() == nil })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// when has f happen before the next commit of the slow store.
+func (b *between) when(f func()) { b.happens.Store(&f) }
+
+func (b *between) happened() {
+	b.t.Helper()
+	if b.happens.Load() != nil {
+		b.t.Fatal("nothing was committed")
+	}
+}
+
+func (b *between) id() (id ulid.ULID) {
+	b.ids++
+	id[0], id[15] = 1, b.ids
+	return id
+}
+
+var base = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
+
+func (b *between) token(user string) domain.RefreshToken {
+	return domain.RefreshToken{ID: b.id(), UserID: user, ClientID: "client", CreatedAt: base}
+}
+
+func rows(asOf domain.AsOf, tokens ...domain.RefreshToken) (list []store.Insertion) {
+	for _, token := range tokens {
+		list = append(list, store.Insertion{Token: token, AsOf: asOf})
+	}
+	return list
+}
+
+func (b *between) insert(st store.Store, list []store.Insertion) []store.Inserted {
+	b.t.Helper()
+	results, err := st.Insert(b.t.Context(), list)
+	must(b.t, err)
+	return results
+}
+
+func (b *between) revoke(st store.Store, targets ...domain.Target) store.Status {
+	b.t.Helper()
+	status, err := st.Revoke(b.t.Context(), store.Revocation{ID: b.id(), Targets: targets, Time: base.Add(time.Hour), Emit: store.KindRevoked})
+	must(b.t, err)
+	return status
+}
+
+func (b *between) sweep(st store.Store, id ulid.ULID) []store.Status {
+	b.t.Helper()
+	statuses, err := st.Apply(b.t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 100, Remove: 100, Now: base.Add(2 * time.Hour)})
+	must(b.t, err)
+	return statuses
+}
+
+func (b *between) state() store.State {
+	b.t.Helper()
+	state, err := b.quick.State(b.t.Context())
+	must(b.t, err)
+	return state
+}
+
+func TestInsertMeetsRevocation(t *testing.T) {
+	for _, n := range []int{1, 10, 40} { // of which the last takes the batch's way
+		for _, swept := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d rows, swept %t", n, swept), func(t *testing.T) {
+				b := newBetween(t)
+				b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
+				asOf := domain.AsOfSequence(b.state().Sequence)
+				var tokens []domain.RefreshToken
+				for range n {
+					tokens = append(tokens, b.token("user"))
+				}
+				b.when(func() {
+					r := b.revoke(b.quick, domain.Target{UserID: "user"})
+					if swept {
+						b.sweep(b.quick, r.Tombstone.ID)
+					}
+				})
+				for _, r := range b.insert(b.slow, rows(asOf, tokens...)) {
+					if !errors.Is(r.Err, domain.ErrRevoked) {
+						t.Fatalf("a revocation before the commit of an insertion must bar it: got %v", r.Err)
+					}
+				}
+				b.happened()
+			})
+		}
+	}
+}
+
+// An insertion that has read nothing relies on nothing having been revoked.
+func TestBlindInsertMeetsRevocation(t *testing.T) {
+	b := newBetween(t)
+	token := func() domain.RefreshToken {
+		token := b.token("user")
+		token.SessionID, _ = domain.NewSessionID("session")
+		return token
+	}
+	for range 2 { // the first has the process know the tenant
+		if r := b.insert(b.slow, rows(domain.AsOf{}, token())); r[0].Err != nil {
+			t.Fatal(r[0].Err)
+		}
+	}
+	b.when(func() { b.revoke(b.quick, domain.Target{SessionID: "session"}) })
+	err := b.insert(b.slow, rows(domain.AsOf{}, token()))[0].Err
+	b.happened()
+	if !errors.Is(err, domain.ErrRevoked) {
+		t.Errorf("a session that was revoked before the commit of an insertion must bar it: got %v", err)
+	}
+}
+
+// A batch is one commit, and an id that is taken before it must not be taken again.
+func TestInsertMeetsItsID(t *testing.T) {
+	for _, n := range []int{1, 40} {
+		b := newBetween(t)
+		var tokens []domain.RefreshToken
+		for range n {
+			tokens = append(tokens, b.token("user"))
+		}
+		first := tokens[n-1]
+		first.UserID = "first"
+		b.when(func() { b.insert(b.quick, rows(domain.AsOf{}, first)) })
+		results := b.insert(b.slow, rows(domain.AsOf{}, tokens...))
+		b.happened()
+		if r := results[n-1]; !errors.Is(r.Err, store.ErrExists) || r.There == nil || r.There.UserID != "first" {
+			t.Errorf("an id that was taken before the commit must be refused, with the record that has it: got %v, %+v", r.Err, r.There)
+		}
+		if got := b.state().Tokens; got != n {
+			t.Errorf("got %d tokens, want %d", got, n)
+		}
+	}
+}
+
+func TestInsertMeetsForgetting(t *testing.T) {
+	b := newBetween(t)
+	b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
+	asOf := domain.AsOfSequence(b.state().Sequence)
+	r := b.revoke(b.quick, domain.Target{UserID: "other"})
+	b.sweep(b.quick, r.Tombstone.ID)
+	b.when(func() {
+		_, err := b.quick.Trim(t.Context(), store.Trim{Guards: base.Add(2 * time.Hour), Limit: 10})
+		must(t, err)
+	})
+	got := b.insert(b.slow, rows(asOf, b.token("user")))[0].Err
+	b.happened()
+	if !errors.Is(got, domain.ErrBeyondMemory) {
+		t.Errorf("what was forgotten before the commit of an insertion must be known to be: got %v", got)
+	}
+}
+
+func TestRevocationMeetsInsert(t *testing.T) {
+	b := newBetween(t)
+	late := b.token("user")
+	late.CreatedAt = base.Add(10 * time.Hour)
+	for _, first := range []bool{true, false} { // whether anything has been inserted before
+		if !first {
+			b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
+		}
+		b.when(func() { b.insert(b.quick, rows(domain.AsOf{}, late)) })
+		got := b.revoke(b.slow, domain.Target{UserID: "user"}).Tombstone
+		b.happened()
+		if got.Through.Before(late.CreatedAt) {
+			t.Errorf("Through must not be before the creation of a stored token: got %v, stored %v", got.Through, late.CreatedAt)
+		}
+		late.ID, late.CreatedAt = b.id(), late.CreatedAt.Add(time.Hour)
+	}
+}
+
+func TestRevocationMeetsItself(t *testing.T) {
+	b := newBetween(t)
+	b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
+	var first store.Status
+	b.when(func() { first = b.revoke(b.quick, domain.Target{UserID: "user"}) })
+	second := b.revoke(b.slow, domain.Target{UserID: "user"})
+	b.happened()
+	got, err := b.quick.Revocation(t.Context(), first.Tombstone.ID)
+	must(t, err)
+	if got.SupersededBy != second.Tombstone.ID || b.state().Pending != 1 {
+		t.Errorf("a later tombstone with the same targets must retire the earlier: got %+v", got)
+	}
+}
+
+// Who follows the feed must see an event that was begun in an epoch and committed after its end.
+func TestEventMeetsEndOfEpoch(t *testing.T) {
+	b := newBetween(t)
+	feed := func(after uint64) store.FeedPage {
+		page, err := b.quick.(store.Outbox).Feed(t.Context(), after, store.MaxPage)
+		must(t, err)
+		return page
+	}
+	b.insert(b.slow, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}}) // knows the epoch from then on
+	for round := range 4 {
+		var read uint64
+		b.when(func() {
+			var list []store.Insertion
+			for i := range 70 {
+				token := b.token("user")
+				token.ID[1], token.ID[2] = byte(i), byte(round+1)
+				list = append(list, store.Insertion{Token: token, Emit: store.AllKinds})
+			}
+			b.insert(b.quick, list)
+			b.insert(b.quick, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}})
+			read = feed(b.state().LastEvent).Last
+		})
+		sequence := uint64(0)
+		if round%2 == 0 {
+			sequence = b.insert(b.slow, []store.Insertion{{Token: b.token("user"), Emit: store.AllKinds}})[0].Sequence
+		} else {
+			sequence = b.revoke(b.slow, domain.Target{UserID: fmt.Sprint("user-", round)}).Tombstone.Watermark
+		}
+		b.happened()
+		page := feed(read)
+		if len(page.Events) != 1 || page.Events[0].Sequence != sequence || page.Next != page.Last {
+			t.Fatalf("a reader must miss no event: got %d events after %d, the last is %d", len(page.Events), read, page.Last)
+		}
+	}
+}
+
+func TestSweepMeetsSweep(t *testing.T) {
+	b := newBetween(t)
+	b.insert(b.quick, rows(domain.AsOf{}, b.token("user"), b.token("user"), b.token("other")))
+	r := b.revoke(b.quick, domain.Target{UserID: "user"})
+	wide := b.revoke(b.quick, domain.Target{ClientID: "client"})
+	b.when(func() { b.sweep(b.quick, r.Tombstone.ID) })
+	b.sweep(b.slow, wide.Tombstone.ID)
+	b.happened()
+	swept := uint64(0)
+	for _, id := range []ulid.ULID{r.Tombstone.ID, wide.Tombstone.ID} {
+		status, err := b.quick.Revocation(t.Context(), id)
+		must(t, err)
+		swept += status.Swept
+	}
+	if swept != 3 {
+		t.Errorf("each token must be counted once: got %d of 3", swept)
+	}
+}
+
+func TestLastRetirementMeetsRevocation(t *testing.T) {
+	b := newBetween(t)
+	r := b.revoke(b.quick, domain.Target{UserID: "user"})
+	b.when(func() { b.revoke(b.quick, domain.Target{UserID: "other"}) })
+	b.sweep(b.slow, r.Tombstone.ID)
+	b.happened()
+	names, err := b.backend.Pending(t.Context(), "", 10)
+	must(t, err)
+	if !slices.Equal(names, []string{"tenant"}) {
+		t.Errorf("a tenant with a pending revocation must be named: got %q", names)
+	}
+}
+
+func TestErasureMeetsInsert(t *testing.T) {
+	b := newBetween(t)
+	b.insert(b.quick, rows(domain.AsOf{}, b.token("user")))
+	id := b.id()
+	_, err := b.quick.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{{Everything: true}}, Time: base, Erase: true, Key: domain.ErasureKey{1}})
+	must(t, err)
+	b.when(func() { b.insert(b.quick, rows(domain.AsOf{}, b.token("user"))) })
+	b.sweep(b.slow, id)
+	b.happened()
+	_, err = b.quick.Trim(t.Context(), store.Trim{History: base.Add(1000 * time.Hour), Guards: base.Add(1000 * time.Hour), Limit: 100})
+	must(t, err)
+	names, err := b.backend.Tenants(t.Context(), "", 10)
+	must(t, err)
+	if !slices.Equal(names, []string{"tenant"}) {
+		t.Errorf("a tenant that was written to during its erasure must be named: got %q", names)
+	}
+}
+
+// An erasure of the tenant takes the erasure key along, unless another erasure has come that needs it.
+func TestErasureMeetsErasure(t *testing.T) {
+	b := newBetween(t)
+	erase := func(target domain.Target) ulid.ULID {
+		id := b.id()
+		_, err := b.quick.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{target}, Time: base, Erase: true, Key: domain.ErasureKey{1}})
+		must(t, err)
+		return id
+	}
+	everything := erase(domain.Target{Everything: true})
+	b.when(func() { erase(domain.Target{UserID: "user"}) })
+	b.sweep(b.slow, everything)
+	b.happened()
+	page, err := b.quick.(store.Mover).Guards(t.Context(), store.GuardQuery{Limit: 1})
+	must(t, err)
+	if page.ErasureKey == (domain.ErasureKey{}) {
+		t.Errorf("the erasure key must stay as long as an erasure is pending")
+	}
+}
+
+func TestTakingOverMeetsInsert(t *testing.T) {
+	b := newBetween(t)
+	b.when(func() { b.insert(b.quick, rows(domain.AsOf{}, b.token("user"))) })
+	err := b.slow.(store.Mover).Remember(t.Context(), store.Memory{Origin: b.id(), Sequence: store.MaxSequence})
+	b.happened()
+	if !errors.Is(err, store.ErrOccupied) {
+		t.Errorf("a tenant that has begun to live must not take over anything: got %v", err)
+	}
+}

@@ -1,0 +1,305 @@
+// Package faults_test has what befalls real clusters befall one of processes.
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/etcdstore/cluster"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+func TestMain(m *testing.M) {
+	cluster.BeNode()
+	os.Exit(m.Run())
+}
+
+func processes(t *testing.T, quota int64) *cluster.Processes {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := cluster.StartProcesses(ctx, quota)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitAcknowledgement waits until a write that came since is acknowledged.
+func (l *load) awaitAcknowledgement(since time.Time) time.Duration {
+	l.t.Helper()
+	for end := since.Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if at := time.Unix(0, l.latest.Load()); at.After(since) {
+			return at.Sub(since)
+		}
+	}
+	l.t.Fatal("the cluster must take writes again")
+	return 0
+}
+
+// awaitMore waits until so many more writes have been acknowledged.
+func (l *load) awaitMore(writes int64) {
+	l.t.Helper()
+	for from, end := l.acknowledged.Load(), time.Now().Add(time.Minute); l.acknowledged.Load() < from+writes; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			l.t.Fatal("the cluster must take writes")
+		}
+	}
+}
+
+func leader(t *testing.T, c *cluster.Processes) int {
+	t.Helper()
+	for range 100 {
+		if i, err := c.Leader(t.Context()); err == nil {
+			return i
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatal("a member must lead")
+	return 0
+}
+
+func TestLeaderIsKilled(t *testing.T) {
+	l := newLoad(t, processes(t, 0))
+	l.during(func() {
+		for range 3 {
+			l.awaitMore(150)
+			member := leader(t, l.cluster)
+			l.cluster.Kill(member)
+			t.Logf("the next write was acknowledged %v after the leader was killed", l.awaitAcknowledgement(time.Now()).Round(time.Millisecond))
+			must(t, l.cluster.Start(member))
+			must(t, l.cluster.Ready(t.Context()))
+		}
+		l.awaitMore(150)
+	})
+	l.audit()
+}
+
+func TestAllAreKilled(t *testing.T) {
+	l := newLoad(t, processes(t, 0))
+	l.during(func() {
+		for range 2 {
+			l.awaitMore(150)
+			for i := range l.cluster.Nodes {
+				l.cluster.Kill(i)
+			}
+			killed := time.Now()
+			for i := range l.cluster.Nodes {
+				must(t, l.cluster.Start(i))
+			}
+			t.Logf("the next write was acknowledged %v after all were killed", l.awaitAcknowledgement(killed).Round(time.Millisecond))
+		}
+	})
+	l.audit()
+}
+
+// Two of three are down: nothing is acknowledged, and nothing is told that might be out of date.
+func TestTwoOfThreeAreDown(t *testing.T) {
+	l := newLoad(t, processes(t, 0))
+	l.during(func() {
+		l.awaitMore(150)
+		survivor := 0
+		for i := range l.cluster.Nodes {
+			if i != survivor {
+				l.cluster.Kill(i)
+			}
+		}
+		time.Sleep(200 * time.Millisecond) // what had been replicated before
+		before := l.acknowledged.Load()
+		_, st, client := l.store(l.cluster.Nodes[survivor].Client)
+		defer client.Close()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			if _, err := st.Get(ctx, ulid.Make()); err == nil || errors.Is(err, store.ErrNotFound) {
+				t.Errorf("a member without a majority must not answer: got %v", err)
+			}
+			cancel()
+		}
+		if n := l.acknowledged.Load() - before; n > 0 {
+			t.Errorf("a member without a majority must acknowledge nothing: got %d", n)
+		}
+		back := time.Now()
+		for i := range l.cluster.Nodes {
+			if i != survivor {
+				must(t, l.cluster.Start(i))
+			}
+		}
+		t.Logf("the next write was acknowledged %v after the others were started", l.awaitAcknowledgement(back).Round(time.Millisecond))
+	})
+	l.audit()
+}
+
+// A leader is stopped, and goes on later in the belief that it still leads. What was revoked meanwhile must not be shown live, nor
+// be exchanged, by way of it.
+func TestStoppedLeaderGoesOn(t *testing.T) {
+	c := processes(t, 0)
+	l := newLoad(t, c)
+	ctx := t.Context()
+	for round := range 5 {
+		stopped := leader(t, c)
+		var others []string
+		for i, node := range c.Nodes {
+			if i != stopped {
+				others = append(others, node.Client)
+			}
+		}
+		_, st, client := l.store(others...)
+		defer client.Close()
+		_, at, pinned := l.store(c.Nodes[stopped].Client)
+		defer pinned.Close()
+		one := domain.RefreshToken{ID: ulid.Make(), UserID: "user", ClientID: "client", CreatedAt: time.Now().UTC()}
+		_, err := st.Insert(ctx, []store.Insertion{{Token: one}})
+		must(t, err)
+		if v, err := at.Get(ctx, one.ID); err != nil || v.Revoked() { // it knows the token, and its connection stands
+			t.Fatalf("the token must be live: %+v, %v", v, err)
+		}
+		must(t, c.Signal(stopped, syscall.SIGSTOP))
+		for {
+			short, cancel := context.WithTimeout(ctx, 10*time.Second)
+			_, err = st.Revoke(short, store.Revocation{ID: ulid.Make(), Targets: []domain.Target{{UserID: "user"}}, Time: time.Now().UTC()})
+			cancel()
+			if err == nil || ctx.Err() != nil {
+				break
+			}
+		}
+		must(t, err)
+		type answer struct {
+			live      bool
+			exchanged bool
+		}
+		answers := make(chan answer)
+		const askers = 8
+		for i := range askers { // they wait in the stopped member's sockets
+			go func() {
+				short, cancel := context.WithTimeout(ctx, 3*time.Second)
+				defer cancel()
+				if i%2 == 0 {
+					v, err := at.Get(short, one.ID)
+					answers <- answer{live: err == nil && !v.Revoked()}
+					return
+				}
+				err := at.Update(short, one.ID, func(v store.View) store.Decision {
+					v.Token.Metadata, _ = domain.NewMetadata(map[string]string{"exchanged": "yes"})
+					return store.Decision{Next: &v.Token}
+				})
+				answers <- answer{exchanged: err == nil}
+			}()
+		}
+		time.Sleep(100 * time.Millisecond) // until they have been sent
+		must(t, c.Signal(stopped, syscall.SIGCONT))
+		for range askers {
+			a := <-answers
+			if a.live {
+				t.Errorf("round %d: a member that was stopped shows a revoked token live", round)
+			}
+			if a.exchanged {
+				t.Errorf("round %d: a member that was stopped exchanges a revoked token", round)
+			}
+		}
+		must(t, c.Ready(ctx))
+	}
+}
+
+// The database is full: writes are refused as such, reads go on, nothing that was acknowledged is lost, and all goes on once
+// there is room.
+func TestQuotaIsFull(t *testing.T) {
+	c := processes(t, 8<<20)
+	l := newLoad(t, c)
+	ctx := t.Context()
+	b, st, client := l.store(cluster.Endpoints(c.Nodes)...)
+	defer client.Close()
+	var known []ulid.ULID
+	var batch []store.Insertion
+	for range 40 {
+		one := domain.RefreshToken{ID: ulid.Make(), UserID: "user", ClientID: "client", CreatedAt: time.Now().UTC()}
+		known, batch = append(known, one.ID), append(batch, store.Insertion{Token: one})
+	}
+	_, err := st.Insert(ctx, batch)
+	must(t, err)
+	notes := map[ulid.ULID]string{}
+	var full error
+	for n := 0; full == nil; n++ { // what is replaced stays in the history, and fills the database
+		id, text := known[n%len(known)], strings.Repeat(string(rune('a'+n%26)), domain.MaxMetadataText)
+		entries := map[string]string{}
+		for i := range domain.MaxMetadata {
+			entries[string(rune('a'+i))] = text
+		}
+		full = st.Update(ctx, id, func(v store.View) store.Decision {
+			v.Token.Metadata, _ = domain.NewMetadata(entries)
+			return store.Decision{Next: &v.Token}
+		})
+		if full == nil {
+			notes[id] = text
+		}
+	}
+	if !errors.Is(full, etcdstore.ErrFull) || !errors.Is(full, store.ErrNotCommitted) {
+		t.Fatalf("a full database must be ErrFull, and ErrNotCommitted: got %v", full)
+	}
+	_, err = st.Revoke(ctx, store.Revocation{ID: ulid.Make(), Targets: []domain.Target{{UserID: "user"}}, Time: time.Now().UTC()})
+	if !errors.Is(err, etcdstore.ErrFull) {
+		t.Errorf("a revocation that a full database can't take must say so: got %v", err)
+	}
+	there := l.shown(st)
+	for _, id := range known {
+		if text, _ := there[id].Metadata.Get("a"); text != notes[id] {
+			t.Errorf("a full database must lose nothing: the latest exchange of a token is gone")
+		}
+	}
+	health, err := b.Health(ctx)
+	if err != nil || !health.NoSpace || !health.Leader || len(health.Members) != cluster.Size || health.Members[0].Quota != 8<<20 || health.Members[0].Size == 0 {
+		t.Errorf("health must tell of a full database: %+v, %v", health, err)
+	}
+
+	// Room is made as etcd's manual says: compact, defragment, disarm.
+	compact(t, client)
+	for _, node := range c.Nodes {
+		_, err := client.Defragment(ctx, node.Client)
+		must(t, err)
+	}
+	_, err = client.AlarmDisarm(ctx, &clientv3.AlarmMember{})
+	must(t, err)
+	r, err := st.Revoke(ctx, store.Revocation{ID: ulid.Make(), Targets: []domain.Target{{UserID: "user"}}, Time: time.Now().UTC()})
+	must(t, err)
+	for range 1000 {
+		if pending, err := l.slice(ctx, st); err == nil && pending == 0 {
+			break
+		}
+	}
+	if status, err := st.Revocation(ctx, r.Tombstone.ID); err != nil || !status.Retired || int(status.Swept) != len(known) {
+		t.Errorf("the sweep must go on where there is room again: %+v, %v", status, err)
+	}
+	if _, err := st.Insert(ctx, []store.Insertion{{Token: domain.RefreshToken{ID: ulid.Make(), UserID: "user", ClientID: "client", CreatedAt: time.Now().UTC()}}}); err != nil {
+		t.Errorf("an issue must go on where there is room again: %v", err)
+	}
+	if health, err := b.Health(ctx); err != nil || health.NoSpace {
+		t.Errorf("health must tell that there is room again: %+v, %v", health, err)
+	}
+}
+
+// compact drops all history.
+func compact(t *testing.T, client *clientv3.Client) {
+	t.Helper()
+	r, err := client.Get(t.Context(), "ready")
+	must(t, err)
+	_, err = client.Compact(t.Context(), r.Header.Revision, clientv3.WithCompactPhysical())
+	must(t, err)
+}

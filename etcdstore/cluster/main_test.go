@@ -1,0 +1,75 @@
+package cluster_test
+
+import (
+	"crypto/rand"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"example.com/tokenstore/etcdstore/cluster"
+	"example.com/tokenstore/store"
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// shared is the one cluster of the test binary, and its clients: one for each member, and one for all.
+var shared struct {
+	cluster *cluster.Cluster
+	members []*clientv3.Client
+	client  *clientv3.Client
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	c, err := cluster.New()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the cluster does not start:", err)
+		return 1
+	}
+	defer c.Close()
+	shared.cluster = c
+	for i := range c.Nodes {
+		client, err := cluster.Client(c.Nodes[i].Client)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer client.Close()
+		shared.members = append(shared.members, client)
+	}
+	if shared.client, err = cluster.Client(cluster.Endpoints(c.Nodes)...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer shared.client.Close()
+	return m.Run()
+}
+
+// prefix is one that no other test has.
+func prefix() string { return "test/" + rand.Text() + "/" }
+
+// size counts the keys of a backend, and the bytes of all keys and values.
+func size(t testing.TB, b store.Backend) (keys, bytes int) {
+	t.Helper()
+	r, err := shared.client.Get(t.Context(), b.(*spread).prefix, clientv3.WithPrefix())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kv := range r.Kvs {
+		keys, bytes = keys+1, bytes+len(kv.Key)+len(kv.Value)
+	}
+	return keys, bytes
+}
+
+// reopen closes a backend and opens the same part of the cluster again.
+func reopen(t testing.TB, b store.Backend) store.Backend {
+	t.Helper()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return openSpread(t, b.(*spread).prefix)
+}

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+// nodeVariable has the program be a member of a cluster, and nothing else.
+const nodeVariable = "ETCDSTORE_NODE"
+
+// BeNode is for the first line of a test binary's TestMain: if the process was started as a member, it is one until it is killed.
+func BeNode() {
+	text := os.Getenv(nodeVariable)
+	if text == "" {
+		return
+	}
+	var n Node
+	err := json.Unmarshal([]byte(text), &n)
+	if err == nil {
+		_, err = n.Start()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until whoever started it is gone, however it went
+	os.Exit(0)
+}
+
+// Processes is a cluster of which each member is a process of its own. A method that is told of a member takes its place in Nodes.
+type Processes struct {
+	Nodes    []Node
+	commands []*exec.Cmd // nil for one that was killed
+	dir      string
+}
+
+// StartProcesses starts a cluster of processes of this program, and waits until it takes writes.
+func StartProcesses(ctx context.Context, quota int64) (*Processes, error) {
+	dir, err := os.MkdirTemp("", "etcdstore-")
+	if err != nil {
+		return nil, err
+	}
+	p := &Processes{dir: dir, commands: make([]*exec.Cmd, Size)}
+	if p.Nodes, err = Nodes(dir); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	for i := range p.Nodes {
+		p.Nodes[i].Quota = quota
+		if err := p.Start(i); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
+	}
+	if err := p.Ready(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// Start starts a member that does not run.
+func (p *Processes) Start(member int) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(p.Nodes[member])
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), nodeVariable+"="+string(text))
+	cmd.Stderr = os.Stderr
+	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process
+		return err
+	}
+	p.commands[member] = cmd
+	return cmd.Start()
+}
+
+// Kill kills a member with SIGKILL.
+func (p *Processes) Kill(member int) {
+	if cmd := p.commands[member]; cmd != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		p.commands[member] = nil
+	}
+}
+
+// Signal sends a signal to a member.
+func (p *Processes) Signal(member int, signal syscall.Signal) error {
+	return p.commands[member].Process.Signal(signal)
+}
+
+// Leader is the member that leads.
+func (p *Processes) Leader(ctx context.Context) (int, error) {
+	for i := range p.Nodes {
+		client, err := Client(p.Nodes[i].Client)
+		if err != nil {
+			return 0, err
+		}
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		s, err := client.Status(short, p.Nodes[i].Client)
+		cancel()
+		client.Close()
+		if err == nil && s.Leader == s.Header.MemberId {
+			return i, nil
+		}
+	}
+	return 0, errors.New("no member leads")
+}
+
+// Ready waits until the cluster takes writes.
+func (p *Processes) Ready(ctx context.Context) error {
+	client, err := Client(Endpoints(p.Nodes)...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for {
+		short, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, err := client.Txn(short).Then(clientv3.OpPut("ready", "")).Commit()
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// Close kills all members and removes their data.
+func (p *Processes) Close() error {
+	for i := range p.commands {
+		p.Kill(i)
+	}
+	return os.RemoveAll(p.dir)
+}

@@ -1,0 +1,260 @@
+package etcdstore
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// fewRows is up to how many rows of an Insert are guarded each by its own anchors. Beyond that a comparison for each would take
+// more room than the rows, and the batch waits for a moment in which nobody revokes.
+const fewRows = 16
+
+// Insert adds tokens.
+func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if n := len(rows); n < 1 || n > store.MaxBatch {
+		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
+	}
+	for i := range rows {
+		if err := rows[i].Validate(); err != nil {
+			return nil, err
+		}
+	}
+	var results []store.Inserted
+	insert := func(x *txn) error {
+		results = make([]store.Inserted, len(rows))
+		x.lookAhead(rows)
+		for i := range rows {
+			results[i] = x.insert(&rows[i], len(rows) <= fewRows)
+		}
+		return nil
+	}
+	x, err := t.guess(ctx, rows, insert)
+	if x == nil && err == nil {
+		x, err = t.update(ctx, insert)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range results {
+		x.final(&results[i].Sequence)
+		if there := results[i].There; there != nil {
+			x.final(&there.Sequence)
+		}
+		for j := range results[i].Evicted {
+			x.final(&results[i].Evicted[j].Sequence)
+		}
+	}
+	return results, nil
+}
+
+// lookAhead reads what most rows need in as few requests as it takes: for one row, in one.
+func (t *txn) lookAhead(rows []store.Insertion) {
+	keys := []string{t.below(keyHead), t.below(keyMark)}
+	if len(rows) > fewRows {
+		keys = append(keys, t.below(keyGuardMark))
+	}
+	var spans []span
+	known := map[span]bool{}
+	for i := range rows {
+		token := &rows[i].Token
+		keys = append(keys, t.below(idKey(keyTokens, token.ID)))
+		if token.ForeignDigest != (domain.Digest{}) {
+			keys = append(keys, t.below(foreignKey(token.ForeignDigest)))
+		}
+		for _, anchor := range anchors(token, rows[i].AsOf.Reach()) {
+			if s := t.guards(anchor); !known[s] {
+				known[s] = true
+				spans = append(spans, s)
+			}
+		}
+		if rows[i].Emit != 0 {
+			keys = append(keys, t.below(keyEvents))
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if t.blind {
+		t.assume(keys, spans)
+		return
+	}
+	t.prefetch(keys, spans...)
+	for _, key := range []string{t.below(keyHead), t.below(keyEvents)} {
+		if i, ok := t.seen[key]; ok {
+			t.backend.known.put(i)
+		}
+	}
+}
+
+func (t *txn) insert(row *store.Insertion, few bool) store.Inserted {
+	token := row.Token
+	if there, ok := t.record(token.ID); ok {
+		return store.Inserted{There: &there.token, Err: store.ErrExists}
+	}
+	for candidate := range row.Candidates() {
+		if err := t.admit(candidate, row.AsOf, few); err != nil {
+			return store.Inserted{Err: err}
+		}
+	}
+	if token.ForeignDigest != (domain.Digest{}) {
+		if i := t.get(t.below(foreignKey(token.ForeignDigest))); i.there() {
+			return store.Inserted{Err: store.ErrDigestTaken}
+		}
+	}
+	surplus := t.surplus(&token, row.Cap)
+	if len(surplus) > 0 && row.Cap.Refuse {
+		return store.Inserted{Err: store.ErrCap}
+	}
+	evicted := t.evict(surplus, token.CreatedAt)
+	for i := range evicted {
+		t.emitToken(row.Emit, store.KindEvicted, token.CreatedAt, &evicted[i])
+	}
+	token.Sequence = t.number(false)
+	t.created(token.CreatedAt)
+	r := record{token: token, due: dueSecond(&token)}
+	t.putRecord(&r)
+	for _, key := range t.entries(&r) {
+		t.put(key, nil)
+	}
+	if token.ForeignDigest != (domain.Digest{}) {
+		t.put(t.below(foreignKey(token.ForeignDigest)), token.ID[:])
+	}
+	t.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
+	return store.Inserted{Sequence: token.Sequence, Evicted: evicted}
+}
+
+// entries are the keys of a token in the indexes, but for that by foreign digest.
+func (t *txn) entries(r *record) []string {
+	id := string(r.token.ID[:])
+	keys := []string{t.below(userKey(r.token.UserID), id), t.below(sessionKey(r.token.SessionID), id)}
+	if r.due != 0 {
+		keys = append(keys, t.below(dueKey(r.due), id))
+	}
+	return keys
+}
+
+// remove deletes a token.
+func (t *txn) remove(r *record) {
+	t.delete(t.below(idKey(keyTokens, r.token.ID)))
+	for _, key := range t.entries(r) {
+		t.delete(key)
+	}
+	if r.token.ForeignDigest != (domain.Digest{}) {
+		t.delete(t.below(foreignKey(r.token.ForeignDigest)))
+	}
+}
+
+// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
+// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
+func (t *txn) admit(candidate *domain.RefreshToken, asOf domain.AsOf, few bool) error {
+	h := t.head()
+	barred := t.barred(candidate, asOf, few)
+	if !barred && h.erasureKey != (domain.ErasureKey{}) {
+		alias := h.erasureKey.Alias(*candidate)
+		barred = t.barred(&alias, asOf, few)
+	}
+	switch {
+	case barred:
+		return domain.ErrRevoked
+	case h.horizon.Beyond(asOf):
+		return domain.ErrBeyondMemory
+	}
+	return nil
+}
+
+func (t *txn) barred(candidate *domain.RefreshToken, asOf domain.AsOf, few bool) (barred bool) {
+	widest := asOf.Reach()
+	if few {
+		t.guard(candidate, widest)
+	} else {
+		t.get(t.below(keyMark))
+		t.get(t.below(keyGuardMark))
+	}
+	t.fencedBy(candidate, widest, func(tombstone *domain.Tombstone) bool {
+		barred = tombstone.Bars(candidate, asOf)
+		return !barred
+	})
+	for _, anchor := range anchors(candidate, widest) {
+		if barred {
+			break
+		}
+		if few {
+			t.quiet(t.guards(anchor))
+		}
+		t.scan(t.guards(anchor), func(i item) bool {
+			guard := guardOf(&i)
+			barred = guard.Bars(candidate, asOf)
+			return !barred
+		})
+	}
+	return barred
+}
+
+func (t *txn) guards(anchor domain.Anchor) span { return under(t.below(keyGuards, anchorKey(anchor))) }
+
+// Find returns the id of the token that has the foreign digest.
+func (t *tenant) Find(ctx context.Context, foreign domain.Digest) (id ulid.ULID, err error) {
+	err = t.view(ctx, func(x *txn) error {
+		i := x.peek(x.below(foreignKey(foreign)))
+		if !i.there() {
+			return store.ErrNotFound
+		}
+		copy(id[:], i.value)
+		return nil
+	})
+	return id, err
+}
+
+// surplus returns the tokens that have to go for one more of the candidate's user and client, oldest first. The commit fails
+// if the user's tokens change, or what is pending.
+func (t *txn) surplus(candidate *domain.RefreshToken, limit store.Cap) []record {
+	if limit.Max == 0 {
+		return nil
+	}
+	index := userKey(candidate.UserID)
+	t.quiet(under(t.below(index)))
+	t.get(t.below(keyMark))
+	var ids []ulid.ULID
+	t.indexed(index, ulid.ULID{}, func(id ulid.ULID) bool {
+		ids = append(ids, id)
+		return true
+	})
+	t.prefetch(t.tokenKeys(ids...))
+	var live []record
+	for _, id := range ids {
+		r, ok := t.look(id)
+		token := &r.token
+		if !ok || token.UserID != candidate.UserID || token.ClientID != candidate.ClientID {
+			continue
+		}
+		t.record(id)
+		if token.Expired(candidate.CreatedAt) == "" && !t.view(*token).Revoked() {
+			live = append(live, r)
+		}
+	}
+	slices.SortFunc(live, func(a, b record) int {
+		return cmp.Or(a.token.CreatedAt.Compare(b.token.CreatedAt), a.token.ID.Compare(b.token.ID))
+	})
+	return live[:max(0, len(live)+1-limit.Max)]
+}
+
+// evict removes tokens, and remembers their ids, so that they can't be imported again. When that is forgotten the horizon
+// has to bar them, so Through is not before their own creation.
+func (t *txn) evict(surplus []record, now time.Time) (evicted []domain.RefreshToken) {
+	for i := range surplus {
+		token := surplus[i].token
+		t.remove(&surplus[i])
+		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
+		if token.CreatedAt.After(now) {
+			g.Through = token.CreatedAt
+		}
+		t.remember(g)
+		evicted = append(evicted, token)
+	}
+	return evicted
+}

@@ -1,0 +1,133 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/pgstore"
+	"example.com/tokenstore/pgstore/internal/pgtest"
+)
+
+// A server on which the promises would not hold is refused, and the error says why.
+func TestOpenRefuses(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, c := range []struct {
+		name, spoil string // spoil is done to a database that was fit, for all connections to come
+		want        error
+		says        string
+	}{
+		{"forgetful commits", `alter database %s set synchronous_commit = off`, pgstore.ErrServer, "synchronous_commit"},
+		{"read only", `alter database %s set default_transaction_read_only = on`, nil, ""},
+		{"cached numbers", `alter sequence tokenstore.numbers cache 2`, pgstore.ErrSchema, "cache"},
+		{"numbers in steps", `alter sequence tokenstore.numbers increment 10`, pgstore.ErrSchema, "increment"},
+		{"numbers that begin again", `alter sequence tokenstore.numbers cycle`, pgstore.ErrSchema, "cycle"},
+		{"no tables", `drop schema tokenstore cascade`, pgstore.ErrSchema, "Migrate"},
+		{"a later version", `insert into tokenstore.migrations (version) values (99)`, pgstore.ErrSchema, "99"},
+		{"an earlier version", `delete from tokenstore.migrations`, pgstore.ErrSchema, "version 0"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			name := migrated(t, server, pgstore.Options{})
+			dsn := server.DSN(name)
+			open(t, dsn, pgstore.Options{})
+			execute(t, dsn, strings.ReplaceAll(c.spoil, "%s", name))
+			b, err := pgstore.Open(t.Context(), dsn, nil)
+			if err == nil {
+				b.Close()
+				t.Fatal("it must be refused")
+			}
+			if c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %v that says %q", err, c.want, c.says)
+			}
+		})
+	}
+}
+
+func TestOpenRefusesServerWithoutFsync(t *testing.T) {
+	for _, setting := range []string{"fsync", "full_page_writes"} {
+		server := pgtest.Start(t, setting+"=off")
+		dsn := server.DSN(migrated(t, server, pgstore.Options{}))
+		if _, err := pgstore.Open(t.Context(), dsn, nil); !errors.Is(err, pgstore.ErrServer) || !strings.Contains(err.Error(), setting) {
+			t.Errorf("a server with %s off must be refused: got %v", setting, err)
+		}
+	}
+}
+
+// All processes keep their writers in order in the same way, or in none.
+func TestModesDoNotMix(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, first := range modes {
+		dsn := server.DSN(migrated(t, server, first.opts))
+		open(t, dsn, first.opts)
+		other := first.opts
+		other.Serializable = !other.Serializable
+		if _, err := pgstore.Open(t.Context(), dsn, &other); !errors.Is(err, pgstore.ErrSchema) {
+			t.Errorf("%s: the other mode must be refused: got %v", first.name, err)
+		}
+		open(t, dsn, first.opts)
+	}
+}
+
+// Migrate may be called again, and by several processes at once.
+func TestMigrateAgain(t *testing.T) {
+	server := pgtest.Shared(t)
+	dsn := server.DSN(server.Database(t))
+	opts := &pgstore.Options{Schema: `odd "name"`}
+	done := make(chan error)
+	for range 4 {
+		go func() { done <- pgstore.Migrate(context.Background(), dsn, opts) }()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Errorf("Migrate must succeed: got %v", err)
+		}
+	}
+	b := open(t, dsn, *opts)
+	if err := b.Create(t.Context(), "tenant"); err != nil {
+		t.Error(err)
+	}
+	execute(t, dsn, `insert into "odd ""name""".migrations (version) values (99)`)
+	if err := pgstore.Migrate(t.Context(), dsn, opts); !errors.Is(err, pgstore.ErrSchema) {
+		t.Errorf("a later version must be left alone: got %v", err)
+	}
+}
+
+func TestOptionsOutOfRange(t *testing.T) {
+	for _, opts := range []pgstore.Options{
+		{Schema: strings.Repeat("x", 64)}, {Schema: "a\x00b"}, {StatementTimeout: -1}, {CommitTimeout: time.Microsecond},
+	} {
+		if _, err := pgstore.Open(t.Context(), "", &opts); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("%+v must be a FieldError: got %v", opts, err)
+		}
+		if err := pgstore.Migrate(t.Context(), "", &opts); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("%+v must be a FieldError: got %v", opts, err)
+		}
+	}
+}
+
+// What is wrong with an address, or beyond it, is said without the password.
+func TestErrorsHoldNoPassword(t *testing.T) {
+	const password = "hunter2-secret"
+	for address, want := range map[string]error{
+		"postgres://user:" + password + "@host:port:1/db":                         pgstore.ErrAddress,
+		"host=127.0.0.1 user=user sslmode=bad password=" + password:               pgstore.ErrAddress,
+		"host=/nowhere user=user dbname=db password=" + password:                  nil,
+		"postgres://user:" + password + "@127.0.0.1:1/db?connect_timeout=1":       nil,
+		"postgres://user:" + password + "@127.0.0.1:1/db?pool_max_conns=nonsense": pgstore.ErrAddress,
+	} {
+		_, err := pgstore.Open(t.Context(), address, nil)
+		for _, err := range []error{err, pgstore.Migrate(t.Context(), address, nil)} {
+			switch {
+			case err == nil:
+				t.Error("there is no such server")
+			case want != nil && !errors.Is(err, want):
+				t.Errorf("got %v, want %v", err, want)
+			case strings.Contains(err.Error(), password):
+				t.Error("an error must not hold the password")
+			}
+		}
+	}
+}
