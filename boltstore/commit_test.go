@@ -35,11 +35,15 @@ func TestCloseAfterAFailedCommit(t *testing.T) {
 		t.Fatalf("got %v, want ErrFull", err)
 	}
 	b.db.MaxSize = 0
+	path := b.db.Path()
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(b.db.Path())
-	if err == nil && binary.LittleEndian.Uint64(newer(data)[32:]) == noFreelist {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if binary.LittleEndian.Uint64(newer(data)[32:]) == noFreelist {
 		t.Error("the file does not say which pages are free")
 	}
 }
