@@ -21,7 +21,6 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 		return token, false, nil
 	}
 	token = row.Token
-	key := s.backend.erasureKey(s.id)
 	var a anchors
 	for candidate := range row.Candidates() {
 		a.add(candidate, domain.AnchorSession)
@@ -30,8 +29,8 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 	if err != nil {
 		return token, false, err
 	}
-	args := append(append([]any{s.id}, fixedArgs(&token)...), mutable...)
-	args[2] = octets(key[:]) // in the place of the sequence
+	fixed := fixedArgs(&token)
+	args := append(append([]any{s.id, fixed[0]}, fixed[2:]...), mutable...) // but for the sequence
 	latest := instantOf(token.CreatedAt)
 	args = append(args, due(&token), a.kinds, a.values, latest.at, latest.ns)
 	added := false

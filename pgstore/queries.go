@@ -150,15 +150,15 @@ func (q *queries) tokenQueries(in func(string) string) {
 	q.add = in(`insert into tokenstore.tokens (tenant, $tokens, due) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`)
 	q.addFast = in(`with added as (
-			insert into tokenstore.tokens (tenant, $tokens, due) select $1, $2, t.base + nextval('tokenstore.numbers'), $4, $5, $6, $7, $8, $9, $10, $11,
-				$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37
-			from tokenstore.tenants t where t.tenant = $1 and t.erasure_key is not distinct from $3 and current_setting('transaction_isolation') = 'read committed'
-				and not exists (select from unnest($38::smallint[], $39::text[]) as a (kind, value) join tokenstore.targets tt
+			insert into tokenstore.tokens (tenant, $tokens, due) select $1, $2, t.base + nextval('tokenstore.numbers'), $3, $4, $5, $6, $7, $8, $9, $10,
+				$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36
+			from tokenstore.tenants t where t.tenant = $1 and current_setting('transaction_isolation') = 'read committed'
+				and not exists (select from unnest($37::smallint[], $38::text[]) as a (kind, value) join tokenstore.targets tt
 					on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
-				and not exists (select from unnest($38::smallint[], $39::text[]) as a (kind, value) join tokenstore.guards g
+				and not exists (select from unnest($37::smallint[], $38::text[]) as a (kind, value) join tokenstore.guards g
 					on g.tenant = $1 and g.anchor_kind = a.kind and g.anchor = a.value)
 			on conflict do nothing returning sequence, session_id is null as sessionless
-		), tallied as ($tally select $1, pg_backend_pid() % 128, 1, sessionless::integer, 0, 0, 0, sequence, $40, $41 from added $tallied)
+		), tallied as ($tally select $1, pg_backend_pid() % 128, 1, sessionless::integer, 0, 0, 0, sequence, $39, $40 from added $tallied)
 		select sequence from added`)
 	q.replace = in(`$replace where tenant = $1 and id = $2`)
 	q.replaceFast = in(`$replace where tenant = $1 and id = $2 and xmin = $28 and current_setting('transaction_isolation') = 'read committed'
