@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/internal/crashtest"
@@ -123,8 +125,10 @@ func TestServersHearOfEachOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := m.Wait(t.Context(), receipt); err != nil { // for ever, if the other process does not sweep
-				t.Error(err)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			if _, err := m.Wait(ctx, receipt); err != nil {
+				t.Errorf("L1: the other process must hear of a revocation, or find it, and sweep: got %v", err)
 			}
 			server.End()
 		})
