@@ -234,42 +234,65 @@ func TestNoResurrectionByALateNumber(t *testing.T) {
 	}
 }
 
-// A sequence with a cache gives a revocation a lower number than a token that was acknowledged before it.
+// A sequence with a cache gives a revocation a lower number than a token that was acknowledged before it, and a token a lower one
+// than a revocation that was. The mode of locks refuses it, and the portable mode does not trust it.
 func TestCachedSequenceEscapesTheFence(t *testing.T) {
-	server := pgtest.Shared(t)
-	dsn := server.DSN(migrated(t, server, pgstore.Options{}))
-	b := [2]*pgstore.Backend{open(t, dsn+"&pool_max_conns=1", pgstore.Options{}), open(t, dsn+"&pool_max_conns=1", pgstore.Options{})}
-	execute(t, dsn, `alter sequence tokenstore.numbers cache 100`)
-	var s [2]*stage
-	for i := range b {
-		st, err := b[i].Tenant("tenant")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s[i] = &stage{t: t, backend: b[i], store: st}
-	}
-	if _, err := s[1].insert(1, "another"); err != nil { // caches a hundred numbers
-		t.Fatal(err)
-	}
-	acknowledged, err := s[0].insert(raced, "user")
-	if err != nil || acknowledged.Err != nil {
-		t.Fatal(err, acknowledged.Err)
-	}
-	status, err := s[1].store.Revoke(t.Context(), store.Revocation{
-		ID: ulid.ULID{0: 1}, Targets: []domain.Target{{UserID: "user"}}, Time: base,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	view, err := s[0].store.Get(t.Context(), ulid.ULID{15: raced})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if view.Revoked() || acknowledged.Sequence < status.Tombstone.Watermark {
-		t.Errorf("this shows nothing any more: number %d, watermark %d", acknowledged.Sequence, status.Tombstone.Watermark)
-	}
-	if _, err := pgstore.Open(t.Context(), dsn, nil); !errors.Is(err, pgstore.ErrSchema) {
-		t.Errorf("a sequence with a cache must be refused: got %v", err)
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			server := pgtest.Shared(t)
+			dsn := server.DSN(migrated(t, server, mode.opts))
+			var s [2]*stage // each of one connection, with a cache of its own
+			for i := range s {
+				b := open(t, dsn+"&pool_max_conns=1", mode.opts)
+				st, err := b.Tenant("tenant")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s[i] = &stage{t: t, backend: b, store: st}
+			}
+			execute(t, dsn, `alter sequence tokenstore.numbers cache 100`)
+			live := func(n byte, by *stage, what func() error) (number uint64, live bool) {
+				t.Helper()
+				inserted, err := by.insert(n, "user")
+				if err != nil || inserted.Err != nil {
+					t.Fatal(err, inserted.Err)
+				}
+				if err := what(); err != nil {
+					t.Fatal(err)
+				}
+				view, err := by.store.Get(t.Context(), ulid.ULID{15: n})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return inserted.Sequence, !view.Revoked()
+			}
+			revoke := func(by *stage, n byte) func() error {
+				return func() error {
+					_, err := by.store.Revoke(t.Context(), store.Revocation{
+						ID: ulid.ULID{0: n}, Targets: []domain.Target{{UserID: "user", IssuedBefore: base.Add(time.Duration(n) * time.Hour)}}, Time: base,
+					})
+					return err
+				}
+			}
+			if _, err := s[1].insert(1, "another"); err != nil { // caches a hundred numbers
+				t.Fatal(err)
+			}
+			escapes := !mode.opts.Serializable
+			if number, live := live(2, s[0], revoke(s[1], 1)); live != escapes {
+				t.Errorf("a token that was acknowledged before its revocation: number %d, live %v", number, live)
+			}
+			if err := revoke(s[0], 2)(); err != nil {
+				t.Fatal(err)
+			}
+			if number, live := live(3, s[1], func() error { return nil }); live == escapes {
+				t.Errorf("a token that was issued after its revocation was acknowledged: number %d, live %v", number, live)
+			}
+			if b, err := pgstore.Open(t.Context(), dsn, &mode.opts); escapes != errors.Is(err, pgstore.ErrSchema) {
+				t.Errorf("a sequence with a cache must be refused by the mode that relies on it: got %v", err)
+			} else if err == nil {
+				b.Close()
+			}
+		})
 	}
 }
 
@@ -347,33 +370,49 @@ func TestFeedWaitsForLowerNumbers(t *testing.T) {
 	}
 }
 
-// An update holds nothing while it is decided. What is revoked or written meanwhile has it decided again.
+// An update holds nothing while it is decided. What is written meanwhile has it decided again.
 func TestMeanwhileIsDecidedAgain(t *testing.T) {
 	s := newStage(t, pgstore.Options{}, "")
 	if _, err := s.insert(2, "user"); err != nil {
 		t.Fatal(err)
 	}
 	id := ulid.ULID{15: 2}
-	note := func(v store.View, generation uint32) store.Decision {
-		next := v.Token
-		next.Generation = generation
-		return store.Decision{Next: &next}
-	}
 	var seen []store.View
 	err := s.store.Update(t.Context(), id, func(v store.View) store.Decision {
 		if seen = append(seen, v); len(seen) == 1 {
-			if err := s.store.Update(t.Context(), id, func(v store.View) store.Decision { return note(v, 5) }); err != nil {
+			if err := s.store.Update(t.Context(), id, func(v store.View) store.Decision { return generation(v, 5) }); err != nil {
 				t.Error(err)
 			}
 		}
-		return note(v, v.Token.Generation+1)
+		return generation(v, v.Token.Generation+1)
 	})
 	if err != nil || len(seen) != 2 || seen[1].Token.Generation != 5 {
 		t.Errorf("a record that was replaced meanwhile must be looked at again: %d times, %v", len(seen), err)
 	}
+}
+
+// generation is the decision to give the token a generation.
+func generation(v store.View, n uint32) store.Decision {
+	next := v.Token
+	next.Generation = n
+	return store.Decision{Next: &next}
+}
+
+// What is revoked while an update is decided has it decided again, in either mode: it was acknowledged before the update commits.
+func TestRevokedMeanwhileIsSeen(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) { revokedMeanwhile(t, newStage(t, mode.opts, "")) })
+	}
+}
+
+func revokedMeanwhile(t *testing.T, s *stage) {
+	if _, err := s.insert(2, "user"); err != nil {
+		t.Fatal(err)
+	}
+	id := ulid.ULID{15: 2}
 	revoked := errors.New("revoked")
-	seen = nil
-	err = s.store.Update(t.Context(), id, func(v store.View) store.Decision {
+	var seen []store.View
+	err := s.store.Update(t.Context(), id, func(v store.View) store.Decision {
 		if seen = append(seen, v); len(seen) == 1 {
 			r := store.Revocation{ID: ulid.ULID{0: 1}, Targets: []domain.Target{{UserID: "user"}}, Time: base}
 			if _, err := s.store.Revoke(t.Context(), r); err != nil {
@@ -383,12 +422,12 @@ func TestMeanwhileIsDecidedAgain(t *testing.T) {
 		if v.Revoked() {
 			return store.Decision{Err: revoked}
 		}
-		return note(v, v.Token.Generation+1)
+		return generation(v, 1)
 	})
 	if !errors.Is(err, revoked) || len(seen) != 2 {
 		t.Errorf("a revocation that was acknowledged meanwhile must be seen: %d times, %v", len(seen), err)
 	}
-	if view, err := s.store.Get(t.Context(), id); err != nil || view.Token.Generation != 6 {
+	if view, err := s.store.Get(t.Context(), id); err != nil || view.Token.Generation != 0 {
 		t.Errorf("a covered record must not be replaced: generation %d, %v", view.Token.Generation, err)
 	}
 }
