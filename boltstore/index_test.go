@@ -183,6 +183,40 @@ func TestIndexHasFewRuns(t *testing.T) {
 	})
 }
 
+// However large the levels are, a commit moves no more to each of them than so much.
+func TestCommitMovesFew(t *testing.T) {
+	b, _ := rig(t)
+	const limit, entries = 16, 6_000
+	b.SettleEarly(limit)
+	withIndex(t, b, func(x *indexRig) {
+		salt := 2*rand.Uint64() + 1
+		var before [256]int // by level
+		for n := range entries {
+			x.add(1_000_003, salt)
+			if x.records.meta.fresh > 0 {
+				continue
+			}
+			var held [256]int
+			x.records.after(bucketRuns, nil, nil, func(k, block []byte) bool { held[k[0]] += len(block) / entrySize; return true })
+			for level, now := range held {
+				if came := now - before[level]; level > 0 && came > movedAtOnce(limit) {
+					t.Fatalf("%d entries have come to level %d at once, after %d", came, level, n+1)
+				}
+			}
+			before = held
+		}
+	})
+}
+
+// That is twice as many entries as have come, in whole blocks.
+func TestMovedAtOnce(t *testing.T) {
+	for come := range 5 * blockMax {
+		if moved := movedAtOnce(come); moved%blockMax != 0 || moved < 2*come || moved >= 2*come+blockMax {
+			t.Errorf("%d are moved when %d come", moved, come)
+		}
+	}
+}
+
 // What a sweep cancels settles with it, and does not wait for another token to come.
 func TestSweepSettles(t *testing.T) {
 	b, s := rig(t)

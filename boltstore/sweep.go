@@ -163,7 +163,7 @@ func (s *slice) lap() {
 		s.walk = token.ID
 		var by *step
 		for _, x := range s.steps {
-			if !x.after.walks || x.done {
+			if x.done { // as is all that does not walk
 				continue
 			}
 			x.after.status.Examined++

@@ -35,7 +35,7 @@ func TestServerKilled(t *testing.T) {
 			s := pgtest.Start(t)
 			db := migrated(t, s, mode.opts)
 			work := newWork(t)
-			for range rounds(t, 3) {
+			for range rounds(t, 2) {
 				work.untilKilled(t, mode.opts, s.DSN(db), func() { s.Kill(t) })
 				s.Restart(t)
 				work.check(t, mode.opts, s.DSN(db))
@@ -67,7 +67,7 @@ func TestProcessesKilled(t *testing.T) {
 	opts := pgstore.Options{}
 	dsn := s.DSN(migrated(t, s, opts))
 	work := newWork(t)
-	for range rounds(t, 3) {
+	for range rounds(t, 2) {
 		work.processes(t, dsn)
 		work.check(t, opts, dsn)
 	}
@@ -89,11 +89,14 @@ func newWork(t *testing.T) *work {
 	return w
 }
 
-// begin begins a round. Each is done when a random number of operations has been acknowledged.
+// begin begins a round. Every other one has nobody sweep, until it is checked, and tells nobody of
+// issues and exchanges. Each is done when a random number of operations has been acknowledged.
 func (w *work) begin() (job crashtest.Job, enough int) {
 	w.heard = crashtest.NewHeard(w.heard)
 	job = crashtest.NewJob(clients / processes)
-	return job, 100 + rand.IntN(300)
+	job.Still, job.Silent = w.kills%2 == 0, w.kills%2 == 0
+	w.heard.Silent = job.Silent
+	return job, 300 + rand.IntN(600)
 }
 
 // check looks for everything that was acknowledged.
@@ -163,7 +166,7 @@ func (w *work) processes(t *testing.T, dsn string) {
 	defer said.Close()
 	var alive []*os.Process
 	for range processes {
-		cmd := child(t, "work", dsn, strconv.Itoa(job.Workers), strconv.FormatInt(job.Began.UnixNano(), 10))
+		cmd := child(t, "work", dsn, strconv.Itoa(job.Workers), strconv.FormatInt(job.Began.UnixNano(), 10), strconv.FormatBool(job.Still))
 		cmd.Stdout = mouth
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -209,6 +212,10 @@ func workChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	err = crashtest.Work(context.Background(), b, crashtest.Job{Workers: workers, Began: time.Unix(0, began)}, os.Stdout)
+	still, err := strconv.ParseBool(args[3])
+	if err != nil {
+		return err
+	}
+	err = crashtest.Work(context.Background(), b, crashtest.Job{Workers: workers, Began: time.Unix(0, began), Still: still, Silent: still}, os.Stdout)
 	return fmt.Errorf("work ended: %w", err)
 }

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -130,8 +131,10 @@ func TestServersHearOfEachOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := m.Wait(t.Context(), receipt); err != nil { // for ever, if the other process does not sweep
-				t.Error(err)
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			if _, err := m.Wait(ctx, receipt); err != nil {
+				t.Errorf("L1: the other process must hear of a revocation, or find it, and sweep: got %v", err)
 			}
 			server.end()
 		})

@@ -16,7 +16,7 @@ func (h *Heard) Check(t testing.TB, b store.Backend) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	m, err := tokenstore.New(b, Options())
+	m, err := tokenstore.New(b, options(h.Silent))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func (h *Heard) wantEvents(ctx context.Context, t testing.TB, m *tokenstore.Mana
 		}
 	}
 	for id, token := range h.tokens {
-		if issued[id] != 1 && !token.imported {
+		if issued[id] != 1 && !token.imported && !h.Silent {
 			t.Errorf("F1: there must be one event of an acknowledged issue: got %d", issued[id])
 		}
 	}

@@ -13,6 +13,8 @@ import (
 // Heard is what is known of a file from what [Work] said before it ended. It is the oracle: what has been acknowledged, by the
 // order of the lines, and never what the file says of itself.
 type Heard struct {
+	Silent bool // the job is silent: there are no events of what was issued
+
 	tokens      map[ulid.ULID]*token
 	revocations map[ulid.ULID]*revocation
 	trimmed     time.Time // what is older may have been forgotten

@@ -35,6 +35,18 @@ type Job struct {
 	Workers int
 	// Began is when all that work on the backend began: what is older is of rounds before, and may be forgotten.
 	Began time.Time
+	// Still leaves the sweep out, so that all that was revoked is still there at the end.
+	Still bool
+	// Silent has no events written but those of revocations, so that issues and exchanges may take a shorter way.
+	Silent bool
+}
+
+func options(silent bool) *tokenstore.Options {
+	opts := Options()
+	if silent {
+		opts.Outbox = tokenstore.DefaultOutbox
+	}
+	return opts
 }
 
 // NewJob is a job that begins now.
@@ -55,7 +67,7 @@ func NewJob(workers int) Job {
 //	revoked REVOCATION WATERMARK
 //	trim NANOSECONDS: what is older may be forgotten
 func Work(ctx context.Context, b store.Backend, job Job, said io.Writer) error {
-	m, err := tokenstore.New(b, Options())
+	m, err := tokenstore.New(b, options(job.Silent))
 	if err != nil {
 		return err
 	}
@@ -68,7 +80,9 @@ func Work(ctx context.Context, b store.Backend, job Job, said io.Writer) error {
 	defer ended.Wait()
 	defer cancel()
 	failed := make(chan error, job.Workers+1)
-	ended.Go(func() { failed <- m.Run(ctx) })
+	if !job.Still {
+		ended.Go(func() { failed <- m.Run(ctx) })
+	}
 	for range job.Workers {
 		ended.Go(func() {
 			w := worker{m: m, s: s, said: said, began: job.Began, secrets: map[ulid.ULID]tokenstore.Secret{}}
