@@ -39,6 +39,7 @@ var arrows = []arrow{
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/daemon"},
+	{pkg: "internal/servetest", may: []string{"."}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},

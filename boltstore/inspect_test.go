@@ -170,6 +170,31 @@ func TestInspectDamage(t *testing.T) {
 	}
 }
 
+// Keys of a leaf that are out of order are found by whoever walks over them.
+func TestWalkOverDamage(t *testing.T) {
+	closed, _, leaf, _ := filled(t, 1500)
+	p := pages(closed)
+	first, second := p.get32(leaf, element(1)+4), p.get32(leaf, element(2)+4)
+	p.put32(leaf, element(1)+4, second+elementSize)
+	p.put32(leaf, element(2)+4, first-elementSize)
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	if err := os.WriteFile(path, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	s, err := b.Tenant("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.List(t.Context(), store.Query{Limit: 100}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got error %v, want ErrCorrupt", err)
+	}
+}
+
 // newer is the meta page that counts.
 func newer(data []byte) []byte {
 	a, b := data[pageHeader:], data[os.Getpagesize()+pageHeader:]

@@ -122,6 +122,36 @@ func TestSliceThatComesSecond(t *testing.T) {
 	}
 }
 
+// A slice by index leaves the walk over all tokens where it stands.
+func TestSliceByIndexLeavesTheWalk(t *testing.T) {
+	_, s := rig(t)
+	for n := range byte(4) {
+		insertOne(t, s, n+1, "ann")
+	}
+	apply := func(n byte, target domain.Target) (status store.Status) {
+		t.Helper()
+		id := ulid.ULID{14: 1, 15: n}
+		if _, err := s.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{target}, Time: instant}); err != nil {
+			t.Fatal(err)
+		}
+		statuses, err := s.Apply(t.Context(), []ulid.ULID{id}, store.Bounds{Visit: 1, Remove: 1, Now: instant})
+		if err != nil || len(statuses) != 1 {
+			t.Fatal(statuses, err)
+		}
+		return statuses[0]
+	}
+	var walk store.Status
+	for n := range byte(10) {
+		if walk = apply(0, domain.Target{Audience: "elsewhere"}); walk.Retired {
+			break
+		}
+		apply(n+1, domain.Target{UserID: string(rune('a' + n))})
+	}
+	if !walk.Retired || walk.Examined != 4 {
+		t.Errorf("a walk over four tokens, by one at a time: %+v", walk)
+	}
+}
+
 // A slice counts for each revocation what it has looked at for that one: along the index, or by the walk.
 func TestSliceCountsWhatItLooksAt(t *testing.T) {
 	_, s := rig(t)

@@ -6,7 +6,7 @@
 //	…
 //	backend, err := etcdstore.New(client, nil)
 //	manager, err := tokenstore.New(backend, nil)
-//	go backend.Watch(ctx, …) // optional: hear at once of what other processes revoke
+//	go backend.Watch(ctx, manager.Heard) // optional: hear at once of what other processes revoke
 //
 // # How it works
 //

@@ -20,8 +20,10 @@ type tree struct{ branches, leaf int }
 
 func treeFor(maxOps int) tree { return tree{branches: max(1, maxOps/4), leaf: max(1, maxOps/2)} }
 
-// capacity is how many operations fit.
-func (t tree) capacity() int { return t.branches * t.branches * t.leaf }
+// holds reports whether so many comparisons and operations fit.
+func (t tree) holds(cmps, ops int) bool {
+	return (cmps+t.leaf-1)/t.leaf+(ops+t.leaf-1)/t.leaf <= t.branches*t.branches
+}
 
 // pack returns the arguments of one transaction.
 func (t tree) pack(cmps []clientv3.Cmp, ops []clientv3.Op, poison string) ([]clientv3.Cmp, []clientv3.Op) {

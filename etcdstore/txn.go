@@ -374,7 +374,7 @@ func (t *txn) commit() (committed bool, err error) {
 		}
 	}
 	tree := treeFor(t.backend.opts.MaxTxnOps)
-	if err := t.fits(tree, len(cmps)+len(ops)); err != nil {
+	if err := t.fits(tree.holds(len(cmps), len(ops))); err != nil {
 		return false, err
 	}
 	cmps, ops = tree.pack(cmps, ops, t.root+keyMark)
@@ -428,8 +428,8 @@ func (n *numbers) final(number *uint64) {
 }
 
 // fits refuses what the cluster would.
-func (t *txn) fits(tree tree, ops int) error {
-	if size := t.size(); size > t.backend.opts.MaxRequestBytes || ops > tree.capacity() {
+func (t *txn) fits(holds bool) error {
+	if size := t.size(); size > t.backend.opts.MaxRequestBytes || !holds {
 		return &domain.FieldError{Field: "tokens", Limit: "no more than fit into one request of the cluster", Size: size}
 	}
 	return nil

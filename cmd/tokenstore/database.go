@@ -22,16 +22,18 @@ import (
 // databaseEnv is the environment's --db, which nobody reads in the process list.
 const databaseEnv = "TOKENSTORE_DB"
 
-// databaseFlags say which database is meant: a file, or that of a PostgreSQL server.
+// databaseFlags say which database is meant: a file, that of a PostgreSQL server, or a part of a cluster of etcd.
 type databaseFlags struct {
 	db       string
 	postgres pgstore.Options
+	etcd     etcdFlags
 }
 
 func (f *databaseFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.db, "db", "", "keep the tokens in `FILE`, which is created if it is missing, or in a database that migrate\n"+
 		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
-		"from "+databaseEnv+", which stands for --db (required)")
+		"from "+databaseEnv+", which stands for --db. Or in etcd: etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
+	f.etcd.register(flags)
 	flags.StringVar(&f.postgres.Schema, "pg-schema", "", "the `SCHEMA` of its tables (default tokenstore)")
 	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
 	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
@@ -40,10 +42,16 @@ func (f *databaseFlags) register(flags *pflag.FlagSet) {
 // name is what was asked for. It may hold a password.
 func (f *databaseFlags) name() string { return cmp.Or(f.db, os.Getenv(databaseEnv)) }
 
-// isPostgres reports whether a server is meant, and not a file.
-func (f *databaseFlags) isPostgres() bool {
-	scheme, _, _ := strings.Cut(f.name(), "://")
-	return scheme == "postgres" || scheme == "postgresql"
+// scheme is what kind of database is meant, "" for a file.
+func (f *databaseFlags) scheme() string {
+	scheme, _, is := strings.Cut(f.name(), "://")
+	switch {
+	case !is:
+		return ""
+	case scheme == "postgresql":
+		return "postgres"
+	}
+	return scheme
 }
 
 // check finds what is wrong with the flags before any database is touched. It repeats nothing that may hold a password.
@@ -51,15 +59,25 @@ func (f *databaseFlags) check() error {
 	if f.name() == "" {
 		return usage("--db FILE is required, or a URL")
 	}
-	if !f.isPostgres() {
-		if scheme, _, is := strings.Cut(f.name(), "://"); is && len(scheme) < 20 {
-			return usage("--db: no database is known by %q: it is a file, or postgres://", scheme+"://")
-		}
-		if f.postgres != (pgstore.Options{}) {
-			return usage("--pg-schema, --pg-pooled and --pg-serializable are for --db postgres://")
-		}
-		return nil
+	scheme := f.scheme()
+	switch {
+	case scheme != "postgres" && f.postgres != (pgstore.Options{}):
+		return usage("--pg-schema, --pg-pooled and --pg-serializable are for --db postgres://")
+	case scheme != "etcd" && f.etcd != (etcdFlags{}):
+		return usage("--etcd-user, --etcd-ca, --etcd-cert and --etcd-key are for --db etcd://")
 	}
+	switch {
+	case scheme == "postgres":
+		return f.checkPostgres()
+	case scheme == "etcd":
+		return f.etcd.check(f.name())
+	case scheme != "" && len(scheme) < 20:
+		return usage("--db: no database is known by %q: it is a file, postgres:// or etcd://", scheme+"://")
+	}
+	return nil
+}
+
+func (f *databaseFlags) checkPostgres() error {
 	address, err := url.Parse(f.name())
 	if err != nil {
 		return usage("--db: the URL can't be read") // the error would repeat it
@@ -73,7 +91,10 @@ func (f *databaseFlags) check() error {
 
 // open opens the database.
 func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
-	if f.isPostgres() {
+	switch f.scheme() {
+	case "etcd":
+		return f.etcd.open(ctx, f.name())
+	case "postgres":
 		database, err := pgstore.Open(ctx, f.name(), &f.postgres)
 		switch {
 		case errors.Is(err, pgstore.ErrSchema):
@@ -98,12 +119,20 @@ const listenAgain = time.Second
 
 // follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on; then the sweep polls.
 func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
-	server, is := database.(*pgstore.Backend)
-	if !is || f.postgres.Pooled || f.postgres.Serializable {
+	var listen func() error
+	switch d := database.(type) {
+	case *pgstore.Backend:
+		if f.postgres.Pooled || f.postgres.Serializable {
+			return
+		}
+		listen = func() error { return d.Listen(ctx, f.name(), heard) }
+	case etcdDatabase:
+		listen = func() error { return d.Watch(ctx, heard) }
+	default:
 		return
 	}
 	for {
-		err := server.Listen(ctx, f.name(), heard)
+		err := listen()
 		if ctx.Err() != nil {
 			return
 		}
@@ -130,7 +159,7 @@ func newMigrateCommand() *cobra.Command {
 		if err := f.check(); err != nil {
 			return err
 		}
-		if !f.isPostgres() {
+		if f.scheme() != "postgres" {
 			return usage("migrate is for --db postgres://: a file is made, and kept up, by whatever opens it")
 		}
 		if err := pgstore.Migrate(cmd.Context(), f.name(), &f.postgres); err != nil {

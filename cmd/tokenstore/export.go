@@ -45,7 +45,7 @@ func newExportCommand() *cobra.Command {
 }
 
 func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
-	if !f.isPostgres() {
+	if f.scheme() == "" {
 		if _, err := os.Stat(f.name()); err != nil { // to open it would create it
 			return usage("--db: %w", err)
 		}

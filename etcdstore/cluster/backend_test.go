@@ -1,14 +1,17 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/etcdstore"
 	"example.com/tokenstore/etcdstore/cluster"
@@ -96,6 +99,69 @@ func (b *between) large(n int) (tokens []domain.RefreshToken) {
 		tokens = append(tokens, token)
 	}
 	return tokens
+}
+
+// A batch that does not fit into a request is refused by name, and nothing of it is written. In parts it is taken.
+func TestBatchThatDoesNotFit(t *testing.T) {
+	b := newBetween(t)
+	tokens := b.large(600)
+	_, err := b.quick.Insert(t.Context(), rows(domain.AsOf{}, tokens...))
+	field, ok := errors.AsType[*domain.FieldError](err)
+	if !ok || field.Field != "tokens" || field.Size == 0 {
+		t.Fatalf("got %v, want a FieldError of tokens", err)
+	}
+	if got := b.state(); got != (store.State{}) {
+		t.Errorf("nothing of it must be written: got %+v", got)
+	}
+	for part := range slices.Chunk(tokens, 80) {
+		for _, r := range b.insert(b.quick, rows(domain.AsOf{}, part...)) {
+			must(t, r.Err)
+		}
+	}
+	if got := b.state().Tokens; got != len(tokens) {
+		t.Errorf("got %d tokens, want %d", got, len(tokens))
+	}
+}
+
+// The way out, and in: a tenant moves from the cluster to a file and back to another part of the cluster, and its secrets with it.
+func TestMove(t *testing.T) {
+	from := openSpread(t, prefix())
+	defer from.Close()
+	m := manager(t, from)
+	ctx := t.Context()
+	issue := func(user string) tokenstore.Issued {
+		out, err := m.Issue(ctx, tokenstore.IssueRequest{UserID: user, ClientID: "client", SessionID: tokenstore.MustSessionID(user)})
+		must(t, err)
+		return out
+	}
+	kept, gone := issue("kept"), issue("gone")
+	_, err := m.Revoke(ctx, tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: "gone"}}})
+	must(t, err)
+	for _, to := range []store.Backend{file(t), openSpread(t, prefix())} {
+		defer to.Close()
+		st, err := from.Tenant("default")
+		must(t, err)
+		page, err := st.Revocations(ctx, store.RevocationQuery{Limit: 10})
+		must(t, err)
+		for _, status := range page.Revocations {
+			_, err := st.Apply(ctx, []ulid.ULID{status.Tombstone.ID}, store.Bounds{Visit: 100, Remove: 100, Now: time.Now()})
+			must(t, err)
+		}
+		var text bytes.Buffer
+		_, err = m.Export(ctx, &text, &tokenstore.ExportOptions{Full: true})
+		must(t, err)
+		m = manager(t, to)
+		if _, err := m.ImportFull(ctx, &text, nil); err != nil {
+			t.Fatal(err)
+		}
+		next, err := m.Exchange(ctx, tokenstore.ExchangeRequest{Secret: kept.Secret, ClientID: "client"})
+		must(t, err)
+		kept.Secret = next.Secret
+		if _, err := m.Exchange(ctx, tokenstore.ExchangeRequest{Secret: gone.Secret, ClientID: "client"}); !errors.Is(err, tokenstore.ErrInvalidGrant) {
+			t.Errorf("what was revoked must stay so: got %v", err)
+		}
+		from = to
+	}
 }
 
 func TestOptions(t *testing.T) {
@@ -208,6 +274,13 @@ func TestPermissions(t *testing.T) {
 	if !errors.Is(err, etcdstore.ErrRefused) || !errors.Is(err, store.ErrNotCommitted) {
 		t.Errorf("what is not permitted must be refused: got %v", err)
 	}
+}
+
+func manager(t *testing.T, b store.Backend) *tokenstore.Manager {
+	t.Helper()
+	m, err := tokenstore.New(b, &tokenstore.Options{Tenant: "default"})
+	must(t, err)
+	return m
 }
 
 func second[T any](_ T, err error) error { return err }

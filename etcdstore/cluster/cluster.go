@@ -29,6 +29,7 @@ type Node struct {
 	Peer    string // the address for the other members
 	Initial string // all members, as --initial-cluster
 	Quota   int64  // the size at which it takes no more writes; 0 for etcd's own
+	Patient bool   // it waits longer for a leader, and for a commit, than is usual: for machines that have much else to do
 }
 
 // Nodes returns the members of a new cluster, with ports that were free a moment ago.
@@ -64,6 +65,9 @@ func (n *Node) Start() (*embed.Etcd, error) {
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer
 	cfg.InitialCluster = n.Initial
 	cfg.QuotaBackendBytes = n.Quota
+	if n.Patient {
+		cfg.TickMs, cfg.ElectionMs = 500, 5000
+	}
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	return embed.StartEtcd(cfg)
 }
@@ -96,6 +100,7 @@ func start() (*Cluster, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	for i := range c.Nodes {
+		c.Nodes[i].Patient = true
 		member, err := c.Nodes[i].Start()
 		if err != nil {
 			return nil, errors.Join(err, c.Close())

@@ -21,7 +21,22 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if err := fewChecks(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	os.Exit(run(m))
+}
+
+// fewChecks has each property tried a few times only, unless more are asked for: each step is a commit of three members, whose
+// disks are slow.
+func fewChecks() error {
+	asked := os.Getenv("RAPID_CHECKS") != ""
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if asked {
+		return nil
+	}
+	return flag.Set("rapid.checks", "8")
 }
 
 func run(m *testing.M) int {

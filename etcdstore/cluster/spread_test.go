@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/etcdstore"
@@ -25,7 +26,7 @@ func openSpread(t testing.TB, prefix string) store.Backend {
 	t.Helper()
 	s := &spread{prefix: prefix}
 	for _, client := range shared.members {
-		b, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
+		b, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix, RequestTimeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/store"
+	"github.com/spf13/pflag"
+	"go.etcd.io/etcd/client/pkg/v3/transport"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+)
+
+// etcdPasswordEnv has the password of --etcd-user, which nobody reads in the process list.
+const etcdPasswordEnv = "TOKENSTORE_ETCD_PASSWORD"
+
+// etcdDial is how long the command waits for a member before it gives up.
+const etcdDial = 5 * time.Second
+
+// etcdFlags say how a cluster of etcd is reached.
+type etcdFlags struct {
+	user          string
+	ca, cert, key string
+}
+
+func (f *etcdFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.user, "etcd-user", "", "the `USER` of the cluster, whose password comes from "+etcdPasswordEnv)
+	flags.StringVar(&f.ca, "etcd-ca", "", "reach the cluster by TLS, and trust the authorities in `FILE`")
+	flags.StringVar(&f.cert, "etcd-cert", "", "the certificate of this client, in `FILE`, together with --etcd-key")
+	flags.StringVar(&f.key, "etcd-key", "", "the key of this client, in `FILE`")
+}
+
+// etcdAddress takes an address apart: etcd://HOST:PORT,HOST:PORT/PREFIX.
+func etcdAddress(address string) (endpoints []string, prefix string, err error) {
+	rest, is := strings.CutPrefix(address, "etcd://")
+	if !is {
+		return nil, "", errors.New("not etcd://")
+	}
+	hosts, prefix, _ := strings.Cut(rest, "/")
+	for endpoint := range strings.SplitSeq(hosts, ",") {
+		if host, port, err := net.SplitHostPort(endpoint); err != nil || host == "" || port == "" || strings.Contains(endpoint, "@") {
+			return nil, "", usage("--db: etcd:// is followed by HOST:PORT, or several with commas between, and by /PREFIX")
+		}
+		endpoints = append(endpoints, endpoint)
+	}
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return endpoints, prefix, nil
+}
+
+func (f *etcdFlags) check(address string) error {
+	if (f.cert == "") != (f.key == "") {
+		return usage("--etcd-cert and --etcd-key go together")
+	}
+	if f.user != "" && os.Getenv(etcdPasswordEnv) == "" {
+		return usage("--etcd-user needs a password in " + etcdPasswordEnv)
+	}
+	_, _, err := etcdAddress(address)
+	return err
+}
+
+// etcdDatabase is a backend that also closes its client.
+type etcdDatabase struct {
+	*etcdstore.Backend
+	client *clientv3.Client
+}
+
+func (d etcdDatabase) Close() error { return errors.Join(d.Backend.Close(), d.client.Close()) }
+
+// open opens a part of a cluster, and asks it for something, so that what can't be reached is known at once.
+func (f *etcdFlags) open(ctx context.Context, address string) (store.Backend, error) {
+	endpoints, prefix, err := etcdAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	config := clientv3.Config{
+		Endpoints: endpoints, Username: f.user, Password: os.Getenv(etcdPasswordEnv), Logger: zap.NewNop(),
+		DialTimeout: etcdDial, DialKeepAliveTime: etcdDial, DialKeepAliveTimeout: etcdDial,
+	}
+	if f.user == "" {
+		config.Password = ""
+	}
+	if cmp.Or(f.ca, f.cert) != "" {
+		if config.TLS, err = (transport.TLSInfo{TrustedCAFile: f.ca, CertFile: f.cert, KeyFile: f.key}).ClientConfig(); err != nil {
+			return nil, fmt.Errorf("--etcd-ca, --etcd-cert and --etcd-key can't be used: %w", err)
+		}
+	}
+	client, err := clientv3.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("the cluster can't be reached: %w", err)
+	}
+	backend, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	database := etcdDatabase{backend, client}
+	asked, stop := context.WithTimeout(ctx, 2*etcdDial)
+	defer stop()
+	if _, err := database.Tenants(asked, "", 1); err != nil {
+		return nil, errors.Join(fmt.Errorf("the cluster can't be reached, or refuses: %w", err), database.Close())
+	}
+	return database, nil
+}
