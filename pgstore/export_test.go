@@ -30,3 +30,13 @@ func (b *Backend) Naive(how string) {
 
 // LockOf is the number of a tenant's lock.
 func (b *Backend) LockOf(tenant string) int64 { return b.lockOf(keyOf(tenant)) }
+
+// Gathered is how many short calls of a tenant wait to share the next transaction.
+func (b *Backend) Gathered(tenant string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g := b.groups[keyOf(tenant)]; g != nil {
+		return len(g.queue)
+	}
+	return 0
+}

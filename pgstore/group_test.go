@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -20,10 +21,16 @@ func TestNeighboursOfAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	letGo := s.hold(`lock table tokenstore.tokens in share mode`)
-	const n, bad = 20, 11
+	const n = 20
+	const bad = n - 1
 	var done sync.WaitGroup
 	errs := make([]error, n)
 	for i := range n {
+		if i == bad { // it comes last, and so not alone
+			for s.backend.Gathered("tenant") < n-3 {
+				runtime.Gosched()
+			}
+		}
 		done.Go(func() {
 			user := fmt.Sprint("user-", i)
 			if i == bad {
@@ -35,6 +42,9 @@ func TestNeighboursOfAFailure(t *testing.T) {
 	}
 	if !s.waiting(2, "relation", nil) { // the others gather behind these
 		t.Fatal("there must be two transactions under way")
+	}
+	for s.backend.Gathered("tenant") < n-2 {
+		runtime.Gosched()
 	}
 	letGo()
 	done.Wait()
@@ -89,7 +99,7 @@ func TestGuardsJoinByTheirMaximum(t *testing.T) {
 	mover := st.(store.Mover)
 	at := func(ns int) time.Time { return base.Add(time.Duration(ns)) }
 	for _, g := range []domain.Guard{
-		{Watermark: 5, Time: at(1001), Through: at(2002)}, {Watermark: 3, Time: at(1002), Through: at(2001)}, {Watermark: 4, Time: at(999), Through: at(1)},
+		{Watermark: 5, Time: at(1001), Through: at(2001)}, {Watermark: 3, Time: at(1002), Through: at(2002)}, {Watermark: 4, Time: at(999), Through: at(1)},
 	} {
 		g.Target = domain.Target{UserID: "user"}
 		if err := mover.Remember(t.Context(), store.Memory{Origin: ulid.ULID{1}, Sequence: 9, Guards: []domain.Guard{g}}); err != nil {

@@ -176,9 +176,9 @@ func folder(t testing.TB) string {
 			t.Errorf("the folder of a server must be removed: got %v", err)
 		}
 	})
-	dir, err = inner(dir)
+	own, err := inner(dir)
 	must(t, err)
-	return dir
+	return own
 }
 
 // inner makes a folder within one, which can then be passed through.
