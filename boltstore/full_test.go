@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,9 @@ func TestFullDisk(t *testing.T) {
 	}
 	b := open(t, filepath.Join(dir, "tokens.db"), nil)
 	fullStore(t, b)
+	if err := b.Snapshot(t.Context(), io.Discard); !errors.Is(err, boltstore.ErrFull) {
+		t.Errorf("a snapshot that finds no room must be ErrFull: got %v", err)
+	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,46 @@ func TestPrefixesAreApart(t *testing.T) {
 	}
 }
 
+// More revocations are pending than are kept in memory: they are looked up, and reach what they reach.
+func TestManyPending(t *testing.T) {
+	b := newBetween(t)
+	covered, other := b.token("user-299"), b.token("other")
+	b.insert(b.quick, rows(domain.AsOf{}, covered, other))
+	asOf := domain.AsOfSequence(b.state().Sequence)
+	for i := range 300 {
+		id := b.id()
+		id[1], id[2] = byte(i>>8), byte(i)
+		_, err := b.quick.Revoke(t.Context(), store.Revocation{ID: id, Targets: []domain.Target{{UserID: fmt.Sprint("user-", i)}}, Time: base})
+		must(t, err)
+	}
+	for range 4 { // each process
+		for _, c := range []struct {
+			id      ulid.ULID
+			revoked bool
+		}{{covered.ID, true}, {other.ID, false}} {
+			v, err := b.quick.Get(t.Context(), c.id)
+			if err != nil || v.Revoked() != c.revoked {
+				t.Fatalf("got %+v, %v, want revoked %t", v, err, c.revoked)
+			}
+			err = b.quick.Update(t.Context(), c.id, func(v store.View) store.Decision {
+				v.Token.Retries++
+				return store.Decision{Next: &v.Token}
+			})
+			if errors.Is(err, store.ErrCovered) != c.revoked || !c.revoked && err != nil {
+				t.Fatalf("got %v, want revoked %t", err, c.revoked)
+			}
+		}
+	}
+	results := b.insert(b.quick, rows(asOf, b.token("user-7"), b.token("other")))
+	if !errors.Is(results[0].Err, domain.ErrRevoked) || results[1].Err != nil {
+		t.Errorf("got %v and %v", results[0].Err, results[1].Err)
+	}
+	page, err := b.quick.List(t.Context(), store.Query{Limit: 10, Fenced: true})
+	if err != nil || len(page.Tokens) != 2 {
+		t.Errorf("got %d tokens, %v, want those that are not covered", len(page.Tokens), err)
+	}
+}
+
 // large are tokens that are as large as real ones hardly get.
 func (b *between) large(n int) (tokens []domain.RefreshToken) {
 	metadata := map[string]string{}

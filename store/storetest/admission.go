@@ -14,6 +14,7 @@ func checkAdmission(t testing.TB, e *env) {
 	for _, swept := range []bool{false, true} {
 		barred(t, e, swept)
 	}
+	barredAgain(t, e)
 	property(t, e, func(t *rapid.T, w *tenant) { randomAdmission(t, w) })
 
 	// What stems from before the horizon is refused, whatever it is.
@@ -40,6 +41,18 @@ func checkAdmission(t testing.TB, e *env) {
 		err := w.admit(t, w.token("other", "client", ""), c.asOf)
 		wantErr(t, "the horizon must refuse what stems from before it, and nothing else", err, c.want)
 	}
+}
+
+// barredAgain has a guard that does not bar what a later revocation, which is pending, does.
+func barredAgain(t testing.TB, e *env) {
+	t.Helper()
+	w := e.tenant(t)
+	w.add(t, "user", "client", "")
+	w.sweep(t, w.revoke(t, domain.Target{UserID: "user"}).Tombstone.ID)
+	between := w.add(t, "user", "client", "")
+	w.revoke(t, domain.Target{UserID: "user"})
+	err := w.admit(t, w.token("user", "client", ""), domain.AsOfSequence(between.Sequence))
+	wantErr(t, "what is pending must bar, whatever is remembered of the same target", err, domain.ErrRevoked)
 }
 
 // barred tries candidates against revocations of a user, a session and an id, pending or swept.
