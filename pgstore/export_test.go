@@ -35,7 +35,7 @@ func (b *Backend) LockOf(tenant string) int64 { return b.lockOf(keyOf(tenant)) }
 func (b *Backend) Gathered(tenant string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g := b.groups[keyOf(tenant)]; g != nil {
+	if g := b.groups[crowd{keyOf(tenant), false}]; g != nil {
 		return len(g.queue)
 	}
 	return 0

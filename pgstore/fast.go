@@ -50,11 +50,9 @@ func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store
 	}
 	var view store.View
 	var version uint32
-	err = s.attempt(ctx, lockNone, func(t *tx) error {
-		return t.single(ctx, step{t.q.getVersion, []any{t.tenant, identity(id)}, func(row pgx.Rows) error {
-			return scanToken(row, &view.Token, &version)
-		}})
-	})
+	err = s.look(ctx, id, step{s.backend.q.getVersion, []any{s.id, identity(id)}, func(row pgx.Rows) error {
+		return scanToken(row, &view.Token, &version)
+	}})
 	if err != nil || view.Token.ID != id {
 		return nil, false, longWay(err)
 	}
@@ -83,19 +81,4 @@ func longWay(err error) error {
 		return nil
 	}
 	return err
-}
-
-// single runs one statement that is a transaction of its own, and reads only.
-func (t *tx) single(ctx context.Context, s step) error {
-	rows, _ := t.conn.Query(ctx, s.sql, s.args...)
-	defer rows.Close()
-	for rows.Next() {
-		if err := s.row(rows); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return &failure{cause: plain(err)}
-	}
-	return nil
 }

@@ -9,13 +9,14 @@ import (
 )
 
 const (
-	maxFlights = 2  // how many groups of one tenant are under way at once
+	maxFlights = 3  // how many groups of one kind of call and one tenant are under way at once
 	maxGroup   = 64 // how many calls share a transaction
 )
 
 // group is where short calls of one tenant gather while others are under way, to share the next transaction: its lock, its round trip,
 // and the wait for the disk. A lone call waits for nobody.
 type group struct {
+	crowd
 	flights int
 	queue   []*call
 }
@@ -40,16 +41,31 @@ func (g *group) take() []*call {
 // blame.
 var errNotAlone = errors.New("pgstore: not committed, with others")
 
+// crowd is what calls gather for: statements of one tenant that write, or that read only.
+type crowd struct {
+	tenant identity
+	reads  bool
+}
+
 // shortly runs a statement under the shared lock, and commits. What takes its rows can't have it fail, and may be called for a
 // transaction that is not committed.
 func (s *tenant) shortly(ctx context.Context, id ulid.ULID, st step) error {
+	return s.join(ctx, crowd{s.id, false}, id, st)
+}
+
+// look runs a statement that only reads, under no lock.
+func (s *tenant) look(ctx context.Context, id ulid.ULID, st step) error {
+	return s.join(ctx, crowd{s.id, true}, id, st)
+}
+
+func (s *tenant) join(ctx context.Context, of crowd, id ulid.ULID, st step) error {
 	b := s.backend
 	c := &call{id: id, step: st, turn: make(chan []*call, 1)}
 	b.mu.Lock()
-	g := b.groups[s.id]
+	g := b.groups[of]
 	if g == nil {
-		g = &group{}
-		b.groups[s.id] = g
+		g = &group{crowd: of}
+		b.groups[of] = g
 	}
 	g.queue = append(g.queue, c)
 	var calls []*call
@@ -103,24 +119,31 @@ func (s *tenant) lead(ctx context.Context, g *group, calls []*call) {
 			return
 		}
 		if g.flights--; g.flights == 0 {
-			delete(s.backend.groups, s.id)
+			delete(s.backend.groups, g.crowd)
 		}
 	}()
-	err = s.fly(ctx, calls)
+	err = s.fly(ctx, g.crowd, calls)
 }
 
 // fly runs calls in one transaction of one round trip. Their callers' contexts have had their say.
-func (s *tenant) fly(ctx context.Context, calls []*call) error {
+func (s *tenant) fly(ctx context.Context, of crowd, calls []*call) error {
 	if len(calls) > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.backend.opts.CommitTimeout)
 		defer cancel()
 	}
 	calls = slices.SortedFunc(slices.Values(calls), func(a, b *call) int { return a.id.Compare(b.id) }) // so that all lock records in one order
-	err := s.attempt(ctx, lockShared, func(t *tx) error {
+	hold := lockShared
+	if of.reads {
+		hold = lockNone
+	}
+	err := s.attempt(ctx, hold, func(t *tx) error {
 		t.short = true
 		for _, c := range calls {
 			t.do(c.step)
+		}
+		if of.reads {
+			return t.finish(ctx)
 		}
 		return t.commit(ctx)
 	})

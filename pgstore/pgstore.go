@@ -73,8 +73,8 @@ type Backend struct {
 	deciding sync.RWMutex // held, shared, by updates: they have no connection while they decide
 
 	mu     sync.Mutex
-	groups map[identity]*group // of tenants that have short calls under way
-	keys   sync.Map            // the erasure keys of tenants that have one, by identity, as they were last seen
+	groups map[crowd]*group // of tenants that have short calls under way
+	keys   sync.Map         // the erasure keys of tenants that have one, by identity, as they were last seen
 }
 
 var _ store.Backend = (*Backend)(nil)
@@ -102,7 +102,7 @@ func Open(ctx context.Context, address string, opts *Options) (*Backend, error) 
 	if err != nil {
 		return nil, plain(err)
 	}
-	b := &Backend{pool: pool, q: newQueries(o.Schema), opts: o, groups: map[identity]*group{}}
+	b := &Backend{pool: pool, q: newQueries(o.Schema), opts: o, groups: map[crowd]*group{}}
 	if err := b.assert(ctx); err != nil {
 		pool.Close()
 		return nil, err

@@ -148,6 +148,7 @@ func (t *tx) begin(batch *pgx.Batch) {
 	case serializable:
 		batch.Queue(t.q.beginPortable)
 		batch.Queue(t.q.limit, limits...)
+	case t.short && t.lock == lockNone:
 	case t.lock == lockNone:
 		batch.Queue(t.q.beginSnapshot)
 	case t.lock == lockFeed:
