@@ -14,8 +14,9 @@ var (
 	// cause is wrapped. Of a verb that writes it comes with [store.ErrNotCommitted] while nothing had been sent, and else with
 	// [store.ErrUnknownOutcome].
 	ErrUnavailable = errors.New("etcdstore: cluster is unavailable")
-	// ErrFull: the database has reached its quota, and the cluster takes no writes until the alarm is disarmed. It is a
-	// [store.ErrNotCommitted]. Reads go on; and so does nothing that has been acknowledged get lost.
+	// ErrFull: the database has reached its quota, and the cluster takes no writes until the alarm is disarmed. Reads go on, and
+	// nothing that has been acknowledged is lost. It is a [store.ErrUnknownOutcome]: etcd makes the write that reaches the quota, and
+	// answers it as it does those that it refuses afterwards.
 	ErrFull = errors.New("etcdstore: database space exceeded")
 	// ErrRefused: the cluster refuses the request, for example for want of permission. The cause is wrapped.
 	ErrRefused = errors.New("etcdstore: request refused")
@@ -28,7 +29,7 @@ var (
 // notApplied are the errors after which a transaction certainly has had no effect: it was refused before it was proposed, or
 // by every member alike when it was applied.
 var notApplied = []error{
-	rpctypes.ErrNoSpace, rpctypes.ErrTooManyRequests, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey,
+	rpctypes.ErrTooManyRequests, rpctypes.ErrRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey,
 	rpctypes.ErrKeyNotFound, rpctypes.ErrCompacted, rpctypes.ErrFutureRev, rpctypes.ErrEmptyKey, rpctypes.ErrValueProvided,
 	rpctypes.ErrPermissionDenied, rpctypes.ErrPermissionNotGranted, rpctypes.ErrUserEmpty, rpctypes.ErrUserNotFound,
 	rpctypes.ErrInvalidAuthToken, rpctypes.ErrAuthFailed, rpctypes.ErrAuthOldRevision, rpctypes.ErrAuthNotEnabled,
