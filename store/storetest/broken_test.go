@@ -56,7 +56,7 @@ var broken = []brokenStore{
 	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34", "R42"}, wrap: ignoresHorizon},
 	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34", "R42"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
-	{name: "revokes and does not erase", rules: []string{"R33", "R34", "R40"}, wrap: erasesNothing},
+	{name: "revokes and does not erase", rules: []string{"R14", "R33", "R34", "R40"}, wrap: erasesNothing},
 	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
 	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
 	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
