@@ -89,8 +89,7 @@ func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []rec
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes tokens, and remembers their ids, so that they can't be imported again. When that is forgotten the horizon
-// has to bar them, so Through is not before their own creation.
+// evict removes tokens, and remembers their ids, so that they can't be imported again.
 func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
 	var evicted []domain.RefreshToken
 	if len(surplus) > 0 {
@@ -98,11 +97,7 @@ func (r *records) evict(surplus []record, now time.Time) []domain.RefreshToken {
 	}
 	for i := range surplus {
 		token := surplus[i].token
-		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
-		if token.CreatedAt.After(now) {
-			g.Through = token.CreatedAt
-		}
-		r.remember(g)
+		r.remember(domain.EvictionGuard(&token, now))
 		evicted = append(evicted, token)
 	}
 	return evicted

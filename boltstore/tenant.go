@@ -68,7 +68,8 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		return store.Inserted{There: &there, Err: store.ErrExists}
 	}
 	for candidate := range row.Candidates() {
-		if err := r.admit(candidate, row.AsOf); err != nil {
+		barred := func(named *domain.RefreshToken) bool { return r.barred(named, row.AsOf) }
+		if err := domain.Admit(candidate, row.AsOf, r.meta.horizon, r.meta.erasureKey, barred); err != nil {
 			return store.Inserted{Err: err}
 		}
 	}
@@ -88,7 +89,7 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 		r.meta.latest = token.CreatedAt
 	}
 	r.meta.tokens++
-	fresh := record{token: token, due: dueSecond(&token)}
+	fresh := record{token: token, due: uint64(token.DueSecond())}
 	r.putRecord(&fresh)
 	r.index(slices.Collect(fresh.entries())...)
 	r.settle()
@@ -97,23 +98,6 @@ func (r *records) insert(row store.Insertion) store.Inserted {
 	}
 	r.emitToken(row.Emit, store.KindIssued, token.CreatedAt, &token)
 	return store.Inserted{Sequence: token.Sequence, Evicted: evicted}
-}
-
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
-// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
-func (r *records) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
-	barred := r.barred(candidate, asOf)
-	if key := r.meta.erasureKey; !barred && key != (domain.ErasureKey{}) {
-		alias := key.Alias(*candidate)
-		barred = r.barred(&alias, asOf)
-	}
-	switch {
-	case barred:
-		return domain.ErrRevoked
-	case r.meta.horizon.Beyond(asOf):
-		return domain.ErrBeyondMemory
-	}
-	return nil
 }
 
 func (r *records) barred(candidate *domain.RefreshToken, asOf domain.AsOf) (barred bool) {
@@ -280,7 +264,7 @@ func (r *records) effect(v store.View, d store.Decision) error {
 	if d.Next != nil {
 		there, _ := r.record(d.Next.ID)
 		next := record{token: *d.Next, due: there.due}
-		if due := dueSecond(d.Next); due != 0 && (next.due == 0 || due < next.due) {
+		if due := uint64(d.Next.DueSecond()); due != 0 && (next.due == 0 || due < next.due) {
 			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 		r.putRecord(&next)

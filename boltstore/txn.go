@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -175,21 +174,12 @@ func (r *records) putRecord(record *record) {
 	check(b.Put(record.token.ID[:], encode(record, recordFields)))
 }
 
-// dueSecond is the first whole second in which the token's life is over, or 0 if it never is.
-func dueSecond(token *domain.RefreshToken) uint64 {
-	deadline := token.Deadline()
-	if deadline.IsZero() {
-		return 0
-	}
-	return uint64(max(1, deadline.Add(time.Second-1).Unix()))
-}
-
 // schedule notes when the token is to be looked at for expiry. The caller puts the record.
 func (r *records) schedule(record *record) {
 	if record.due != 0 {
 		r.unindex(underSecond(record.due).entry(record.token.ID))
 	}
-	if record.due = dueSecond(&record.token); record.due != 0 {
+	if record.due = uint64(record.token.DueSecond()); record.due != 0 {
 		r.index(underSecond(record.due).entry(record.token.ID))
 	}
 }

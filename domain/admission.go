@@ -55,6 +55,16 @@ type Guard struct {
 	Through   time.Time // Through is the tombstone's.
 }
 
+// EvictionGuard is what remembers the id of a token that has had to go for another one, so that it can't be imported again. When that is
+// forgotten the horizon has to bar it, so Through is not before its own creation.
+func EvictionGuard(token *RefreshToken, now time.Time) Guard {
+	g := Guard{Target: Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
+	if token.CreatedAt.After(now) {
+		g.Through = token.CreatedAt
+	}
+	return g
+}
+
 // Join returns the guard that remembers both, which must have identical targets.
 func (g Guard) Join(other Guard) Guard {
 	g.Watermark = max(g.Watermark, other.Watermark)
@@ -127,4 +137,22 @@ func (h Horizon) Beyond(asOf AsOf) bool {
 		return !h.Time.IsZero() && !asOf.time.After(h.Time.Add(asOf.skew))
 	}
 	return false
+}
+
+// Admit is the one rule by which tokens come in: nothing that is pending or remembered bars the candidate, under its name or, if its
+// user was erased, under the pseudonym that the key gives, and what it stems from is not forgotten. barred asks that of one name. It
+// returns [ErrRevoked], [ErrBeyondMemory] or nil.
+func Admit(candidate *RefreshToken, asOf AsOf, horizon Horizon, key ErasureKey, barred func(*RefreshToken) bool) error {
+	is := barred(candidate)
+	if !is && key != (ErasureKey{}) {
+		alias := key.Alias(*candidate)
+		is = barred(&alias)
+	}
+	switch {
+	case is:
+		return ErrRevoked
+	case horizon.Beyond(asOf):
+		return ErrBeyondMemory
+	}
+	return nil
 }

@@ -41,3 +41,13 @@ func (t *RefreshToken) Deadline() time.Time {
 	}
 	return t.ExpiresAt
 }
+
+// DueSecond is the first whole second, in Unix time, in which the token's life is over, or 0 if it never is: what backends order
+// tokens by that are to be removed.
+func (t *RefreshToken) DueSecond() int64 {
+	deadline := t.Deadline()
+	if deadline.IsZero() {
+		return 0
+	}
+	return max(1, deadline.Add(time.Second-1).Unix())
+}

@@ -3,7 +3,6 @@ package etcdstore
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/internal/codec"
@@ -213,12 +212,3 @@ func originFields(c *codec.Coder, o *origin) {
 
 // number is a number by itself.
 func numberFields(c *codec.Coder, n *uint64) { c.Uint(n) }
-
-// dueSecond is the first whole second in which the token's life is over, or 0 if it never is.
-func dueSecond(token *domain.RefreshToken) uint64 {
-	deadline := token.Deadline()
-	if deadline.IsZero() {
-		return 0
-	}
-	return uint64(max(1, deadline.Add(time.Second-1).Unix()))
-}

@@ -97,7 +97,9 @@ func (t *txn) insert(row *store.Insertion, few bool) store.Inserted {
 		return store.Inserted{There: &there.token, Err: store.ErrExists}
 	}
 	for candidate := range row.Candidates() {
-		if err := t.admit(candidate, row.AsOf, few); err != nil {
+		h := t.head()
+		barred := func(named *domain.RefreshToken) bool { return t.barred(named, row.AsOf, few) }
+		if err := domain.Admit(candidate, row.AsOf, h.horizon, h.erasureKey, barred); err != nil {
 			return store.Inserted{Err: err}
 		}
 	}
@@ -116,7 +118,7 @@ func (t *txn) insert(row *store.Insertion, few bool) store.Inserted {
 	}
 	token.Sequence = t.number(false)
 	t.created(token.CreatedAt)
-	r := record{token: token, due: dueSecond(&token)}
+	r := record{token: token, due: uint64(token.DueSecond())}
 	t.putRecord(&r)
 	for _, key := range t.entries(&r) {
 		t.put(key, nil)
@@ -147,24 +149,6 @@ func (t *txn) remove(r *record) {
 	if r.token.ForeignDigest != (domain.Digest{}) {
 		t.delete(t.below(foreignKey(r.token.ForeignDigest)))
 	}
-}
-
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
-// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
-func (t *txn) admit(candidate *domain.RefreshToken, asOf domain.AsOf, few bool) error {
-	h := t.head()
-	barred := t.barred(candidate, asOf, few)
-	if !barred && h.erasureKey != (domain.ErasureKey{}) {
-		alias := h.erasureKey.Alias(*candidate)
-		barred = t.barred(&alias, asOf, few)
-	}
-	switch {
-	case barred:
-		return domain.ErrRevoked
-	case h.horizon.Beyond(asOf):
-		return domain.ErrBeyondMemory
-	}
-	return nil
 }
 
 func (t *txn) barred(candidate *domain.RefreshToken, asOf domain.AsOf, few bool) (barred bool) {
@@ -243,17 +227,12 @@ func (t *txn) surplus(candidate *domain.RefreshToken, limit store.Cap) []record 
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes tokens, and remembers their ids, so that they can't be imported again. When that is forgotten the horizon
-// has to bar them, so Through is not before their own creation.
+// evict removes tokens, and remembers their ids, so that they can't be imported again.
 func (t *txn) evict(surplus []record, now time.Time) (evicted []domain.RefreshToken) {
 	for i := range surplus {
 		token := surplus[i].token
 		t.remove(&surplus[i])
-		g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
-		if token.CreatedAt.After(now) {
-			g.Through = token.CreatedAt
-		}
-		t.remember(g)
+		t.remember(domain.EvictionGuard(&token, now))
 		evicted = append(evicted, token)
 	}
 	return evicted

@@ -179,7 +179,7 @@ func (t *txn) effect(there record, d store.Decision) error {
 	}
 	if d.Next != nil {
 		there.token = *d.Next
-		if due := dueSecond(d.Next); due != 0 && (there.due == 0 || due < there.due) {
+		if due := uint64(d.Next.DueSecond()); due != 0 && (there.due == 0 || due < there.due) {
 			t.schedule(&there) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 		t.putRecord(&there)
@@ -200,7 +200,7 @@ func (t *txn) schedule(r *record) {
 	if r.due != 0 {
 		t.delete(t.below(dueKey(r.due), string(id[:])))
 	}
-	if r.due = dueSecond(&r.token); r.due != 0 {
+	if r.due = uint64(r.token.DueSecond()); r.due != 0 {
 		t.put(t.below(dueKey(r.due), string(id[:])), nil)
 	}
 }

@@ -11,15 +11,6 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// dueSecond is the first whole second in which the token's life is over, or 0 if it never is.
-func dueSecond(token *domain.RefreshToken) int64 {
-	deadline := token.Deadline()
-	if deadline.IsZero() {
-		return 0
-	}
-	return max(1, deadline.Add(time.Second-1).Unix())
-}
-
 // schedule notes when the token is to be looked at for expiry.
 func (t *tenant) schedule(r *record, due int64) {
 	if r.due != 0 {
@@ -55,7 +46,7 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired
 			t.remove(&token)
 			out.Removed++
 		} else {
-			t.schedule(r, dueSecond(&token))
+			t.schedule(r, token.DueSecond())
 		}
 	}
 	if out.Removed > 0 {
@@ -86,13 +77,8 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes a token, and remembers its id, so that it can't be imported again. When that is forgotten the horizon has
-// to bar it, so Through is not before its own creation.
+// evict removes a token, and remembers its id, so that it can't be imported again.
 func (t *tenant) evict(token *domain.RefreshToken, now time.Time) {
 	t.remove(token)
-	g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
-	if token.CreatedAt.After(now) {
-		g.Through = token.CreatedAt
-	}
-	t.remember(g)
+	t.remember(domain.EvictionGuard(token, now))
 }

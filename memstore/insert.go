@@ -54,7 +54,7 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	t.tokens[token.ID] = r
 	t.byID.add(token.ID)
 	t.putForeign(token)
-	t.schedule(r, dueSecond(token))
+	t.schedule(r, token.DueSecond())
 	t.byUser.add(token.UserID, token.ID)
 	if session, ok := token.SessionID.Get(); ok {
 		t.bySession.add(session, token.ID)
@@ -70,7 +70,8 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 // admissible returns why the row is refused whose id is free, with so many tokens that have to go for it, or nil.
 func (t *tenant) admissible(row *store.Insertion, surplus int) error {
 	for candidate := range row.Candidates() {
-		if err := t.admit(candidate, row.AsOf); err != nil {
+		barred := func(named *domain.RefreshToken) bool { return t.barred(named, row.AsOf) }
+		if err := domain.Admit(candidate, row.AsOf, t.horizon, t.erasureKey, barred); err != nil {
 			return err
 		}
 	}
@@ -88,23 +89,6 @@ func (t *tenant) next() uint64 {
 	t.erased = false
 	t.sequence++
 	return t.sequence
-}
-
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
-// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
-func (t *tenant) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
-	barred := t.barred(candidate, asOf)
-	if !barred && t.erasureKey != (domain.ErasureKey{}) {
-		alias := t.erasureKey.Alias(*candidate)
-		barred = t.barred(&alias, asOf)
-	}
-	switch {
-	case barred:
-		return domain.ErrRevoked
-	case t.horizon.Beyond(asOf):
-		return domain.ErrBeyondMemory
-	}
-	return nil
 }
 
 func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {

@@ -189,7 +189,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		next := newRecord(token)
 		next.due = r.due
 		t.tokens[id] = next
-		if due := dueSecond(token); due != 0 && (next.due == 0 || due < next.due) {
+		if due := token.DueSecond(); due != 0 && (next.due == 0 || due < next.due) {
 			t.schedule(next, due) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 	}

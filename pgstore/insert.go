@@ -187,7 +187,8 @@ func (b *batch) insert(i int, row *store.Insertion, result *store.Inserted) erro
 		return store.ErrExists
 	}
 	for candidate := range row.Candidates() {
-		if err := b.admit(candidate, row.AsOf); err != nil {
+		barred := func(named *domain.RefreshToken) bool { return b.barred(named, row.AsOf) }
+		if err := domain.Admit(candidate, row.AsOf, b.head.horizon, b.head.erasureKey, barred); err != nil {
 			return err
 		}
 	}
@@ -227,23 +228,6 @@ func (b *batch) tell(asked, kind store.Kinds, at time.Time, token *domain.Refres
 	}
 }
 
-// admit is the one rule by which tokens come in: no pending tombstone and no guard bars the candidate, under its name or,
-// if its user was erased, under the pseudonym, and what it stems from is not forgotten.
-func (b *batch) admit(candidate *domain.RefreshToken, asOf domain.AsOf) error {
-	barred := b.barred(candidate, asOf)
-	if !barred && b.head.erasureKey != (domain.ErasureKey{}) {
-		alias := b.head.erasureKey.Alias(*candidate)
-		barred = b.barred(&alias, asOf)
-	}
-	switch {
-	case barred:
-		return domain.ErrRevoked
-	case b.head.horizon.Beyond(asOf):
-		return domain.ErrBeyondMemory
-	}
-	return nil
-}
-
 func (b *batch) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
 	return slices.ContainsFunc(b.bars, func(f fenced) bool { return f.guard.Bars(candidate, asOf) })
 }
@@ -280,8 +264,7 @@ func (b *batch) surplus(candidate *domain.RefreshToken, limit store.Cap) []domai
 	return live[:max(0, len(live)+1-limit.Max)]
 }
 
-// evict removes a token, and remembers its id, so that it can't be imported again. When that is forgotten the horizon has
-// to bar it, so Through is not before its own creation.
+// evict removes a token, and remembers its id, so that it can't be imported again.
 func (b *batch) evict(token *domain.RefreshToken, now time.Time) {
 	p := pairOf(token)
 	b.live[p] = slices.DeleteFunc(b.live[p], func(t domain.RefreshToken) bool { return t.ID == token.ID })
@@ -292,10 +275,7 @@ func (b *batch) evict(token *domain.RefreshToken, now time.Time) {
 	} else {
 		b.evicted = append(b.evicted, token.ID)
 	}
-	g := domain.Guard{Target: domain.Target{TokenID: token.ID}, Watermark: token.Sequence, Time: now, Through: now}
-	if token.CreatedAt.After(now) {
-		g.Through = token.CreatedAt
-	}
+	g := domain.EvictionGuard(token, now)
 	b.guards = append(b.guards, g)
 	b.bars = append(b.bars, fenced{guard: g})
 }
