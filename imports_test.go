@@ -39,6 +39,7 @@ var arrows = []arrow{
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/daemon"},
+	{pkg: "internal/sidebyside"},
 	{pkg: "internal/servetest", may: []string{"."}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
@@ -50,8 +51,8 @@ var arrows = []arrow{
 }
 
 var (
-	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "boltstore/internal/filetest"} // no other than test files import these
-	forNobody    = []string{"cmd/...", "examples/..."}                                                                // nothing imports these, but what stands beside them
+	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "internal/sidebyside", "boltstore/internal/filetest"} // no other than test files import these
+	forNobody    = []string{"cmd/...", "examples/..."}                                                                                       // nothing imports these, but what stands beside them
 	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/internal/sidebyside"
 	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/pgstore/internal/pgtest"
 	"github.com/jackc/pgx/v5"
@@ -37,8 +36,10 @@ create index on tokens (tenant, session_id, id) where session_id is not null;
 create unique index on tokens (tenant, foreign_digest) where foreign_digest is not null;
 create index on tokens (tenant, due, id) where due is not null;`
 
-// connections are those of each pool.
-const connections = 16
+const (
+	connections = 16         // of each pool
+	unit        = "×by-hand" // how many times as quick as the table
+)
 
 // duel is the two, and what each token of them is known by.
 type duel struct {
@@ -139,44 +140,6 @@ func (d *duel) exchangeByHand(i int) error {
 	return err
 }
 
-// turns has the two take turns at making n calls, as many callers at once as it says, and reports the ratio.
-func (d *duel) turns(n, callers int, ours, hand func(i int) error) {
-	d.b.Helper()
-	const turns = 20
-	var took [2]time.Duration
-	for turn := range turns {
-		from, to := n*turn/turns, n*(turn+1)/turns
-		sides := []func(int) error{ours, hand}
-		for k := range sides {
-			side := (k + turn) % 2 // neither is always the first
-			began := time.Now()
-			d.all(from, to, callers, sides[side])
-			took[side] += time.Since(began)
-		}
-	}
-	d.b.ReportMetric(float64(took[1])/float64(took[0]), "×by-hand")
-	d.b.ReportMetric(0, "ns/op")
-}
-
-// all makes the calls with numbers from..to.
-func (d *duel) all(from, to, callers int, call func(i int) error) {
-	d.b.Helper()
-	var next atomic.Int64
-	next.Store(int64(from))
-	var calling sync.WaitGroup
-	for range callers {
-		calling.Go(func() {
-			for i := int(next.Add(1) - 1); i < to; i = int(next.Add(1) - 1) {
-				if err := call(i); err != nil {
-					d.b.Error(err)
-					return
-				}
-			}
-		})
-	}
-	calling.Wait()
-}
-
 // hold makes room for n tokens.
 func (d *duel) hold(n int) { d.ours, d.theirs = make([]tokenstore.Secret, n), make([]handToken, n) }
 
@@ -185,10 +148,9 @@ func BenchmarkIssue(b *testing.B) {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			d := newDuel(b)
 			d.hold(b.N + connections)
-			d.all(b.N, b.N+connections, connections, d.issue) // connections and statements are there before anything is measured
-			d.all(b.N, b.N+connections, connections, d.issueByHand)
-			b.ResetTimer()
-			d.turns(b.N, callers, d.issue, d.issueByHand)
+			sidebyside.Call(b, b.N, b.N+connections, connections, d.issue) // connections and statements are there before anything is measured
+			sidebyside.Call(b, b.N, b.N+connections, connections, d.issueByHand)
+			sidebyside.Compare(b, unit, callers, d.issue, d.issueByHand)
 		})
 	}
 }
@@ -198,13 +160,12 @@ func BenchmarkExchange(b *testing.B) {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			d := newDuel(b)
 			d.hold(b.N)
-			d.all(0, b.N, connections, d.issue)
-			d.all(0, b.N, connections, d.issueByHand)
+			sidebyside.Call(b, 0, b.N, connections, d.issue)
+			sidebyside.Call(b, 0, b.N, connections, d.issueByHand)
 			warm := min(b.N, connections)
-			d.all(0, warm, connections, d.exchange)
-			d.all(0, warm, connections, d.exchangeByHand)
-			b.ResetTimer()
-			d.turns(b.N, callers, d.exchange, d.exchangeByHand)
+			sidebyside.Call(b, 0, warm, connections, d.exchange)
+			sidebyside.Call(b, 0, warm, connections, d.exchangeByHand)
+			sidebyside.Compare(b, unit, callers, d.exchange, d.exchangeByHand)
 		})
 	}
 }
@@ -244,6 +205,6 @@ func BenchmarkRevokeAll(b *testing.B) {
 		}
 		b.StartTimer()
 	}
-	b.ReportMetric(float64(took[1])/float64(took[0]), "×by-hand")
+	b.ReportMetric(float64(took[1])/float64(took[0]), unit)
 	b.ReportMetric(0, "ns/op")
 }

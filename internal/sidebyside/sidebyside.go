@@ -1,0 +1,51 @@
+// Package sidebyside measures two ways of doing the same in one run, for benchmarks that claim no more than a ratio.
+package sidebyside
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// turns is how many turns each of the two has.
+const turns = 20
+
+// Compare has the two take turns at b.N calls each, as many callers at once as it says, and reports under the unit how many times as
+// quick as the other ours is. Each number below b.N is given to each of the two once.
+func Compare(b *testing.B, unit string, callers int, ours, other func(i int) error) {
+	b.Helper()
+	b.ResetTimer()
+	var took [2]time.Duration
+	for turn := range turns {
+		from, to := b.N*turn/turns, b.N*(turn+1)/turns
+		sides := []func(int) error{ours, other}
+		for k := range sides {
+			side := (k + turn) % 2 // neither is always the first
+			began := time.Now()
+			Call(b, from, to, callers, sides[side])
+			took[side] += time.Since(began)
+		}
+	}
+	b.ReportMetric(float64(took[1])/float64(took[0]), unit)
+	b.ReportMetric(0, "ns/op") // of both together: it would say nothing
+}
+
+// Call makes the calls with the numbers from..to-1, so many at once.
+func Call(b *testing.B, from, to, callers int, call func(i int) error) {
+	b.Helper()
+	var next atomic.Int64
+	next.Store(int64(from))
+	var calling sync.WaitGroup
+	for range callers {
+		calling.Go(func() {
+			for i := int(next.Add(1) - 1); i < to; i = int(next.Add(1) - 1) {
+				if err := call(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	calling.Wait()
+}
