@@ -1,19 +1,29 @@
 package cluster_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/internal/sidebyside"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// BenchmarkBeside measures verbs beside what the same cluster does bare, in one run: a put of as many bytes as a record has, and a
-// linearizable get. -cpu says how many callers there are for each.
+// The benchmarks compare verbs with what the same cluster does bare, through the same client: a put of as many bytes as a record has,
+// a put of as many keys as an issue writes, and a linearizable get. The two take turns; what counts is the ratio, which is how many
+// times as quick as the bare call the verb is.
+//
+//	go test -run '^$' -bench Beside -benchtime 2000x
+
+// keysOfIssue is how many keys an issue of a token with a session writes: the record, the indexes of its user, its session and when it is
+// due, and the tenant's.
+const keysOfIssue = 5
+
 func BenchmarkBeside(b *testing.B) {
 	client, ctx := shared.client, b.Context()
 	prefix := prefix()
@@ -36,76 +46,59 @@ func BenchmarkBeside(b *testing.B) {
 			ExpiresAt: now.Add(time.Hour), FamilyDigest: domain.Digest{1}, SecretDigest: domain.Digest{2}, Rotating: true,
 		}
 	}
-	issue := func(b testing.TB) domain.RefreshToken {
-		token := token()
+	insert := func(token domain.RefreshToken) error {
 		results, err := st.Insert(ctx, []store.Insertion{{Token: token}})
-		if err != nil || results[0].Err != nil {
-			b.Fatal(err, results)
+		if err == nil {
+			err = results[0].Err
 		}
-		return token
+		return err
 	}
-	known := issue(b)
-	bare := strings.Repeat("x", 300)
-	if _, err := client.Put(ctx, prefix+"bare", bare); err != nil {
+	record := strings.Repeat("x", 300)
+	put := func(keys int) func(int) error {
+		return func(int) error {
+			id := prefix + "bare/" + ulid.Make().String()
+			ops := []clientv3.Op{clientv3.OpPut(id, record)}
+			for i := 1; i < keys; i++ {
+				ops = append(ops, clientv3.OpPut(fmt.Sprint(id, i), ""))
+			}
+			_, err := client.Txn(ctx).Then(ops...).Commit()
+			return err
+		}
+	}
+	var known []domain.RefreshToken // more than there are callers, each of which exchanges another one
+	for range 256 {
+		known = append(known, token())
+		if err := insert(known[len(known)-1]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := client.Put(ctx, prefix+"bare", record); err != nil {
 		b.Fatal(err)
 	}
 	for _, c := range []struct {
-		name string
-		call func(testing.TB)
+		name       string
+		ours, bare func(int) error
 	}{
-		{"bare put", func(b testing.TB) {
-			if _, err := client.Put(ctx, prefix+"bare/"+ulid.Make().String(), bare); err != nil {
-				b.Fatal(err)
-			}
-		}},
-		{"bare put of five keys", func(b testing.TB) {
-			id := ulid.Make().String()
-			var ops []clientv3.Op
-			for i := range 5 {
-				value := ""
-				if i == 0 {
-					value = bare
-				}
-				ops = append(ops, clientv3.OpPut(prefix+"bare/"+id+string(rune('a'+i)), value))
-			}
-			if _, err := client.Txn(ctx).Then(ops...).Commit(); err != nil {
-				b.Fatal(err)
-			}
-		}},
-		{"issue", func(b testing.TB) { issue(b) }},
-		{"exchange", func(b testing.TB) {
-			err := st.Update(ctx, known.ID, func(v store.View) store.Decision {
+		{"issue to a put", func(int) error { return insert(token()) }, put(1)},
+		{"issue to a put of as many keys", func(int) error { return insert(token()) }, put(keysOfIssue)},
+		{"exchange to a put", func(i int) error {
+			return st.Update(ctx, known[i%len(known)].ID, func(v store.View) store.Decision {
 				v.Token.Generation++
 				return store.Decision{Next: &v.Token}
 			})
-			if err != nil {
-				b.Fatal(err)
-			}
-		}},
-		{"bare get", func(b testing.TB) {
-			if _, err := client.Get(ctx, prefix+"bare"); err != nil {
-				b.Fatal(err)
-			}
-		}},
-		{"introspect", func(b testing.TB) {
-			if _, err := st.Get(ctx, known.ID); err != nil {
-				b.Fatal(err)
-			}
+		}, put(1)},
+		{"introspect to a get", func(i int) error {
+			_, err := st.Get(ctx, known[i%len(known)].ID)
+			return err
+		}, func(int) error {
+			_, err := client.Get(ctx, prefix+"bare")
+			return err
 		}},
 	} {
-		b.Run(c.name, func(b *testing.B) {
-			if c.name == "exchange" {
-				for b.Loop() {
-					c.call(b)
-				}
-				return
-			}
-			b.SetParallelism(16)
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					c.call(b)
-				}
+		for _, callers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s/callers=%d", c.name, callers), func(b *testing.B) {
+				sidebyside.Compare(b, "×bare", callers, c.ours, c.bare)
 			})
-		})
+		}
 	}
 }

@@ -27,6 +27,7 @@ type Node struct {
 	Dir     string // where its data lies
 	Client  string // the address for clients, host:port
 	Peer    string // the address for the other members
+	Listen  string // where it listens for them, if there is a network between; else empty
 	Initial string // all members, as --initial-cluster
 	Quota   int64  // the size at which it takes no more writes; 0 for etcd's own
 	Patient bool   // it waits longer for a leader, and for a commit, than is usual: for machines that have much else to do
@@ -35,7 +36,6 @@ type Node struct {
 // Nodes returns the members of a new cluster, with ports that were free a moment ago.
 func Nodes(dir string) ([]Node, error) {
 	nodes := make([]Node, Size)
-	var all []string
 	for i := range nodes {
 		n := &nodes[i]
 		n.Name = fmt.Sprintf("n%d", i)
@@ -48,12 +48,20 @@ func Nodes(dir string) ([]Node, error) {
 			defer l.Close() // all at once at the end, so that no two are the same
 			*addr = l.Addr().String()
 		}
-		all = append(all, n.Name+"=http://"+n.Peer)
+	}
+	introduce(nodes)
+	return nodes, nil
+}
+
+// introduce tells each member the addresses of all.
+func introduce(nodes []Node) {
+	var all []string
+	for i := range nodes {
+		all = append(all, nodes[i].Name+"=http://"+nodes[i].Peer)
 	}
 	for i := range nodes {
 		nodes[i].Initial = strings.Join(all, ",")
 	}
-	return nodes, nil
 }
 
 // Start starts a member in this process. It is ready once the others are there.
@@ -63,6 +71,9 @@ func (n *Node) Start() (*embed.Etcd, error) {
 	client, peer := []url.URL{{Scheme: "http", Host: n.Client}}, []url.URL{{Scheme: "http", Host: n.Peer}}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = client, client
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer
+	if n.Listen != "" {
+		cfg.ListenPeerUrls = []url.URL{{Scheme: "http", Host: n.Listen}}
+	}
 	cfg.InitialCluster = n.Initial
 	cfg.QuotaBackendBytes = n.Quota
 	if n.Patient {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -39,6 +41,7 @@ func BeNode() {
 // Processes is a cluster of which each member is a process of its own. A method that is told of a member takes its place in Nodes.
 type Processes struct {
 	Nodes    []Node
+	network  *Network    // between them
 	commands []*exec.Cmd // nil for one that was killed
 	dir      string
 }
@@ -51,6 +54,9 @@ func StartProcesses(ctx context.Context, quota int64) (*Processes, error) {
 	}
 	p := &Processes{dir: dir, commands: make([]*exec.Cmd, Size)}
 	if p.Nodes, err = Nodes(dir); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if p.network, err = NewNetwork(p.Nodes); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	for i := range p.Nodes {
@@ -99,22 +105,39 @@ func (p *Processes) Signal(member int, signal syscall.Signal) error {
 	return p.commands[member].Process.Signal(signal)
 }
 
-// Leader is the member that leads.
-func (p *Processes) Leader(ctx context.Context) (int, error) {
+// Cut cuts a member off from the others, though not from clients, until heal is called.
+func (p *Processes) Cut(ctx context.Context, member int) (heal func(), err error) {
+	s, err := p.status(ctx, member)
+	if err != nil {
+		return nil, err
+	}
+	peer, id := p.Nodes[member].Peer, strconv.FormatUint(s.Header.MemberId, 16)
+	p.network.Cut(peer, id)
+	return func() { p.network.Heal(peer, id) }, nil
+}
+
+// Leader is the member that leads by its own word. One that is cut off may believe so for a while, and need not be asked.
+func (p *Processes) Leader(ctx context.Context, unasked ...int) (int, error) {
 	for i := range p.Nodes {
-		client, err := Client(p.Nodes[i].Client)
-		if err != nil {
-			return 0, err
+		if slices.Contains(unasked, i) {
+			continue
 		}
-		short, cancel := context.WithTimeout(ctx, 2*time.Second)
-		s, err := client.Status(short, p.Nodes[i].Client)
-		cancel()
-		client.Close()
-		if err == nil && s.Leader == s.Header.MemberId {
+		if s, err := p.status(ctx, i); err == nil && s.Leader == s.Header.MemberId {
 			return i, nil
 		}
 	}
 	return 0, errors.New("no member leads")
+}
+
+func (p *Processes) status(ctx context.Context, member int) (*clientv3.StatusResponse, error) {
+	client, err := Client(p.Nodes[member].Client)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	return client.Status(ctx, p.Nodes[member].Client)
 }
 
 // Ready waits until the cluster takes writes.
@@ -140,5 +163,9 @@ func (p *Processes) Close() error {
 	for i := range p.commands {
 		p.Kill(i)
 	}
-	return os.RemoveAll(p.dir)
+	var err error
+	if p.network != nil {
+		err = p.network.Close()
+	}
+	return errors.Join(err, os.RemoveAll(p.dir))
 }

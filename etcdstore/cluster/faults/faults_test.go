@@ -66,10 +66,10 @@ func (l *load) awaitMore(writes int64) {
 	}
 }
 
-func leader(t *testing.T, c *cluster.Processes) int {
+func leader(t *testing.T, c *cluster.Processes, unasked ...int) int {
 	t.Helper()
-	for range 100 {
-		if i, err := c.Leader(t.Context()); err == nil {
+	for range 400 {
+		if i, err := c.Leader(t.Context(), unasked...); err == nil {
 			return i
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -144,6 +144,30 @@ func TestTwoOfThreeAreDown(t *testing.T) {
 			}
 		}
 		t.Logf("the next write was acknowledged %v after the others were started", l.awaitAcknowledgement(back).Round(time.Millisecond))
+	})
+	l.audit()
+}
+
+// A leader is cut off from the others, and believes for a while that it still leads. Whoever asks it is told nothing, or the truth; what
+// the others acknowledge meanwhile holds for all.
+func TestNetworkIsCut(t *testing.T) {
+	c := processes(t, 0)
+	l := newLoad(t, c)
+	l.during(func() {
+		for range 3 {
+			l.awaitMore(150)
+			member := leader(t, c)
+			heal, err := c.Cut(t.Context(), member)
+			must(t, err)
+			cut := time.Now()
+			leader(t, c, member)
+			t.Logf("another member led %v after the leader was cut off", time.Since(cut).Round(time.Millisecond))
+			l.awaitAcknowledgement(time.Now())
+			l.awaitMore(100)
+			heal()
+			must(t, c.Ready(t.Context()))
+		}
+		l.awaitMore(150)
 	})
 	l.audit()
 }
