@@ -57,20 +57,9 @@ func TestGuarantees(t *testing.T) {
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, "_test.go") {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		for _, m := range declared.FindAllSubmatch(text, -1) {
-			names[string(m[1])] = true
-		}
-		return err
+	eachFile(t, ".", "_test.go", func(path string) {
+		maps.Copy(names, match(t, path, `(?m)^func ((?:Test|Fuzz)\w+)\(`))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return names
 }
 
@@ -126,28 +115,47 @@ func exportedErrors(t *testing.T) map[string]bool {
 	return exported
 }
 
-// TestFeedExample: the reader that docs/feed.md shows is the one that an example runs.
-func TestFeedExample(t *testing.T) {
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readText(t, "docs/feed.md"), -1)
-	if len(blocks) != 1 || !strings.Contains(readText(t, "example_feed_test.go"), blocks[0][1]) {
-		t.Error("the program of docs/feed.md is not that of example_feed_test.go")
+// TestDocPrograms: all Go that the documents show stands in a file that is compiled. That of the README is run by tests of its own.
+func TestDocPrograms(t *testing.T) {
+	var code strings.Builder
+	eachFile(t, ".", ".go", func(path string) { code.WriteString(flat(readText(t, path))) })
+	shown := 0
+	eachFile(t, "docs", ".md", func(path string) {
+		for _, block := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readText(t, path), -1) {
+			if shown++; !strings.Contains(code.String(), flat(block[1])) {
+				t.Errorf("no file has this program of %s:\n%s", path, block[1])
+			}
+		}
+	})
+	if shown < 6 {
+		t.Errorf("found only %d programs", shown)
+	}
+}
+
+// flat is a text without the space at the beginnings of its lines.
+func flat(text string) string { return regexp.MustCompile(`(?m)^[ \t]+`).ReplaceAllString(text, "") }
+
+// eachFile calls f with every file below a folder whose name ends so.
+func eachFile(t *testing.T, dir, ending string, f func(path string)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ending) {
+			f(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
 // TestDocLinks: every relative link of the documents leads somewhere.
 func TestDocLinks(t *testing.T) {
-	err := filepath.WalkDir("docs", func(path string, _ fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".md" {
-			return err
-		}
+	eachFile(t, "docs", ".md", func(path string) {
 		for link := range match(t, path, `\]\(([^):#]+)(?:#[^)]*)?\)`) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(link))); err != nil {
 				t.Errorf("%s links to %s: %v", path, link, err)
 			}
 		}
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -3,6 +3,7 @@ package management_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 
@@ -47,4 +48,30 @@ func Example() {
 	// GET 200 OK
 	// DELETE 202 Accepted
 	// PATCH 405 Method Not Allowed
+}
+
+// All tenants of a backend, of whom each caller sees its own.
+func ExampleNew() {
+	tokens, err := tokenstore.New(memstore.New(), nil)
+	if err != nil {
+		panic(err)
+	}
+	auth, err := management.NewStaticTokens(map[string]management.Caller{
+		"a-token-for-trials": {Actor: "script", Tenant: "acme", Scopes: []string{management.ScopeReadTokens}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	logger := slog.Default()
+
+	h, err := management.New(
+		func(tenant string) (*tokenstore.Manager, error) { return tokens.Tenant(tenant, nil) },
+		auth, // says who calls: actor, tenant, scopes
+		&management.Options{Logger: logger, RateLimit: management.RateLimit{PerSecond: 10, Burst: 50}},
+	)
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/api/v2/", h)
 }
