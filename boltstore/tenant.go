@@ -173,6 +173,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
 	var shown store.View // to decide, last
 	var stored []byte    // the record of that
+	var due uint64       // when that is to be looked at for expiry
 	look := func(r *records) (changed bool, err error) {
 		data := r.get(bucketTokens, id[:])
 		if data == nil {
@@ -180,7 +181,8 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 		}
 		v, same := shown, bytes.Equal(data, stored)
 		if !same {
-			v.Token = recordOf(id, data).token
+			there := recordOf(id, data)
+			v.Token, due = there.token, there.due
 		}
 		if v = r.view(v.Token); same && v.RevokedBy == shown.RevokedBy {
 			return false, nil
@@ -208,7 +210,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 			if !last.writes() {
 				return nil
 			}
-			return r.effect(shown, last.decision)
+			return r.effect(shown, due, last.decision)
 		})
 	}
 	switch {
@@ -251,8 +253,8 @@ func guarded(decide func(store.View) store.Decision, v store.View) (r run) {
 	return r
 }
 
-// effect writes a decision, or refuses it before it has written anything.
-func (r *records) effect(v store.View, d store.Decision) error {
+// effect writes a decision on a token that is due to be looked at, or refuses it before it has written anything.
+func (r *records) effect(v store.View, due uint64, d store.Decision) error {
 	if err := d.Check(&v); err != nil {
 		return err
 	}
@@ -262,9 +264,8 @@ func (r *records) effect(v store.View, d store.Decision) error {
 		}
 	}
 	if d.Next != nil {
-		there, _ := r.record(d.Next.ID)
-		next := record{token: *d.Next, due: there.due}
-		if due := uint64(d.Next.DueSecond()); due != 0 && (next.due == 0 || due < next.due) {
+		next := record{token: *d.Next, due: due}
+		if ends := uint64(d.Next.DueSecond()); ends != 0 && (due == 0 || ends < due) {
 			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
 		}
 		r.putRecord(&next)
