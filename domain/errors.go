@@ -16,6 +16,7 @@ type FieldError struct {
 	Size  int    // Size is the length or count that was found, where the limit is one of size.
 }
 
+// Error names the field and the limit, and never the value.
 func (e *FieldError) Error() string {
 	return fmt.Sprintf("tokenstore: %s: must be %s (size %d)", e.Field, e.Limit, e.Size)
 }
@@ -59,6 +60,7 @@ const (
 	ErrBeyondMemory Refusal = "beyond memory"
 )
 
+// Error is for logs: what a client may be told is the same for every refusal.
 func (r Refusal) Error() string { return "tokenstore: refused: " + string(r) }
 
 // Is reports that every Refusal is an [ErrInvalidGrant].

@@ -36,6 +36,7 @@ type CursorGoneError struct {
 	Resume uint64 // Resume is the cursor from which all is there.
 }
 
+// Error names the cursor, and where the feed goes on.
 func (e *CursorGoneError) Error() string {
 	return fmt.Sprintf("%v: %d; the feed goes on from %d", ErrCursorGone, e.Cursor, e.Resume)
 }

@@ -24,14 +24,18 @@ func (r round) name() string { return strings.Join(append([]string{r.pkg}, r.env
 // manager are the tests of the whole, but for those that take long.
 var manager = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
 
+// bolt are those tests of boltstore that are quick. A disk in memory is so quick that writers hardly ever meet at a commit; and there is
+// too little memory for many files.
+var bolt = round{pkg: "boltstore", skip: slow + "|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}}
+
 var plans = []plan{
 	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, manager}},
 	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, manager}},
 	{"memstore", []round{{pkg: "memstore"}, manager}},
 	{"revocation", []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
+	{"internal/codec", []round{bolt}}, // what it writes is read by the backends, of which this is the quickest
 	{"boltstore", []round{
-		// A disk in memory is so quick that writers hardly ever meet at a commit; and there is too little memory for many files.
-		{pkg: "boltstore", skip: slow + "|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}},
+		bolt,
 		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
 		{pkg: "boltstore", run: slow + "|^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20", "EXHAUSTIVE=small"}},
 	}},
