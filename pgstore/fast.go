@@ -42,8 +42,8 @@ func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token 
 	return token, added && err == nil, longWay(err)
 }
 
-// updateFast updates a token that nothing pending may cover, in two round trips, of which it may share the second, and holds nothing
-// while it is decided. It does so unless the decision is to be made known, to revoke, or to write nothing.
+// updateFast updates a token that nothing pending may cover, in two round trips, of which it may share both, and holds nothing while it
+// is decided. It does so if no more is to be written than what an exchange changes.
 func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) (verdict error, ok bool, err error) {
 	if s.backend.opts.Serializable {
 		return nil, false, nil
@@ -57,18 +57,14 @@ func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store
 		return nil, false, longWay(err)
 	}
 	d := decide(view)
-	if d.Next == nil || d.Revoke != nil || d.Emit != 0 || d.Check(&view) != nil {
+	if d.Next == nil || d.Revoke != nil || d.Emit != 0 || d.Check(&view) != nil || !exchanged(&view.Token, d.Next) {
 		return nil, false, nil
-	}
-	mutable, err := mutableArgs(d.Next)
-	if err != nil {
-		return nil, false, err
 	}
 	var a anchors
 	a.add(&view.Token, domain.AnchorNone)
-	args := append(append([]any{s.id, identity(id)}, mutable...), due(d.Next), version, a.kinds, a.values)
+	args := append([]any{s.id, identity(id), version, a.kinds, a.values}, exchangeArgs(d.Next)...)
 	replaced := false
-	err = s.shortly(ctx, id, step{s.backend.q.replaceFast, args, func(pgx.Rows) error {
+	err = s.shortly(ctx, id, step{s.backend.q.exchangeFast, args, func(pgx.Rows) error {
 		replaced = true
 		return nil
 	}})

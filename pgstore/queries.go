@@ -16,7 +16,7 @@ type queries struct {
 	tenants, pendingTenants                                                   string
 	// Tokens.
 	get, getLocked, getVersion, getAll, getForeign, find, listAll, listUser, listSession string
-	add, addFast, replace, replaceFast, remove, ofPairs, due, putOff, nextDue            string
+	add, addFast, replace, exchangeFast, remove, ofPairs, due, putOff, nextDue           string
 	// What covers a token, and what bars one.
 	fenceOf, fenceOfPairs, fenceOver, bars string
 	// Revocations.
@@ -55,11 +55,6 @@ var macros = []string{
 	"$pairs", `(t.user_id, t.client_id) in (select u, c from unnest($2::text[], $3::text[]) as p (u, c))`,
 	"$anchors", `unnest($2::smallint[], $3::text[]) as a (kind, value)`,
 
-	"$replace", `update tokenstore.tokens set authenticated_at = $3, expires_at = $4, idle_expires_at = $5, last_exchanged_at = $6, rotated_at = $7,
-		nanoseconds = $8, idle_lifetime = $9, rotating = $10, offline = $11, generation = $12, retries = $13, salt = $14, family_digest = $15,
-		secret_digest = $16, pepper_key_id = $17, confirmation_kind = $18, confirmation = $19, metadata = $20,
-		initial_ip = $21, initial_asn = $22, initial_user_agent = $23, last_ip = $24, last_asn = $25, last_user_agent = $26,
-		due = least(due, $27)`,
 	"$tallied", `		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
 			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
 			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
@@ -160,9 +155,15 @@ func (q *queries) tokenQueries(in func(string) string) {
 			on conflict do nothing returning sequence, session_id is null as sessionless
 		), tallied as ($tally select $1, pg_backend_pid() % 128, 1, sessionless::integer, 0, 0, 0, sequence, $39, $40 from added $tallied)
 		select sequence from added`)
-	q.replace = in(`$replace where tenant = $1 and id = $2`)
-	q.replaceFast = in(`$replace where tenant = $1 and id = $2 and xmin = $28 and current_setting('transaction_isolation') = 'read committed'
-		and not exists (select from unnest($29::smallint[], $30::text[]) as a (kind, value) join tokenstore.targets tt
+	q.replace = in(`update tokenstore.tokens set authenticated_at = $3, expires_at = $4, idle_expires_at = $5, last_exchanged_at = $6, rotated_at = $7,
+		nanoseconds = $8, idle_lifetime = $9, rotating = $10, offline = $11, generation = $12, retries = $13, salt = $14, family_digest = $15,
+		secret_digest = $16, pepper_key_id = $17, confirmation_kind = $18, confirmation = $19, metadata = $20,
+		initial_ip = $21, initial_asn = $22, initial_user_agent = $23, last_ip = $24, last_asn = $25, last_user_agent = $26,
+		due = least(due, $27) where tenant = $1 and id = $2`)
+	q.exchangeFast = in(`update tokenstore.tokens set idle_expires_at = $6, last_exchanged_at = $7, rotated_at = $8, nanoseconds = $9, generation = $10,
+		retries = $11, salt = $12, secret_digest = $13, last_ip = $14, last_asn = $15, last_user_agent = $16, due = least(due, $17)
+		where tenant = $1 and id = $2 and xmin = $3 and current_setting('transaction_isolation') = 'read committed'
+		and not exists (select from unnest($4::smallint[], $5::text[]) as a (kind, value) join tokenstore.targets tt
 			on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
 		returning true`)
 	q.remove = in(`delete from tokenstore.tokens where tenant = $1 and id = any ($2) returning id, session_id is null`)

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"encoding/json"
+	"maps"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -43,6 +44,23 @@ func mutableArgs(t *domain.RefreshToken) ([]any, error) {
 		text(t.Device.InitialIP), text(t.Device.InitialASN), text(t.Device.InitialUserAgent),
 		text(t.Device.LastIP), text(t.Device.LastASN), text(t.Device.LastUserAgent),
 	}, nil
+}
+
+// exchanged reports whether nothing of a token that may change has changed but what exchangeArgs has.
+func exchanged(from, to *domain.RefreshToken) bool {
+	a, b := from.Device, to.Device
+	return from.AuthenticatedAt.Equal(to.AuthenticatedAt) && from.ExpiresAt.Equal(to.ExpiresAt) && from.IdleLifetime == to.IdleLifetime &&
+		from.Rotating == to.Rotating && from.Offline == to.Offline && from.FamilyDigest == to.FamilyDigest && from.PepperKeyID == to.PepperKeyID &&
+		from.Confirmation == to.Confirmation && maps.Equal(maps.Collect(from.Metadata.All()), maps.Collect(to.Metadata.All())) &&
+		a.InitialIP == b.InitialIP && a.InitialASN == b.InitialASN && a.InitialUserAgent == b.InitialUserAgent
+}
+
+// exchangeArgs are what an exchange changes of a token.
+func exchangeArgs(t *domain.RefreshToken) []any {
+	return []any{
+		micro(t.IdleExpiresAt), micro(t.LastExchangedAt), micro(t.RotatedAt), nanoseconds(t), int64(t.Generation), int64(t.Retries),
+		octets(t.Salt[:]), octets(t.SecretDigest[:]), text(t.Device.LastIP), text(t.Device.LastASN), text(t.Device.LastUserAgent), due(t),
+	}
 }
 
 // micro is a time to the microsecond, null for none.
