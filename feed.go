@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"context"
 	"iter"
+
+	"example.com/tokenstore/store"
 )
 
 // FeedRequest asks for a page of events.
@@ -24,6 +26,28 @@ func (m *Manager) Feed(ctx context.Context, r FeedRequest) (FeedPage, error) {
 		r.Limit = 50
 	}
 	return m.engine.Feed(ctx, m.opts.Tenant, r.After, r.Limit)
+}
+
+// Events walks the tenant's events after a cursor, page by page, up to the last that there is when it begins. It ends after the
+// first error: those of [Manager.Feed].
+func (m *Manager) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		page, err := m.Feed(ctx, FeedRequest{After: after, Limit: store.MaxPage})
+		for last := page.Last; ; page, err = m.Feed(ctx, FeedRequest{After: page.Next, Limit: store.MaxPage}) {
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			for _, event := range page.Events {
+				if event.Number > last || !yield(event, nil) {
+					return
+				}
+			}
+			if len(page.Events) == 0 || page.Next >= last {
+				return
+			}
+		}
+	}
 }
 
 // Follow walks the tenant's events after a cursor, and waits for more whenever it has caught up: at once for what this

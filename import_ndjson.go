@@ -140,7 +140,7 @@ func (i *importer) read(ctx context.Context, parse func(text []byte) (*RefreshTo
 		}
 		i.report.Lines = n
 		if line.tooLong {
-			i.refuse(RefusedLine{Number: n, Err: &FieldError{Field: "line", Limit: fmt.Sprintf("at most %d bytes", MaxLine)}})
+			i.refuse(RefusedLine{Number: n, Err: errTooLong()})
 			continue
 		}
 		if len(line.text) == 0 {

@@ -4,12 +4,17 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 )
 
 // MaxLine is the longest line of an import, in bytes: a token at all of its limits fits, however it is escaped.
 const MaxLine = 4 << 20
+
+func errTooLong() error {
+	return &FieldError{Field: "line", Limit: fmt.Sprintf("at most %d bytes", MaxLine)}
+}
 
 // line is one line of input. Its text is good until the next one, and has no space around it.
 type line struct {

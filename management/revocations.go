@@ -11,29 +11,16 @@ import (
 
 // revocation is a revocation as the API shows it.
 type revocation struct {
-	ID           string   `json:"id"`
-	State        string   `json:"state"`
-	Targets      []target `json:"targets"`
-	Reason       string   `json:"reason"`
-	Actor        string   `json:"actor"`
-	CreatedAt    *string  `json:"created_at"`
-	RetiredAt    *string  `json:"retired_at"`
-	Examined     uint64   `json:"examined"`
-	Swept        uint64   `json:"swept"`
-	SupersededBy *string  `json:"superseded_by"`
-}
-
-// target is a conjunction: what it does not constrain is not there.
-type target struct {
-	RefreshTokenID string  `json:"refresh_token_id,omitempty"`
-	UserID         string  `json:"user_id,omitempty"`
-	ClientID       string  `json:"client_id,omitempty"`
-	SessionID      string  `json:"session_id,omitempty"`
-	Audience       string  `json:"audience,omitempty"`
-	IssuedBefore   *string `json:"issued_before,omitempty"`
-	LegacyBefore   *string `json:"legacy_before,omitempty"`
-	Offline        *bool   `json:"offline,omitempty"`
-	Everything     bool    `json:"everything,omitempty"`
+	ID           string              `json:"id"`
+	State        string              `json:"state"`
+	Targets      []tokenstore.Target `json:"targets"`
+	Reason       string              `json:"reason"`
+	Actor        string              `json:"actor"`
+	CreatedAt    *string             `json:"created_at"`
+	RetiredAt    *string             `json:"retired_at"`
+	Examined     uint64              `json:"examined"`
+	Swept        uint64              `json:"swept"`
+	SupersededBy *string             `json:"superseded_by"`
 }
 
 const (
@@ -43,25 +30,12 @@ const (
 
 func toRevocation(s *tokenstore.Status) revocation {
 	r := revocation{
-		ID: s.Tombstone.ID.String(), State: statePending, Targets: make([]target, len(s.Tombstone.Targets)),
+		ID: s.Tombstone.ID.String(), State: statePending, Targets: s.Tombstone.Targets,
 		Reason: s.Tombstone.Reason, Actor: s.Tombstone.Actor, CreatedAt: instant(s.Tombstone.Time),
 		Examined: s.Examined, Swept: s.Swept, SupersededBy: idOrNull(s.SupersededBy),
 	}
 	if s.Retired {
 		r.State, r.RetiredAt = stateRetired, instant(s.RetiredAt)
-	}
-	for i, t := range s.Tombstone.Targets {
-		r.Targets[i] = target{
-			UserID: t.UserID, ClientID: t.ClientID, SessionID: t.SessionID, Audience: t.Audience,
-			IssuedBefore: instant(t.IssuedBefore), LegacyBefore: instant(t.LegacyBefore), Everything: t.Everything,
-		}
-		if id := idOrNull(t.TokenID); id != nil {
-			r.Targets[i].RefreshTokenID = *id
-		}
-		if t.Offline != tokenstore.OfflineAny {
-			offline := t.Offline == tokenstore.OfflineYes
-			r.Targets[i].Offline = &offline
-		}
 	}
 	return r
 }

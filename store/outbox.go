@@ -99,30 +99,31 @@ func (k *Kinds) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Event is one change, as the feed reports it. What has no meaning for its kind is zero.
+// Event is one change, as the feed reports it. What has no meaning for its kind is zero, and left out of its JSON. There numbers
+// and sequences are texts: they use all of their 64 bits.
 type Event struct {
-	Number uint64    // Number is the store's to assign: it rises within a tenant, and is a cursor.
-	Kind   Kinds     // Kind is one kind.
-	Time   time.Time // Time is when it happened, by the clock of who caused it.
+	Number uint64    `json:"number,string"` // Number is the store's to assign: it rises within a tenant, and is a cursor.
+	Kind   Kinds     `json:"kind"`          // Kind is one kind.
+	Time   time.Time `json:"time"`          // Time is when it happened, by the clock of who caused it.
 	// Sequence is that of the token that the event is about, or the watermark of the revocation; for [KindExpired] the tenant's
 	// sequence at that time. What has a sequence above an erasure's watermark is none of that erasure's.
-	Sequence   uint64
-	Revocation ulid.ULID       // Revocation is the id of the revocation that it is about.
-	Tokens     []EventToken    // Tokens are those that it is about; of a revocation, those it names by id.
-	Targets    []domain.Target // Targets are those of a revocation that was recorded, or completed an erasure.
-	Reason     string          // Reason is the revocation's.
-	Actor      string          // Actor is the revocation's.
-	Erases     bool            // Erases says that the revocation erases, too.
-	Count      uint64          // Count is how many tokens a slice has removed.
-	Retired    bool            // Retired says that the sweep of the revocation is over.
+	Sequence   uint64          `json:"sequence,omitempty,string"`
+	Revocation ulid.ULID       `json:"revocation_id,omitzero"` // Revocation is the id of the revocation that it is about.
+	Tokens     []EventToken    `json:"tokens,omitempty"`       // Tokens are those that it is about; of a revocation, those it names by id.
+	Targets    []domain.Target `json:"targets,omitempty"`      // Targets are those of a revocation that was recorded, or completed an erasure.
+	Reason     string          `json:"reason,omitempty"`       // Reason is the revocation's.
+	Actor      string          `json:"actor,omitempty"`        // Actor is the revocation's.
+	Erases     bool            `json:"erases,omitempty"`       // Erases says that the revocation erases, too.
+	Count      uint64          `json:"count,omitempty"`        // Count is how many tokens a slice has removed.
+	Retired    bool            `json:"retired,omitempty"`      // Retired says that the sweep of the revocation is over.
 }
 
 // EventToken names a token that an event is about.
 type EventToken struct {
-	ID        ulid.ULID
-	UserID    string
-	ClientID  string
-	SessionID string // SessionID is empty for the null session.
+	ID        ulid.ULID `json:"id"`
+	UserID    string    `json:"user_id"`
+	ClientID  string    `json:"client_id"`
+	SessionID string    `json:"session_id,omitempty"` // SessionID is empty for the null session.
 }
 
 // TokenEvent is the event of something that has happened to a token.
