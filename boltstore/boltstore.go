@@ -44,6 +44,8 @@ const (
 type Options struct {
 	// LockTimeout is how long to wait for another process to let go of the file. Defaults to 1 s.
 	LockTimeout time.Duration
+	// MustExist has Open refuse to create the file: where it does not exist, the error matches [fs.ErrNotExist]. Defaults to false.
+	MustExist bool
 	// MaxSize is the size in bytes beyond which the file does not grow: a commit that would is [ErrFull]. Defaults to 0, no
 	// limit.
 	MaxSize int
@@ -65,7 +67,7 @@ type Backend struct {
 
 var _ store.Backend = (*Backend)(nil)
 
-// Open opens the file, and creates it, readable by its owner alone, if it does not exist. A file that can't be opened is
+// Open opens the file, and creates it, readable by its owner alone, if it does not exist and MustExist is not set. A file that can't be opened is
 // left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked] or [ErrUnusable].
 // Of a file that was closed, opening reads what leads to its records, a small part. After a crash it reads the whole file, to look
 // for free pages, and takes time in proportion to its size. Damage to what is not read is an [ErrCorrupt] of the call that comes
@@ -81,7 +83,7 @@ func Open(path string, opts *Options) (*Backend, error) {
 	if o.LockTimeout == 0 {
 		o.LockTimeout = lockTimeout
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !o.MustExist {
 		if err := create(path); err != nil {
 			return nil, err
 		}

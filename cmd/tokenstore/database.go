@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -25,12 +26,17 @@ const databaseEnv = "TOKENSTORE_DB"
 // databaseFlags say which database is meant: a file, that of a PostgreSQL server, or a part of a cluster of etcd.
 type databaseFlags struct {
 	db       string
+	creates  bool // creates says that a file that is missing is created
 	postgres pgstore.Options
 	etcd     etcdFlags
 }
 
 func (f *databaseFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.db, "db", "", "keep the tokens in `FILE`, which is created if it is missing, or in a database that migrate\n"+
+	missing := "must be there"
+	if f.creates {
+		missing = "is created if it is missing"
+	}
+	flags.StringVar(&f.db, "db", "", "the tokens are in `FILE`, which "+missing+", or in a database that migrate\n"+
 		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
 		"from "+databaseEnv+", which stands for --db. Or in etcd: etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
 	f.etcd.register(flags)
@@ -104,10 +110,12 @@ func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
 		}
 		return database, nil
 	}
-	file, err := boltstore.Open(f.name(), nil)
+	file, err := boltstore.Open(f.name(), &boltstore.Options{MustExist: !f.creates})
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !f.creates:
+		return nil, usage("--db: there is no file %s", f.name())
 	case errors.Is(err, boltstore.ErrLocked):
-		return nil, fmt.Errorf("%s is in use: another process holds it, and only one can", f.name())
+		return nil, fmt.Errorf("%s is in use by another process, such as tokenstore serve, and only one can hold it: use its management API, or stop it", f.name())
 	case err != nil:
 		return nil, fmt.Errorf("%s can't be opened: %w", f.name(), err)
 	}

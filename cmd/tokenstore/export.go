@@ -45,11 +45,6 @@ func newExportCommand() *cobra.Command {
 }
 
 func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
-	if f.scheme() == "" {
-		if _, err := os.Stat(f.name()); err != nil { // to open it would create it
-			return usage("--db: %w", err)
-		}
-	}
 	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Options{}, nil)
 	if err != nil {
 		return err

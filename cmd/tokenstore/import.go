@@ -11,6 +11,7 @@ import (
 	"example.com/tokenstore"
 	"example.com/tokenstore/revocation"
 	"github.com/oklog/ulid/v2"
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
@@ -35,6 +36,7 @@ func newImportCommand() *cobra.Command {
 			return nil
 		},
 	}
+	f.creates = true
 	f.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.nullLegacySessions, "null-legacy-sessions", false, "leave out the session id of tokens created before the cut-off, instead of refusing them")
 	cmd.Flags().BoolVar(&f.beyondMemory, "beyond-memory", false, "let in tokens so old that their revocation may be forgotten; each is logged")
@@ -66,7 +68,7 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 			size = info.Size()
 		}
 	}
-	bar := newBar(size)
+	bar := newBar("importing", size, progressbar.OptionShowBytes(true))
 	errs := bar.over(os.Stderr)
 	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Options{}, nil)
 	if err != nil {

@@ -9,16 +9,17 @@ import (
 	"golang.org/x/term"
 )
 
-// bar shows on a terminal how much of the input has been read. Its zero value shows nothing.
+// bar shows on a terminal how far something has come. Its zero value shows nothing.
 type bar struct{ *progressbar.ProgressBar }
 
-// newBar returns the bar of an input of so many bytes, or of -1 for not known.
-func newBar(size int64) *bar {
+// newBar returns the bar of so many things to be done, or of -1 for not known.
+func newBar(doing string, size int64, options ...progressbar.Option) *bar {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return &bar{}
 	}
-	return &bar{progressbar.NewOptions64(size, progressbar.OptionSetDescription("importing"), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetWriter(os.Stderr), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))}
+	options = append(options, progressbar.OptionSetDescription(doing), progressbar.OptionSetWriter(os.Stderr),
+		progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+	return &bar{progressbar.NewOptions64(size, options...)}
 }
 
 func (b *bar) reader(r io.Reader) io.Reader {
@@ -44,6 +45,13 @@ type clearing struct {
 func (c clearing) Write(p []byte) (int, error) {
 	_ = c.bar.Clear()
 	return c.to.Write(p)
+}
+
+// reach shows how much has been done so far.
+func (b *bar) reach(n int64) {
+	if b.ProgressBar != nil {
+		_ = b.Set64(n)
+	}
 }
 
 func (b *bar) done() {

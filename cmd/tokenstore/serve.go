@@ -100,6 +100,7 @@ func newServeCommand() *cobra.Command {
 			"prints is the address that it listens on. It ends on SIGTERM, when all requests have been answered.",
 		Args: noArgs,
 	}
+	f.creates = true
 	f.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {

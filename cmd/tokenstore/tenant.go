@@ -38,12 +38,18 @@ func (f *tenantFlags) legacy() (tokenstore.LegacyRule, error) {
 	case f.cutoff == "":
 		return tokenstore.LegacyRule{}, nil
 	}
+	at, err := parseDate("legacy-cutoff", f.cutoff)
+	return tokenstore.LegacyRule{CutOff: at}, err
+}
+
+// parseDate reads the value of a flag, a date or a time.
+func parseDate(flag, text string) (time.Time, error) {
 	for _, layout := range []string{time.DateOnly, time.RFC3339Nano} {
-		if at, err := time.Parse(layout, f.cutoff); err == nil {
-			return tokenstore.LegacyRule{CutOff: at.UTC()}, nil
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC(), nil
 		}
 	}
-	return tokenstore.LegacyRule{}, usage("--legacy-cutoff: %q is no date such as 2023-09-21 or 2023-09-21T00:00:00Z", f.cutoff)
+	return time.Time{}, usage("--%s: %q is no date such as 2023-09-21 or 2023-09-21T00:00:00Z", flag, text)
 }
 
 // check finds what is wrong with the flags before any database is touched.
@@ -79,4 +85,14 @@ func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine re
 		return nil, nil, errors.Join(err, database.Close())
 	}
 	return database, manager, nil
+}
+
+// with opens the database, lets something be done with the tenant's manager, and closes it.
+func (f *tenantFlags) with(ctx context.Context, engine revocation.Options, do func(*tokenstore.Manager) error) (err error) {
+	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), engine, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	return do(manager)
 }
