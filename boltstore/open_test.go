@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -422,5 +423,23 @@ func TestDamaged(t *testing.T) {
 	t.Logf("of %d damaged files: %v", files, counts)
 	if counts["refused"] == 0 || counts["opened"] == 0 || counts["refused"]+counts["opened"] != files {
 		t.Errorf("some must be refused, some be opened, and none be lost: got %v", counts)
+	}
+}
+
+// TestMustExist: a file that has to be there is not created, and one that is there is opened.
+func TestMustExist(t *testing.T) {
+	path := temporary(t)
+	if _, err := boltstore.Open(path, &boltstore.Options{MustExist: true}); !errors.Is(err, fs.ErrNotExist) || !errors.Is(err, boltstore.ErrUnusable) {
+		t.Errorf("got %v", err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 0 {
+		t.Errorf("it made %v, %v", entries, err)
+	}
+	for _, opts := range []*boltstore.Options{nil, {MustExist: true}} {
+		b, err := boltstore.Open(path, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shut(t, b)
 	}
 }

@@ -26,6 +26,9 @@ func newExportCommand() *cobra.Command {
 		Long: "export writes the tokens of a tenant that are not revoked, one a line, to a file that must not be there yet or, for \"-\", to\n" +
 			"stdout. With --full it writes all that another database needs to take the tenant's place; that file is readable by its\n" +
 			"owner only. No export has a secret that could be exchanged.",
+		Example: `  tokenstore export --db tokens.db exported.ndjson
+  tokenstore export --db tokens.db -
+  tokenstore export --db tokens.db --full everything.ndjson`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("export takes one file to write, or - for stdout")

@@ -88,3 +88,11 @@ func stillThere(t testing.TB, db string, ids []ulid.ULID) (n int) {
 	})
 	return n
 }
+
+// idsOf are the ids of issued tokens.
+func idsOf(issued []tokenstore.Issued) (ids []ulid.ULID) {
+	for _, out := range issued {
+		ids = append(ids, out.Token.ID)
+	}
+	return ids
+}

@@ -6,6 +6,7 @@ require (
 	example.com/tokenstore v0.0.0
 	example.com/tokenstore/management/jwtbearer v0.0.0
 	example.com/tokenstore/pgstore v0.0.0
+	github.com/creack/pty v1.1.24
 	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/prometheus/client_golang v1.25.0

@@ -29,6 +29,9 @@ func newImportCommand() *cobra.Command {
 		Long: "import reads tokens in the shape of the management API's resource, one a line, from a file or, for \"-\", from stdin. Lines\n" +
 			"that are refused are reported on stderr, with their number and the reason, and hold up no other; the exit code is then 3.\n" +
 			"An import may be repeated: what is there already is unchanged, and what has been revoked stays out.",
+		Example: `  tokenstore import --db new.db tokens.ndjson
+  tokenstore import --db tokens.db --region us-3 --null-legacy-sessions --beyond-memory tokens.ndjson
+  tokenstore import --db copy.db --full all.ndjson`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("import takes one file of tokens, or - for stdin")

@@ -1,5 +1,5 @@
-// Command tokenstore serves the refresh tokens of one tenant, kept in a bbolt file or a PostgreSQL database, over HTTP, and moves
-// tokens in and out of it. docs/serve.md describes it.
+// Command tokenstore serves the refresh tokens of one tenant, kept in a bbolt file, a PostgreSQL database or a cluster of etcd, over
+// HTTP, and is what their operator lists, revokes and moves them with. docs/command.md and docs/serve.md describe it.
 package main
 
 import (
@@ -17,9 +17,10 @@ import (
 
 // The exit codes.
 const (
-	exitFailed  = 1 // exitFailed: what was asked for could not be done.
-	exitUsage   = 2 // exitUsage: the command line can't be right.
-	exitRefused = 3 // exitRefused: an import went through, but some lines were refused.
+	exitFailed   = 1 // exitFailed: what was asked for could not be done.
+	exitUsage    = 2 // exitUsage: the command line can't be right, or a question was not answered by yes. Nothing was done.
+	exitRefused  = 3 // exitRefused: an import went through, but some lines were refused.
+	exitNotFound = 5 // exitNotFound: there is nothing of that id.
 )
 
 // exitError is an error that ends the program with a code of its own.
@@ -44,6 +45,9 @@ func main() {
 	if err == nil {
 		return
 	}
+	if err.Error() == context.Canceled.Error() { // joined with nothing else
+		err = errors.New("interrupted")
+	}
 	fmt.Fprintln(os.Stderr, "tokenstore:", err)
 	if e, ok := errors.AsType[exitError](err); ok {
 		os.Exit(e.code)
@@ -61,7 +65,12 @@ func newCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
-	root.AddCommand(newServeCommand(), newImportCommand(), newExportCommand(), newMigrateCommand(), newVersionCommand())
+	root.CompletionOptions.DisableDefaultCmd = true // ours has an example for each shell
+	root.AddCommand(
+		newServeCommand(), newListCommand(), newShowCommand(), newRevokeCommand(), newRevocationsCommand(), newEraseUserCommand(),
+		newEventsCommand(), newStatsCommand(), newTenantsCommand(),
+		newImportCommand(), newExportCommand(), newMigrateCommand(), newCompletionCommand(), newVersionCommand(),
+	)
 	return root
 }
 
@@ -78,9 +87,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Say which version this is",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Say which version this is",
+		Example: `  tokenstore version`,
+		Args:    noArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			version := "unknown"
 			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {

@@ -76,17 +76,11 @@ func commandWith(t testing.TB, stdin *os.File, env []string, args ...string) *pr
 	if stdin != nil {
 		p.cmd.Stdin = stdin
 	}
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.cmd.Stdout = writer
-	p.stdout = bufio.NewReader(reader)
+	writer := p.pipe()
 	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		cancel()
-		reader.Close()
 	})
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -99,6 +93,18 @@ func commandWith(t testing.TB, stdin *os.File, env []string, args ...string) *pr
 		close(p.ended)
 	}()
 	return p
+}
+
+// pipe lets the test read what the program prints. The caller closes the end that is returned, once the program has it.
+func (p *process) pipe() *os.File {
+	p.Helper()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { reader.Close() })
+	p.cmd.Stdout, p.stdout = writer, bufio.NewReader(reader)
+	return writer
 }
 
 // token is that of all tests, and may do everything.

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -42,15 +44,21 @@ const tableBlock = 1000
 // printer prints records of one kind. In a table, each is a row of cells; otherwise its JSON.
 type printer struct {
 	form    string
-	out     io.Writer
-	columns []string
+	out     *bufio.Writer
+	heads   []string
 	table   *tabwriter.Writer
 	printed int
 }
 
-// printer returns a printer to w. The columns are the heads of a table. The caller ends it.
-func (f *outputFlags) printer(w io.Writer, columns ...string) *printer {
-	return &printer{form: f.form, out: w, columns: columns, table: tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+// records prints to w what fill prints, under the heads of a table. What was printed before fill fails is printed.
+func (f *outputFlags) records(w io.Writer, heads []string, fill func(*printer) error) error {
+	out := bufio.NewWriterSize(w, 1<<16)
+	p := &printer{form: f.form, out: out, heads: heads, table: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	err := fill(p)
+	if err == nil {
+		err = p.end()
+	}
+	return errors.Join(err, p.table.Flush(), out.Flush())
 }
 
 // print prints a record.
@@ -75,8 +83,8 @@ func (p *printer) print(record any, cells ...string) error {
 }
 
 func (p *printer) row(cells []string) error {
-	if p.printed == 0 && len(p.columns) > 0 {
-		if _, err := fmt.Fprintln(p.table, strings.Join(p.columns, "\t")); err != nil {
+	if p.printed == 0 && len(p.heads) > 0 {
+		if _, err := fmt.Fprintln(p.table, strings.Join(p.heads, "\t")); err != nil {
 			return err
 		}
 	}
@@ -92,33 +100,55 @@ func (p *printer) row(cells []string) error {
 	return nil
 }
 
-// end prints what is left. Without a record, an array is empty, and so is all else.
+// end ends an array, which is empty without a record.
 func (p *printer) end() error {
+	end := "\n]\n"
 	switch {
-	case p.form == formTable:
-		return p.table.Flush()
-	case p.form == formNDJSON:
+	case p.form != formJSON:
 		return nil
 	case p.printed == 0:
-		_, err := fmt.Fprintln(p.out, "[]")
-		return err
+		end = "[]\n"
 	}
-	_, err := fmt.Fprint(p.out, "\n]\n")
+	_, err := p.out.WriteString(end)
 	return err
 }
 
-// printOne prints a record that is the only one: in a table, what it has line by line, and otherwise as a JSON object.
-func (f *outputFlags) printOne(w io.Writer, record any, lines ...[2]string) error {
-	if f.form != formTable {
-		return (&outputFlags{formNDJSON}).printer(w).print(record)
+// columns are what a record has in a table: a name and a value each.
+type columns [][2]string
+
+// heads are the names, as the heads of a table.
+func (c columns) heads() (heads []string) {
+	for _, column := range c {
+		heads = append(heads, strings.ToUpper(column[0]))
 	}
-	p := f.printer(w)
-	for _, line := range lines {
-		if err := p.print(nil, line[0], line[1]); err != nil {
+	return heads
+}
+
+func (c columns) values() (values []string) {
+	for _, column := range c {
+		values = append(values, column[1])
+	}
+	return values
+}
+
+// printOne prints a record that is the only one: as a table a line for each of its columns, otherwise as one JSON object.
+func (f *outputFlags) printOne(w io.Writer, record any, all columns) error {
+	if f.form != formTable {
+		text, err := json.Marshal(record)
+		if err != nil {
 			return err
 		}
+		_, err = fmt.Fprintf(w, "%s\n", text)
+		return err
 	}
-	return p.end()
+	return f.records(w, nil, func(p *printer) error {
+		for _, column := range all {
+			if err := p.print(nil, column[0], column[1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // cell is a text as a table shows it: with nothing in it that would break the table or talk to the terminal, and never empty.

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -61,5 +63,41 @@ func TestREADMEServe(t *testing.T) {
 	}
 	if !strings.Contains(stderr.String(), `"route":"/api/v2/users/{user_id}/refresh-tokens","status":202`) {
 		t.Errorf("no status 202 in the log:\n%s", stderr.String())
+	}
+}
+
+// docs/command.md has a row for every command and every exit code, and none that there is not.
+func TestCommandDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/command.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := func(head string) (names []string) {
+		t.Helper()
+		_, table, found := strings.Cut(string(text), head)
+		if !found {
+			t.Fatalf("no table %q", head)
+		}
+		table, _, _ = strings.Cut(table, "\n\n")
+		for _, row := range strings.Split(table, "\n")[2:] {
+			first, _, _ := strings.Cut(strings.Trim(row, "| "), " |")
+			for _, name := range strings.Split(first, ", ") {
+				names = append(names, strings.Fields(strings.Trim(name, "`"))[0])
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	var commands []string
+	for _, cmd := range newCommand().Commands() {
+		commands = append(commands, cmd.Name())
+	}
+	slices.Sort(commands)
+	if got := rows("| Command | What it does |"); !slices.Equal(got, commands) {
+		t.Errorf("it has %q, the program %q", got, commands)
+	}
+	codes := []string{"0", strconv.Itoa(exitFailed), strconv.Itoa(exitUsage), strconv.Itoa(exitRefused), strconv.Itoa(exitNotFound)}
+	if got := rows("| Code | Meaning |"); !slices.Equal(got, codes) {
+		t.Errorf("it has %q, the program %q", got, codes)
 	}
 }

@@ -98,6 +98,8 @@ func newServeCommand() *cobra.Command {
 		Long: "serve answers the management API at /api/v2/, with its description at /openapi.json and /docs, and with --oauth-client\n" +
 			"RFC 7009 at /oauth/revoke and RFC 7662 at /oauth/introspect; and /healthz, /readyz and /metrics. The first line that it\n" +
 			"prints is the address that it listens on. It ends on SIGTERM, when all requests have been answered.",
+		Example: `  tokenstore serve --db tokens.db --static-token-file static-tokens.txt  # until it is interrupted
+  tokenstore serve --db tokens.db --static-token a-token-for-trials=read:refresh_tokens,delete:refresh_tokens  # until it is interrupted`,
 		Args: noArgs,
 	}
 	f.creates = true

@@ -171,7 +171,7 @@ func TestSecondProcess(t *testing.T) {
 		"import": {"import", "--db", db, "../../examples/quickstart/testdata/tokens.ndjson"},
 	} {
 		code, stdout, stderr := toEnd(t, args...)
-		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "is in use: another process holds it") {
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "is in use by another process, such as tokenstore serve, and only one can hold it") {
 			t.Errorf("%s: exit code %d, %q, %q", name, code, stdout, stderr)
 		}
 	}
