@@ -33,7 +33,7 @@ func TestTargetJSON(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		`{}`, `null`, `[]`, `{"user":"u"}`, `{"user_id":""}`, `{"user_id":"u","everything":true}`, `{"user_id":"u","issued_before":"yesterday"}`,
+		`{}`, `null`, `[]`, `{"user":"u"}`, `{"user_id":"u","audiences":["a"]}`, `{"user_id":""}`, `{"user_id":"u","everything":true}`, `{"user_id":"u","issued_before":"yesterday"}`,
 		`{"user_id":"u","offline":"no"}`, `{"user_id":"u","refresh_token_id":"x"}`, `{"user_id":"u","session_id":1}`,
 		`{"user_id":"u","offline":null}`, `{"user_id":"u","issued_before":null}`,
 	} {
