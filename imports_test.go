@@ -38,6 +38,7 @@ var arrows = []arrow{
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
+	{pkg: "internal/restoretest", may: []string{".", "store", ulids}},
 	{pkg: "internal/daemon"},
 	{pkg: "internal/sidebyside"},
 	{pkg: "internal/servetest", may: []string{"."}},
@@ -51,8 +52,8 @@ var arrows = []arrow{
 }
 
 var (
-	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "internal/sidebyside", "boltstore/internal/filetest"} // no other than test files import these
-	forNobody    = []string{"cmd/...", "examples/..."}                                                                                       // nothing imports these, but what stands beside them
+	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "internal/restoretest", "internal/sidebyside", "boltstore/internal/filetest"} // no other than test files import these
+	forNobody    = []string{"cmd/...", "examples/..."}                                                                                                               // nothing imports these, but what stands beside them
 	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 

@@ -37,7 +37,7 @@ func TestCrash(t *testing.T) {
 	var heard *crashtest.Heard
 	for round := range rounds {
 		heard = crashtest.NewHeard(heard)
-		runAndKill(t, path, heard)
+		workAndKill(t, heard, "crash", path)
 		acked += heard.Acknowledged()
 		filetest.Check(t, heard, path)
 		if t.Failed() {
@@ -51,10 +51,10 @@ func TestCrash(t *testing.T) {
 	t.Logf("killed %d times; %d operations had been acknowledged, and none was lost", rounds, acked)
 }
 
-// runAndKill lets a child work until it has said a random number of things, and kills it at some instant after.
-func runAndKill(t *testing.T, path string, heard *crashtest.Heard) {
+// workAndKill lets a child work until it has said a random number of things, and kills it at some instant after.
+func workAndKill(t *testing.T, heard *crashtest.Heard, name string, args ...string) {
 	t.Helper()
-	cmd := child(t, bounded(t, time.Minute), "crash", path)
+	cmd := child(t, bounded(t, time.Minute), name, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

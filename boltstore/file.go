@@ -110,6 +110,7 @@ func checkFormat(tx *bbolt.Tx) error {
 // checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
 func checkShape(tenants *bbolt.Bucket) error {
 	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
+	values := [][]byte{keyMeta, keyOrigin, keyRestored}
 	return tenants.ForEach(func(name, _ []byte) error {
 		tenant := tenants.Bucket(name)
 		if tenant == nil {
@@ -117,7 +118,7 @@ func checkShape(tenants *bbolt.Bucket) error {
 		}
 		return tenant.ForEach(func(key, _ []byte) error {
 			isBucket := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, key) })
-			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !bytes.Equal(key, keyMeta) && !bytes.Equal(key, keyOrigin) {
+			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !slices.ContainsFunc(values, func(k []byte) bool { return bytes.Equal(k, key) }) {
 				return fmt.Errorf("%w: tenant %q has a wrong bucket %q", ErrCorrupt, name, key)
 			}
 			return nil
@@ -125,9 +126,14 @@ func checkShape(tenants *bbolt.Bucket) error {
 	})
 }
 
-// inspectLocked inspects the file while no other process can write it. bbolt's read-only mode holds the lock; it looks at
-// no more than the meta pages.
+// inspectLocked inspects the file while no other process can write it.
 func inspectLocked(path string, timeout time.Duration) error {
+	return readLocked(path, timeout, func(file *os.File, size int64) error { return inspect(file, size, false) })
+}
+
+// readLocked reads the file while no other process can write it. bbolt's read-only mode holds the lock; it looks at no more than
+// the meta pages.
+func readLocked(path string, timeout time.Duration, read func(file *os.File, size int64) error) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -154,7 +160,7 @@ func inspectLocked(path string, timeout time.Duration) error {
 	if info, err = file.Stat(); err != nil { // under the lock
 		return unusable(err)
 	}
-	switch found := inspect(file, info.Size(), false); {
+	switch found := read(file, info.Size()); {
 	case found != nil:
 		return found
 	case opened != nil:

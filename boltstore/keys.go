@@ -14,9 +14,10 @@ var (
 	bucketTenants = []byte("tenants") // name → the tenant's buckets
 	bucketPending = []byte("pending") // name of a tenant that has pending tombstones → nothing
 
-	keyFormat = []byte("format")
-	keyMeta   = []byte("meta")   // in the tenant's bucket itself
-	keyOrigin = []byte("origin") // beside it: what the tenant's memory was taken over from
+	keyFormat   = []byte("format")
+	keyMeta     = []byte("meta")     // in the tenant's bucket itself
+	keyOrigin   = []byte("origin")   // beside it: what the tenant's memory was taken over from
+	keyRestored = []byte("restored") // and the records of restorations
 
 	bucketTokens  = []byte("tokens")  // id → token
 	bucketFresh   = []byte("fresh")   // number → entries of the index that have not settled

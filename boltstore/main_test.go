@@ -20,11 +20,13 @@ import (
 const childEnv = "BOLTSTORE_TEST_CHILD"
 
 var children = map[string]func(args []string) error{
+	"backup":  backupChild,
 	"crash":   crashChild,
 	"create":  createChild,
 	"damaged": damagedChild,
 	"hold":    holdChild,
 	"import":  importChild,
+	"restore": restoreChild,
 }
 
 func TestMain(m *testing.M) {

@@ -19,6 +19,7 @@ func (r *records) retire(p *revocation, by store.Bounds) {
 	p.status.Retired, p.status.RetiredAt = true, by.Now
 	erased := p.stage == scrubbed
 	if erased {
+		r.scrubRestorations(tombstone)
 		tombstone.Scrub(tombstone, r.meta.erasureKey)
 	}
 	switch {

@@ -47,6 +47,9 @@ func (r *records) dropFirst(key []byte) {
 	r.meta.floor = binary.BigEndian.Uint64(key)
 }
 
+// Gapless reports that numbers have no gaps.
+func (t *tenant) Gapless() bool { return true }
+
 // Feed reads one page of events.
 func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.FeedPage, err error) {
 	if limit < 1 || limit > store.MaxPage {

@@ -26,6 +26,7 @@ const (
 	keyGuardMark  = "g" // put whenever a guard is remembered
 	keyWalk       = "w" // → how far the walk over all tokens has come in its present lap
 	keyOrigin     = "o" // → what the tenant's memory was taken over from
+	keyRestored   = "r" // → the records of restorations
 	keyEvents     = "e" // → the base of the numbers of events; its revision is the present epoch
 	keyFloor      = "f" // → the number up to which events have been dropped
 	keyLastEvent  = "l" // → the latest event's number

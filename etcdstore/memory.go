@@ -16,6 +16,7 @@ func (t *txn) retire(p *revocation, by store.Bounds) {
 	erased := p.stage == scrubbed
 	if erased {
 		h := t.head()
+		t.scrubRestorations(tombstone)
 		tombstone.Scrub(tombstone, h.erasureKey)
 	}
 	switch {

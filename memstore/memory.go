@@ -19,6 +19,7 @@ type memory struct {
 	erasureKey domain.ErasureKey
 	origin     ulid.ULID // what it was taken over from
 	complete   bool      // nothing of that is yet to come
+	restored   []store.Restored
 }
 
 // guardAge is when the revocation of a guard was asked for, and which guard it is.
@@ -129,6 +130,7 @@ func (t *tenant) retire(p *pendingTombstone, by store.Bounds) {
 	p.status.Retired, p.status.RetiredAt = true, by.Now
 	erased := p.scrub.stage == scrubbed
 	if erased {
+		t.restored, _ = store.ScrubRestored(t.restored, tombstone, t.erasureKey)
 		tombstone.Scrub(tombstone, t.erasureKey)
 	}
 	switch {

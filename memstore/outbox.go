@@ -53,6 +53,9 @@ func (o *outbox) dropFirst(n number) {
 	o.floor = uint64(n)
 }
 
+// Gapless reports that numbers have no gaps.
+func (t *tenant) Gapless() bool { return true }
+
 // Feed reads one page of events.
 func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
 	if limit < 1 || limit > store.MaxPage {

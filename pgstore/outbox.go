@@ -109,6 +109,9 @@ func scanEvents(into *[]store.Event) func(pgx.Rows) error {
 	}
 }
 
+// Gapless reports whether numbers have no gaps, as in the portable mode. In the other they are drawn for all tenants at once.
+func (s *tenant) Gapless() bool { return s.backend.opts.Serializable }
+
 // Feed reads one page of events. Numbers are drawn by writers that commit in any order, so that a page is read again while none of
 // them is under way.
 func (s *tenant) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {

@@ -28,7 +28,9 @@ type queries struct {
 	// Memory.
 	remember, guards, dropGuards, history string
 	// The feed.
-	emit, emitPortable, feed, feedEnds, scrubEvent, dropEvents string
+	emit, emitPortable, feed, feedEnds, scrubEvent, dropEvents, dropAllEvents string
+	// Restorations.
+	restorations, saveRestorations string
 }
 
 // macros stand for what several statements have in common.
@@ -245,4 +247,8 @@ func (q *queries) memoryQueries(in func(string) string) {
 	q.scrubEvent = in(`update tokenstore.events set kind = $3, sequence = $4, revocation = $5, reason = $6, actor = $7, erases = $8, count = $9, retired = $10,
 		about = $11 where tenant = $1 and number = $2`)
 	q.dropEvents = in(`delete from tokenstore.events where tenant = $1 and number = any ($2)`)
+	q.dropAllEvents = in(`delete from tokenstore.events where tenant = $1`)
+
+	q.restorations = in(`select restorations from tokenstore.tenants where tenant = $1`)
+	q.saveRestorations = in(`update tokenstore.tenants set restorations = $2 where tenant = $1`)
 }

@@ -148,6 +148,9 @@ func (t *tx) retire(ctx context.Context, h *head, r *revocation, by store.Bounds
 	last := r.status.SupersededBy.IsZero()
 	erased := r.scrub.stage == scrubbed
 	if erased {
+		if err := t.scrubRestorations(ctx, tombstone, h.erasureKey); err != nil {
+			return err
+		}
 		tombstone.Scrub(tombstone, h.erasureKey)
 		t.relabel(tombstone, false)
 	}

@@ -80,7 +80,7 @@
 //     that of a token that is there, under another id, is [ErrDigestTaken]; within one batch, the first row wins.
 //   - R36 outbox: an event that a verb was asked to emit is in the feed if and only if what it reports is committed, from that
 //     moment on; also where a refusal commits a revocation. Whether anybody reads makes no difference to a writer.
-//   - R37 feed: numbers rise in the order of the commits. Feed returns each event after its cursor exactly once over all
+//   - R37 feed: numbers rise in the order of the commits, without a gap where the store is [Gapless] and says so. Feed returns each event after its cursor exactly once over all
 //     pages; a page has at most the limit of rows, and one that is not the last has at least one.
 //   - R38 kinds: no event is written of a kind that was not asked for. A slice of a sweep is one event for each revocation that
 //     it removed tokens for or retired, and a slice of expiry is one if it removed any.
@@ -94,4 +94,11 @@
 //   - R42 take over: of a [Mover], Remember raises the sequence and the horizon to at least what it is given, joins the guards
 //     to those that are there, keeps an erasure key where there is none, and raises the number of the latest event while there
 //     is no event, in one commit; again and again with the same origin, until that is complete. It is [ErrOccupied], and writes nothing, for a tenant that was written to before it first took over.
+//   - R43 epoch: of a [Restorer], Restore raises the sequence, the horizon's, the number of the latest event and that up to which
+//     events have been dropped to one number, in one commit with its record. The number is that of [NextEpoch]: above all that the tenant
+//     has given out, and above what a lost life of it has. So an exact as-of point of the lost time, or of before, is
+//     [domain.ErrBeyondMemory], and a cursor a [CursorGoneError] that leads to the new epoch. All else is as it was.
+//   - R44 restored: Restorations lists the latest [MaxRestorations], oldest first. A Restore with the id of one that is recorded
+//     begins nothing: it joins its guards, as of the epoch, to those that are there, until the restoration is complete, and changes nothing
+//     from then on. Erasures leave of the records what they leave of revocations.
 package store

@@ -21,6 +21,13 @@ type Outbox interface {
 	Feed(ctx context.Context, after uint64, limit int) (FeedPage, error)
 }
 
+// Gapless is what an [Outbox] can say of its numbers.
+type Gapless interface {
+	// Gapless reports whether the number of each event is one above that of the event before it, so that it can be seen of a copy
+	// of the feed that none is missing (R37).
+	Gapless() bool
+}
+
 // FeedPage is a page of events. Next is the cursor of the page after it, and Last the number of the latest event there was:
 // the reader has caught up when they are equal.
 type FeedPage struct {

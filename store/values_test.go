@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -125,6 +126,33 @@ func TestDecisionWrites(t *testing.T) {
 	} {
 		if got := c.decision.Writes(); got != c.want {
 			t.Errorf("%+v writes: %t", c.decision, got)
+		}
+	}
+}
+
+// An epoch is above all that was given out before, and above what an earlier one of the same numbers gives out until then.
+func TestNextEpoch(t *testing.T) {
+	early := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	late := time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
+	const gap = 1 << 40
+	for _, last := range []uint64{0, 1, gap - 1, gap, 5*gap + 1, 1 << 60, 1<<60 + 12345} {
+		var before uint64
+		for _, at := range []time.Time{early, now, now.Add(time.Millisecond), now.Add(24 * time.Hour), late} {
+			epoch, err := store.NextEpoch(last, at)
+			if err != nil || epoch <= last+gap || epoch > store.MaxSequence-gap {
+				t.Errorf("an epoch must leave the lost time behind: got %d after %d, error %v", epoch, last, err)
+			}
+			// 4 million numbers a millisecond are more than any store gives out.
+			if at != early && at != late && last < 1<<59 && at != now && epoch < before+4_000_000 {
+				t.Errorf("a later epoch must be above what an earlier one has given out: got %d after %d", epoch, before)
+			}
+			before = epoch
+		}
+	}
+	for _, last := range []uint64{store.MaxSequence, store.MaxSequence - gap, 1<<64 - 1} {
+		if epoch, err := store.NextEpoch(last, now); !errors.Is(err, domain.ErrInvalid) {
+			t.Errorf("where there is none left it must be refused: got %d after %d, error %v", epoch, last, err)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(), newListCommand(), newShowCommand(), newRevokeCommand(), newRevocationsCommand(), newEraseUserCommand(),
 		newEventsCommand(), newStatsCommand(), newTenantsCommand(),
-		newImportCommand(), newExportCommand(), newMigrateCommand(), newCompletionCommand(), newVersionCommand(),
+		newImportCommand(), newExportCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newCompletionCommand(), newVersionCommand(),
 	)
 	return root
 }

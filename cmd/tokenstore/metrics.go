@@ -28,6 +28,7 @@ type measures struct {
 	swept      prometheus.Counter
 	expired    prometheus.Counter
 	failures   prometheus.Counter
+	backups    *prometheus.CounterVec
 }
 
 func newMeasures() *measures {
@@ -42,12 +43,15 @@ func newMeasures() *measures {
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenstore_operations_total", Help: "Operations of the store.",
 		}, []string{"operation", "outcome"}),
-		retired:  newCounter("tokenstore_revocations_retired_total", "Revocations of which nothing is left to sweep."),
-		swept:    newCounter("tokenstore_tokens_swept_total", "Tokens removed by revocations that have been retired."),
-		expired:  newCounter("tokenstore_tokens_expired_total", "Expired tokens removed."),
+		retired: newCounter("tokenstore_revocations_retired_total", "Revocations of which nothing is left to sweep."),
+		swept:   newCounter("tokenstore_tokens_swept_total", "Tokens removed by revocations that have been retired."),
+		expired: newCounter("tokenstore_tokens_expired_total", "Expired tokens removed."),
+		backups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenstore_backups_total", Help: "Backups of the file, made or failed.",
+		}, []string{"outcome"}),
 		failures: newCounter("tokenstore_sweep_failures_total", "Slices of the sweep that failed, and are tried again."),
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.operations, m.retired, m.swept, m.expired, m.failures,
+	m.registry.MustRegister(m.requests, m.durations, m.operations, m.retired, m.swept, m.expired, m.failures, m.backups,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -35,10 +35,12 @@ type serveFlags struct {
 	drainTimeout    time.Duration
 	maxHeader       int
 	rate            management.RateLimit
+	backups         scheduleFlags
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
 	f.tenantFlags.register(flags)
+	f.backups.register(flags)
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "the `HOST:PORT` to listen on; port 0 is any free one")
 	f.access.register(flags)
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in `FILE`")
@@ -62,6 +64,9 @@ func (f *serveFlags) check() error {
 		return err
 	}
 	if err := f.access.check(); err != nil {
+		return err
+	}
+	if err := f.backups.check(f.scheme()); err != nil {
 		return err
 	}
 	if (f.tlsCert == "") != (f.tlsKey == "") {
@@ -135,6 +140,7 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 	defer following.Wait()
 	defer stopListening()
 	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
+	following.Go(func() { f.backups.run(listening, database, measures.backups, logger) })
 	measures.gauge(manager)
 	handler, err := newHandler(f, access, manager, measures, logger)
 	if err != nil {

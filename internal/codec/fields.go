@@ -195,3 +195,27 @@ func Event(c *Coder, e *store.Event) {
 	c.Uint(&e.Count)
 	c.Bool(&e.Retired)
 }
+
+// Restored is the record of a restoration.
+func Restored(c *Coder, r *store.Restored) {
+	c.Fixed(r.ID[:])
+	c.Instant(&r.Time)
+	c.Text((*string)(&r.Method))
+	c.Text(&r.Reason)
+	c.Text(&r.Actor)
+	c.Uint(&r.Sequence)
+	c.Uint(&r.LastEvent)
+	c.Uint(&r.Epoch)
+	c.Bool(&r.Complete)
+}
+
+// Restorations is a list of such records.
+func Restorations(c *Coder, all *[]store.Restored) {
+	n := c.Size(len(*all))
+	for i := range n {
+		if i == len(*all) {
+			*all = append(*all, store.Restored{})
+		}
+		Restored(c, &(*all)[i])
+	}
+}

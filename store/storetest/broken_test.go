@@ -5,6 +5,7 @@ import (
 
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
 // brokenStore is a store with one mistake, and the rules that must find it: exactly these. Where there are several, the
@@ -39,7 +40,7 @@ var broken = []brokenStore{
 	{name: "keeps half of a bad batch", rules: []string{"R27"}, wrap: halfBatch},
 
 	// Revocations and sweeps (broken_sweeps_test.go).
-	{name: "latest number lags", rules: []string{"R3", "R11", "R42"}, wrap: laggingSequence},
+	{name: "latest number lags", rules: []string{"R3", "R11", "R42", "R43", "R44"}, wrap: laggingSequence},
 	{name: "forgets the actor", rules: []string{"R11"}, wrap: forgetsActor},
 	{name: "takes a revocation id for other targets", rules: []string{"R12", "R33"}, wrap: noConflict},
 	{name: "records what is not there", rules: []string{"R13"}, wrap: recordsNothing},
@@ -53,10 +54,10 @@ var broken = []brokenStore{
 	{name: "retires early", rules: []string{"R19", "R33", "R34", "R36", "R40"}, wrap: retiresEarly},
 	{name: "forgets guards at retirement", rules: []string{"R19", "R20", "R21", "R42"}, wrap: forgetsGuards},
 	{name: "the last guard wins", rules: []string{"R21"}, wrap: lastGuardWins},
-	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34", "R42"}, wrap: ignoresHorizon},
-	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34", "R42"}, wrap: keepsHorizon},
+	{name: "ignores the horizon", rules: []string{"R20", "R22", "R31", "R34", "R42", "R43"}, wrap: ignoresHorizon},
+	{name: "does not raise the horizon", rules: []string{"R22", "R31", "R34", "R42", "R43"}, wrap: keepsHorizon},
 	{name: "trims what is pending", rules: []string{"R22"}, wrap: trimsPending},
-	{name: "revokes and does not erase", rules: []string{"R14", "R33", "R34", "R40"}, wrap: erasesNothing},
+	{name: "revokes and does not erase", rules: []string{"R14", "R33", "R34", "R40", "R44"}, wrap: erasesNothing},
 	{name: "forgets guards with the name", rules: []string{"R33"}, wrap: erasesGuards},
 	{name: "leaks tokens of other tenants", rules: []string{"R24"}, wrap: leaks()},
 	{name: "newest for oldest", rules: []string{"R26"}, wrap: newestPending},
@@ -72,11 +73,11 @@ var broken = []brokenStore{
 	{name: "writes events after the commit", rules: []string{"R36"}, wrap: eventsAfterCommit},
 	{name: "loses the event of a refusal", rules: []string{"R36"}, wrap: losesEventOfRefusal},
 	{name: "writes an event of what it refuses", rules: []string{"R36"}, wrap: inventsEvents},
-	{name: "repeats an event at a page boundary", rules: []string{"R37"}, wrap: repeatsEvent},
+	{name: "repeats an event at a page boundary", rules: []string{"R37", "R43"}, wrap: repeatsEvent},
 	{name: "skips an event at a page boundary", rules: []string{"R37"}, wrap: skipsEvent},
 	{name: "shares its events", rules: []string{"R37"}, wrap: sharesEvents},
 	{name: "writes events of all kinds", rules: []string{"R38"}, wrap: emitsAll},
-	{name: "does not say that a cursor is gone", rules: []string{"R39", "R40", "R42"}, wrap: resumesSilently},
+	{name: "does not say that a cursor is gone", rules: []string{"R39", "R40", "R42", "R43"}, wrap: resumesSilently},
 	{name: "gives numbers again after a trim", rules: []string{"R39"}, wrap: reusesNumbers},
 	{name: "drops events of any age", rules: []string{"R39"}, wrap: dropsYoung},
 	{name: "leaves names in the feed", rules: []string{"R40"}, wrap: leavesNames},
@@ -98,12 +99,19 @@ var broken = []brokenStore{
 	{name: "takes over again what was taken over to the end", rules: []string{"R42"}, wrap: changes(func(m *store.Memory) { m.Complete = false })},
 	{name: "takes over what is occupied", rules: []string{"R42"}, wrap: mixesTenants},
 
+	// What a restoration does (broken_restore_test.go).
+	{name: "takes the lost time for current", rules: []string{"R43"}, wrap: takesLostTime},
+	{name: "goes on with a cursor of the lost time", rules: []string{"R43"}, wrap: keepsFloor},
+	{name: "forgets what a restoration remembers", rules: []string{"R44"}, wrap: restoresAs(func(r *store.Restoration) { r.Guards = nil })},
+	{name: "never ends a restoration", rules: []string{"R44"}, wrap: restoresAs(func(r *store.Restoration) { r.Complete = false })},
+	{name: "begins an epoch at each call", rules: []string{"R44"}, wrap: restoresAs(func(r *store.Restoration) { r.ID = ulid.Make() })},
+
 	// The backend.
 	{name: "grows with every look", rules: []string{"R6"}, config: func(c *Config) {
 		keys := 0
 		c.Size = func(testing.TB, store.Backend) (int, int) { keys++; return keys, 0 }
 	}},
-	{name: "names only tenants with work", rules: []string{"R32", "R34"}, config: func(c *Config) {
+	{name: "names only tenants with work", rules: []string{"R32", "R34", "R43"}, config: func(c *Config) {
 		inner := *c
 		c.New = func(t testing.TB) store.Backend { return namesNone{inner.New(t)} }
 		c.Reopen = nil
@@ -115,7 +123,7 @@ var broken = []brokenStore{
 		within(c, func(b store.Backend) store.Backend { return neverCloses{b} })
 		c.Reopen = nil
 	}},
-	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40", "R42"}, config: func(c *Config) {
+	{name: "forgets all at a restart", rules: []string{"R29", "R33", "R34", "R35", "R37", "R39", "R40", "R42", "R43", "R44"}, config: func(c *Config) {
 		c.Reopen = func(_ testing.TB, b store.Backend) store.Backend { return memstore.New() }
 	}},
 }

@@ -39,6 +39,13 @@ func checkFeed(t testing.TB, e *env) {
 			t.Errorf("events must be in the order of their commits")
 		}
 	}
+	if g, ok := w.Store.(store.Gapless); ok && g.Gapless() {
+		for i := range all {
+			if all[i].Number != uint64(i+1) {
+				t.Fatalf("numbers that are said to have no gaps must have none: got %d as the event number %d", all[i].Number, i+1)
+			}
+		}
+	}
 	for limit := 1; limit <= 2*n+1; limit += 3 {
 		for from := 0; from <= len(all); from += 7 {
 			cursor := uint64(0)

@@ -98,6 +98,8 @@ var rules = []rule{
 	{40, "erased events", "a name that is left in the feed is read by those who must have forgotten it", checkErasedEvents},
 	{41, "hand over", "a guard that is left behind lets what it refuses into the other database", checkHandOver},
 	{42, "take over", "a tenant that moves must refuse what it refused, and must not mix with another", checkTakeOver},
+	{43, "epoch", "numbers that are given twice let a login from before a revocation through, and hide events from readers", checkEpoch},
+	{44, "restored", "a backup that was let un-revoke must be known, and a restoration that was broken off must come to its end", checkRestored},
 }
 
 func (r *rule) id() string { return fmt.Sprintf("R%d", r.number) }

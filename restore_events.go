@@ -1,0 +1,165 @@
+package tokenstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
+)
+
+// events walks a tenant's from their start.
+func (x *restoration) events(t *restoredTenant) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		in := x.Events[t.name]
+		if in == nil {
+			return
+		}
+		if _, err := in.Seek(0, io.SeekStart); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		ReadEvents(in)(yield)
+	}
+}
+
+// checkEvents sees to it that no event since the backup is missing, so far as numbers tell, and that what they report can be done
+// again.
+func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error {
+	switch {
+	case x.Events[t.name] != nil:
+	case t.fresh: // nothing is there that could be live again
+		return nil
+	default:
+		return &EventGapError{Tenant: t.name, Latest: t.latest}
+	}
+	gapless := false
+	if g, is := t.Store.(store.Gapless); is {
+		gapless = g.Gapless()
+	}
+	reached := uint64(0) // all up to this one are there
+	recorded := map[ulid.ULID]bool{}
+	for e, err := range x.events(t) {
+		if err != nil {
+			return err
+		}
+		// What is missing from before the backup is of no account. Where numbers have gaps, the last event of the backup has to be among them,
+		// unless there is none.
+		anchored := gapless && e.Number == max(reached, t.latest)+1 || !gapless && (reached >= t.latest || t.epoch)
+		if e.Number > t.latest && e.Number > reached && !anchored {
+			return &EventGapError{Tenant: t.name, Latest: t.latest, After: max(reached, t.latest), Next: e.Number}
+		}
+		reached = max(reached, e.Number)
+		if e.Number <= t.latest {
+			continue
+		}
+		if err := x.checkEvent(ctx, t, &e, recorded); err != nil {
+			return fmt.Errorf("event %d: %w", e.Number, err)
+		}
+	}
+	if reached < t.latest && !t.epoch {
+		return &EventGapError{Tenant: t.name, Latest: t.latest, After: reached}
+	}
+	return nil
+}
+
+// checkEvent looks at one that the backup does not know.
+func (x *restoration) checkEvent(ctx context.Context, t *restoredTenant, e *Event, recorded map[ulid.ULID]bool) error {
+	switch e.Kind {
+	case KindRevoked, KindReused:
+		recorded[e.Revocation] = true
+		r := x.revocation(e)
+		r.Key = domain.ErasureKey{1}
+		return r.Validate()
+	case KindErased:
+		if recorded[e.Revocation] {
+			return nil
+		}
+		_, err := t.Revocation(ctx, e.Revocation)
+		if errors.Is(err, store.ErrNotFound) {
+			return ErrNamelessErasure
+		}
+		return err
+	}
+	return nil
+}
+
+// revocation is what an event reports.
+func (x *restoration) revocation(e *Event) store.Revocation {
+	return store.Revocation{
+		ID: e.Revocation, Targets: slices.Clone(e.Targets), Time: e.Time, Reason: e.Reason, Actor: e.Actor, Erase: e.Erases, Emit: e.Kind,
+	}
+}
+
+// replay records what the events report again. What they name by an id that is not there has nothing to be revoked, but must not be
+// imported either, and is remembered.
+func (x *restoration) replay(ctx context.Context, t *restoredTenant) error {
+	record := x.record
+	remember := func() error {
+		if len(record.Guards) == 0 {
+			return nil
+		}
+		err := x.note(ctx, t, record)
+		record.Guards = nil
+		return err
+	}
+	for e, err := range x.events(t) {
+		if err != nil {
+			return err
+		}
+		if e.Number <= t.latest {
+			continue
+		}
+		if x.report.Events++; x.report.Events%1000 == 0 {
+			x.progress()
+		}
+		if e.Kind != KindRevoked && e.Kind != KindReused {
+			continue
+		}
+		guards, err := x.absent(ctx, t, &e)
+		if err != nil {
+			return err
+		}
+		if len(record.Guards)+len(guards) > store.MaxBatch {
+			if err := remember(); err != nil {
+				return err
+			}
+		}
+		record.Guards = append(record.Guards, guards...)
+		r := x.revocation(&e)
+		if r.Erase {
+			if _, err := io.ReadFull(x.Rand, r.Key[:]); err != nil {
+				return err
+			}
+		}
+		if err := x.recordAgain(ctx, t, r); err != nil {
+			return fmt.Errorf("event %d: %w", e.Number, err)
+		}
+	}
+	return remember()
+}
+
+// absent are guards of the tokens that an event names by id, and that are not there.
+func (x *restoration) absent(ctx context.Context, t *restoredTenant, e *Event) (guards []domain.Guard, err error) {
+	for _, target := range e.Targets {
+		if target.TokenID.IsZero() {
+			continue
+		}
+		switch _, err := t.Get(ctx, target.TokenID); {
+		case errors.Is(err, store.ErrNotFound):
+			g := domain.Guard{Target: target, Time: e.Time, Through: e.Time}
+			if created := ulid.Time(target.TokenID.Time()); created.After(g.Through) {
+				g.Through = created.UTC()
+			}
+			guards = append(guards, g)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return guards, nil
+}
