@@ -132,3 +132,11 @@ func (t *spreadStore) Guards(ctx context.Context, q store.GuardQuery) (store.Gua
 func (t *spreadStore) Remember(ctx context.Context, m store.Memory) error {
 	return t.next().(store.Mover).Remember(ctx, m)
 }
+
+func (t *spreadStore) Restore(ctx context.Context, r store.Restoration) (store.Restored, error) {
+	return t.next().(store.Restorer).Restore(ctx, r)
+}
+
+func (t *spreadStore) Restorations(ctx context.Context) ([]store.Restored, error) {
+	return t.next().(store.Restorer).Restorations(ctx)
+}
