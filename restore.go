@@ -47,7 +47,11 @@ type RestoreReport struct {
 	Revoked int       // Revoked is how many revocations were recorded for it, or are there since an attempt that was broken off.
 }
 
-// EventGapError says that events between the backup and now are missing, so that what was revoked meanwhile is not known.
+// ErrEventsMissing: events between the backup and now are missing. The error is an [EventGapError], which says which.
+var ErrEventsMissing = errors.New("tokenstore: events are missing")
+
+// EventGapError says that events between the backup and now are missing, so that what was revoked meanwhile is not known. It matches
+// [ErrEventsMissing].
 type EventGapError struct {
 	Tenant string
 	Latest uint64 // Latest is the number of the latest event of the backup.
@@ -55,15 +59,19 @@ type EventGapError struct {
 	Next   uint64 // Next is the number that comes after it, 0 for none.
 }
 
+// Error says of which tenant, and between which numbers.
 func (e *EventGapError) Error() string {
 	switch {
 	case e.Next == 0 && e.After == 0:
-		return fmt.Sprintf("tokenstore: there are no events of tenant %q, and the backup ends with event %d", e.Tenant, e.Latest)
+		return fmt.Sprintf("%v: there are none of tenant %q, and the backup ends with number %d", ErrEventsMissing, e.Tenant, e.Latest)
 	case e.Next == 0:
-		return fmt.Sprintf("tokenstore: the events of tenant %q end with %d, and the backup with %d", e.Tenant, e.After, e.Latest)
+		return fmt.Sprintf("%v: those of tenant %q end with number %d, and the backup with %d", ErrEventsMissing, e.Tenant, e.After, e.Latest)
 	}
-	return fmt.Sprintf("tokenstore: events of tenant %q are missing: after %d comes %d, and the backup ends with %d", e.Tenant, e.After, e.Next, e.Latest)
+	return fmt.Sprintf("%v: of tenant %q, after number %d comes %d, and the backup ends with %d", ErrEventsMissing, e.Tenant, e.After, e.Next, e.Latest)
 }
+
+// Unwrap makes the error match [ErrEventsMissing].
+func (e *EventGapError) Unwrap() error { return ErrEventsMissing }
 
 // ErrNamelessErasure: the events report an erasure, but no longer of whom. They were read from the feed after it was done, so it
 // can't be repeated. Restore with a cut-off, and erase the user again.
@@ -85,7 +93,10 @@ func Restore(ctx context.Context, backend store.Backend, r RestoreRequest) (Rest
 	}
 	for _, step := range []func(context.Context, *restoredTenant) error{x.check, x.begin, x.revoke, x.end} {
 		for i := range x.tenants {
-			if err := step(ctx, &x.tenants[i]); err != nil {
+			switch err := step(ctx, &x.tenants[i]); {
+			case errors.Is(err, ErrEventsMissing):
+				return x.report, err
+			case err != nil:
 				return x.report, fmt.Errorf("tenant %q: %w", x.tenants[i].name, err)
 			}
 		}

@@ -146,9 +146,9 @@ func TestRestoreRefuses(t *testing.T) {
 		"two ways":                 {[]string{"--cut-off", "--override"}, exitUsage, "exactly one of"},
 		"a cut-off unasked":        {[]string{"--cut-off"}, exitUsage, "--yes"},
 		"an override unasked":      {[]string{"--override"}, exitUsage, "--yes"},
-		"an event is missing":      {[]string{"--events", gap}, exitFailed, "after 1 comes 3"},
-		"no events":                {[]string{"--events", old}, exitFailed, "there are no events"},
-		"events of another tenant": {[]string{"--events", "acme=" + events}, exitFailed, `no events of tenant \"default\"`},
+		"an event is missing":      {[]string{"--events", gap}, exitFailed, "after number 1 comes 3"},
+		"no events":                {[]string{"--events", old}, exitFailed, "there are none of tenant"},
+		"events of another tenant": {[]string{"--events", "acme=" + events}, exitFailed, `none of tenant "default"`},
 		"events twice":             {[]string{"--events", events, "--events", events}, exitUsage, "two files"},
 		"no such events":           {[]string{"--events", filepath.Join(dir, "none")}, exitUsage, "no such file"},
 		"the backup as events":     {[]string{"--events", backup}, exitUsage, "is what is restored"},
@@ -159,7 +159,7 @@ func TestRestoreRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := toEnd(t, append([]string{"restore", "--db", db, backup}, c.args...)...)
-			if code != c.code || !strings.Contains(stderr, strings.ReplaceAll(c.says, `\"`, `"`)) {
+			if code != c.code || !strings.Contains(stderr, c.says) {
 				t.Errorf("exit code %d, %q", code, stderr)
 			}
 		})
