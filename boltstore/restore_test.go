@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -164,7 +165,7 @@ func TestRestoreDamaged(t *testing.T) {
 	}
 }
 
-// restoreChild restores the backup in args[0] to args[1], by the events in args[2] and args[3].
+// restoreChild restores the backup in args[0] to args[1], by the events in args[2] and args[3], and says when it has.
 func restoreChild(args []string) error {
 	acme, err := os.Open(args[2])
 	if err != nil {
@@ -174,9 +175,11 @@ func restoreChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	return restoreFile(context.Background(), args[0], args[1], tokenstore.RestoreRequest{
+	err = restoreFile(context.Background(), args[0], args[1], tokenstore.RestoreRequest{
 		Events: map[string]io.ReadSeeker{restoretest.Acme: acme, restoretest.Globex: globex}, Reason: "disk lost", Actor: "operator",
 	})
+	fmt.Println("restored")
+	return err
 }
 
 // TestRestoreKilled kills restorations at random instants: the file is absent or complete, and the backup as it was.
@@ -195,28 +198,30 @@ func TestRestoreKilled(t *testing.T) {
 	restore := func(path string, after time.Duration) (took time.Duration) {
 		args[1] = path
 		cmd := child(t, bounded(t, time.Minute), "restore", args...)
+		said, err := cmd.StdoutPipe()
 		began := time.Now()
-		if err := cmd.Start(); err != nil {
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 		defer timer.Stop()
+		_, _ = said.Read(make([]byte, 1)) // or it has been killed
+		took = time.Since(began)
 		_ = cmd.Wait()
-		return time.Since(began)
+		return took
 	}
-	whole := restore(temporary(t), time.Minute)
 	kills, absent, complete := 0, 0, 0
 	defer func() { t.Attr("kills", strconv.Itoa(kills)) }()
-	for range rounds {
-		path := temporary(t)
-		restore(path, rand.N(whole*5/4))
-		kills++
+	look := func(path string) {
 		if digest(t, backup) != was {
 			t.Fatal("the backup must stay as it was")
 		}
 		if _, err := os.Stat(path); err != nil {
 			absent++
-			continue
+			return
 		}
 		complete++
 		b := open(t, path, nil)
@@ -227,9 +232,20 @@ func TestRestoreKilled(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	t.Logf("of %d, %d were absent and %d complete", rounds, absent, complete)
-	if absent == 0 || complete == 0 {
-		t.Errorf("the rounds must have both: %d were absent and %d complete", absent, complete)
+	path := temporary(t)
+	whole := restore(path, time.Minute)
+	if look(path); complete != 1 {
+		t.Fatal("who is not killed must come to the end")
+	}
+	for range rounds {
+		path := temporary(t)
+		restore(path, rand.N(whole*5/4))
+		kills++
+		look(path)
+	}
+	t.Logf("of %d, %d were absent and %d complete", rounds+1, absent, complete)
+	if absent == 0 {
+		t.Error("some rounds must end before the file has its name")
 	}
 }
 

@@ -104,6 +104,12 @@ var checks = []check{
 		unit:     kills, floor: 100,
 	},
 	{
+		method:   "killed by SIGKILL while backing up or restoring, bbolt",
+		promises: []string{"S4", "S5"},
+		tests:    []test{{"boltstore", "TestBackupKilled"}, {"boltstore", "TestRestoreKilled"}},
+		unit:     kills, floor: 100,
+	},
+	{
 		method:   "power cut, unsynced writes lost or torn, bbolt",
 		promises: []string{"S1", "S3", "S5", "F1"},
 		tests:    []test{{"boltstore/powercut", "TestPowerCut"}, {"boltstore/powercut", "TestPowerCutWhileCreated"}},
