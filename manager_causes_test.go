@@ -132,21 +132,23 @@ func TestForClient(t *testing.T) {
 		want tokenstore.ClientError
 	}
 	cases := map[string]told{
-		"ErrInvalidGrant":   {tokenstore.ErrInvalidGrant, grant},
-		"ErrCap":            {tokenstore.ErrCap, grant},
-		"ErrInvalid":        {tokenstore.ErrInvalid, malformed},
-		"ErrNotFound":       {tokenstore.ErrNotFound, later},
-		"ErrExists":         {tokenstore.ErrExists, later},
-		"ErrDigestTaken":    {tokenstore.ErrDigestTaken, later},
-		"ErrConflict":       {tokenstore.ErrConflict, later},
-		"ErrBusy":           {tokenstore.ErrBusy, later},
-		"ErrCursorGone":     {tokenstore.ErrCursorGone, later},
-		"ErrClosed":         {tokenstore.ErrClosed, later},
-		"ErrOccupied":       {tokenstore.ErrOccupied, later},
-		"ErrChanged":        {tokenstore.ErrChanged, later},
-		"ErrNotCommitted":   {tokenstore.ErrNotCommitted, later},
-		"ErrUnknownOutcome": {tokenstore.ErrUnknownOutcome, later},
-		"ErrRunning":        {tokenstore.ErrRunning, later},
+		"ErrInvalidGrant":    {tokenstore.ErrInvalidGrant, grant},
+		"ErrCap":             {tokenstore.ErrCap, grant},
+		"ErrInvalid":         {tokenstore.ErrInvalid, malformed},
+		"ErrNotFound":        {tokenstore.ErrNotFound, later},
+		"ErrExists":          {tokenstore.ErrExists, later},
+		"ErrDigestTaken":     {tokenstore.ErrDigestTaken, later},
+		"ErrConflict":        {tokenstore.ErrConflict, later},
+		"ErrBusy":            {tokenstore.ErrBusy, later},
+		"ErrCursorGone":      {tokenstore.ErrCursorGone, later},
+		"ErrClosed":          {tokenstore.ErrClosed, later},
+		"ErrOccupied":        {tokenstore.ErrOccupied, later},
+		"ErrChanged":         {tokenstore.ErrChanged, later},
+		"ErrEventsMissing":   {tokenstore.ErrEventsMissing, later},
+		"ErrNamelessErasure": {tokenstore.ErrNamelessErasure, later},
+		"ErrNotCommitted":    {tokenstore.ErrNotCommitted, later},
+		"ErrUnknownOutcome":  {tokenstore.ErrUnknownOutcome, later},
+		"ErrRunning":         {tokenstore.ErrRunning, later},
 	}
 	for name, cause := range refusals {
 		cases[name] = told{cause, grant}

@@ -51,6 +51,9 @@ func newMeasures() *measures {
 		}, []string{"outcome"}),
 		failures: newCounter("tokenstore_sweep_failures_total", "Slices of the sweep that failed, and are tried again."),
 	}
+	for _, outcome := range []string{"made", "failed"} {
+		m.backups.WithLabelValues(outcome) // so that it is there before the first
+	}
 	m.registry.MustRegister(m.requests, m.durations, m.operations, m.retired, m.swept, m.expired, m.failures, m.backups,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
