@@ -131,7 +131,7 @@ func open(path string, o Options) (db *bbolt.DB, err error) {
 	}
 	err = protect(func() error { return db.View(checkFormat) })
 	if err == nil {
-		if settled := errors.Join(settle(file, db.Info().PageSize), settleName(file)); settled != nil {
+		if settled := errors.Join(settle(file, db.Info().PageSize), settleFolder(path)); settled != nil {
 			err = unusable(settled)
 		}
 	}

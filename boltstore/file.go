@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -15,18 +14,15 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// create makes a complete, empty database and only then gives it its name, so that a crash at any instant leaves either
-// no file or a whole one. A file that another process creates meanwhile is left alone. Whoever opens it settles it.
+// create makes a complete, empty database and only then gives it its name. A file that another process creates meanwhile is left
+// alone. Whoever opens it settles it.
 func create(path string) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*")
+	d, err := newDraft(path, "new")
 	if err != nil {
-		return unusable(err)
+		return err
 	}
-	defer os.Remove(temp.Name())
-	if err := temp.Close(); err != nil {
-		return unusable(err)
-	}
-	db, err := bbolt.Open(temp.Name(), 0o600, &bbolt.Options{Timeout: lockTimeout})
+	defer func() { _ = d.drop() }()
+	db, err := bbolt.Open(d.name, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		return unusable(err)
 	}
@@ -42,8 +38,8 @@ func create(path string) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return unusable(err)
 	}
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return unusable(err)
+	if err := d.takeFree(); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
 }
@@ -73,15 +69,6 @@ func settle(file *os.File, pageSize int) error {
 		return err
 	}
 	return file.Sync()
-}
-
-// settleName brings the name of a file to the disk.
-func settleName(file *os.File) error {
-	dir, err := os.Open(filepath.Dir(file.Name()))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func unusable(err error) error {
