@@ -1,13 +1,11 @@
 package boltstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -55,7 +53,7 @@ func layOut(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	return about.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
+	return about.Put(keyVersion, binary.BigEndian.AppendUint32(nil, formatVersion))
 }
 
 // settle brings to the disk what a process before may have left undone: its last commit. That one's last page is written again, as
@@ -78,74 +76,12 @@ func unusable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnusable, err)
 }
 
-// checkFormat reads the format version of an open database.
-func checkFormat(tx *bbolt.Tx) error {
-	about := tx.Bucket(bucketAbout)
-	if about == nil || tx.Bucket(bucketTenants) == nil || tx.Bucket(bucketPending) == nil {
-		return ErrNotOurs
-	}
-	version := about.Get(keyFormat)
-	if len(version) != 4 {
-		return ErrNotOurs
-	}
-	if v := binary.BigEndian.Uint32(version); v != formatVersion {
-		return fmt.Errorf("%w: the file has version %d, this program knows %d", ErrFormat, v, formatVersion)
-	}
-	return checkShape(tx.Bucket(bucketTenants))
-}
-
-// checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
-func checkShape(tenants *bbolt.Bucket) error {
-	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
-	return tenants.ForEach(func(name, _ []byte) error {
-		tenant := tenants.Bucket(name)
-		if tenant == nil {
-			return fmt.Errorf("%w: tenant %q has no bucket", ErrCorrupt, name)
-		}
-		return tenant.ForEach(func(key, _ []byte) error {
-			isBucket := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, key) })
-			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !bytes.Equal(key, keyMeta) && !bytes.Equal(key, keyOrigin) {
-				return fmt.Errorf("%w: tenant %q has a wrong bucket %q", ErrCorrupt, name, key)
-			}
-			return nil
-		})
-	})
-}
-
-// inspectLocked inspects the file while no other process can write it. bbolt's read-only mode holds the lock; it looks at
-// no more than the meta pages.
+// inspectLocked inspects the file while no other process can write it.
 func inspectLocked(path string, timeout time.Duration) error {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return unusable(err)
-	case !info.Mode().IsRegular():
-		return ErrNotOurs // opening a named pipe would wait for its other end
-	}
-	file, err := os.Open(path)
+	f, err := look(path, timeout)
 	if err != nil {
-		return unusable(err)
-	}
-	defer file.Close()
-	var db *bbolt.DB
-	opened := protect(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: timeout})
 		return err
-	})
-	switch {
-	case errors.Is(opened, berrors.ErrTimeout):
-		return ErrLocked
-	case opened == nil:
-		defer db.Close()
 	}
-	if info, err = file.Stat(); err != nil { // under the lock
-		return unusable(err)
-	}
-	switch found := inspect(file, info.Size(), false); {
-	case found != nil:
-		return found
-	case opened != nil:
-		return unusable(opened)
-	}
-	return nil
+	defer f.close()
+	return f.inspect(scope{})
 }

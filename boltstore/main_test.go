@@ -25,6 +25,7 @@ var children = map[string]func(args []string) error{
 	"damaged": damagedChild,
 	"hold":    holdChild,
 	"import":  importChild,
+	"remake":  remakeChild,
 }
 
 func TestMain(m *testing.M) {
