@@ -62,6 +62,7 @@ func newCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
 	root.AddCommand(newServeCommand(), newImportCommand(), newExportCommand(), newMigrateCommand(), newVersionCommand())
+	root.AddCommand(newCheckCommand(), newCompactCommand())
 	return root
 }
 
