@@ -48,7 +48,7 @@ func (d draft) write(ctx context.Context, fill func(*copier) error) error {
 		Timeout: lockTimeout, NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistArrayType,
 	})
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	c := &copier{ctx: ctx, db: db}
 	var size int64
@@ -71,10 +71,14 @@ func (d draft) write(ctx context.Context, fill func(*copier) error) error {
 	if err = errors.Join(err, db.Close()); err == nil {
 		err = os.Truncate(d.name, size) // the last pages may be free ones that were never written
 	}
-	switch {
-	case err == nil, isDamage(err), ctx.Err() != nil:
+	if err == nil || isDamage(err) || ctx.Err() != nil {
 		return err
-	case noRoom(err):
+	}
+	return notWritten(err)
+}
+
+func notWritten(err error) error {
+	if noRoom(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return unusable(err)
