@@ -7,13 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
 // Backup writes a consistent copy of the whole file to a new file, as [Backend.Snapshot] does, while readers and writers go on. The
 // copy is opened and checked ([Backend.Check]) before it gets its name, so that a crash at any instant leaves either no file of that
-// name or a whole one; beside it may stay a file whose name begins with a dot and ends with .part. A name that is taken is
+// name or a whole one; beside it may stay a file whose name begins with a dot and has .part- in it. A name that is taken is
 // an error that matches [fs.ErrExist], and what has it is left alone.
 func (b *Backend) Backup(ctx context.Context, path string) error {
 	return placeFile(ctx, path, func(w io.Writer) error { return b.Snapshot(ctx, w) }, nil)
@@ -25,13 +24,16 @@ func (b *Backend) Backup(ctx context.Context, path string) error {
 // holds open for writing is [ErrLocked].
 func Restore(ctx context.Context, backup, path string, prepare func(context.Context, *Backend) error) error {
 	return placeFile(ctx, path, func(w io.Writer) error {
-		return readLocked(backup, lockTimeout, func(file *os.File, size int64) error {
-			if err := inspect(file, size, false); err != nil {
-				return err
-			}
-			_, err := io.Copy(stoppable{ctx, w}, io.NewSectionReader(file, 0, size))
+		f, err := look(backup, lockTimeout)
+		if err != nil {
 			return err
-		})
+		}
+		defer f.close()
+		if err := f.inspect(scope{}); err != nil {
+			return err
+		}
+		_, err = io.Copy(stoppable{ctx, w}, io.NewSectionReader(f.file, 0, f.size))
+		return err
 	}, prepare)
 }
 
@@ -40,37 +42,34 @@ func placeFile(ctx context.Context, path string, fill func(io.Writer) error, pre
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("%w: %s", fs.ErrExist, path)
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*.part")
+	d, err := newDraft(path, "part")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.drop()) }()
+	if err := d.fill(fill); err != nil {
+		return err
+	}
+	if err := ready(ctx, d.name, prepare); err != nil {
+		return err
+	}
+	return d.takeFree() // it fails where the name has been taken meanwhile
+}
+
+// fill has it filled, and brings that to the disk.
+func (d draft) fill(f func(io.Writer) error) error {
+	file, err := os.OpenFile(d.name, os.O_WRONLY, 0)
 	if err != nil {
 		return unusable(err)
 	}
-	defer func() {
-		if removed := os.Remove(temp.Name()); removed != nil {
-			err = errors.Join(err, unusable(removed))
-		}
-	}()
-	filled := fill(temp)
-	if filled == nil {
-		filled = temp.Sync()
+	if err = f(file); err == nil {
+		err = file.Sync()
 	}
-	if err := errors.Join(filled, temp.Close()); err != nil {
+	if err := errors.Join(err, file.Close()); err != nil {
 		if noRoom(err) {
 			err = fmt.Errorf("%w: %w", ErrFull, err)
 		}
 		return err
-	}
-	if err := ready(ctx, temp.Name(), prepare); err != nil {
-		return err
-	}
-	if err := os.Link(temp.Name(), path); err != nil { // it fails where the name has been taken meanwhile
-		return unusable(err)
-	}
-	named, err := os.Open(path)
-	if err == nil {
-		err = errors.Join(settleName(named), named.Close())
-	}
-	if err != nil {
-		return unusable(err)
 	}
 	return nil
 }

@@ -28,9 +28,6 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// formatVersion is the version of the file's layout.
-const formatVersion = 3
-
 const (
 	lockTimeout = time.Second
 	// initialMmap is address space, not memory: remapping a growing file blocks until all readers have left, so it
@@ -77,18 +74,19 @@ func Open(path string, opts *Options) (*Backend, error) {
 	if opts != nil {
 		o = *opts
 	}
-	if o.LockTimeout < 0 {
-		return nil, &domain.FieldError{Field: "LockTimeout", Limit: "positive", Size: int(o.LockTimeout)}
-	}
-	if o.LockTimeout == 0 {
-		o.LockTimeout = lockTimeout
+	var err error
+	if o.LockTimeout, err = opts.lockTimeout(); err != nil {
+		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !o.MustExist {
 		if err := create(path); err != nil {
 			return nil, err
 		}
 	}
-	db, err := open(path, o)
+	db, err := open(path, o, current())
+	for errors.Is(err, errReplaced) { // while it waited for the lock
+		db, err = open(path, o, current())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +99,9 @@ func Open(path string, opts *Options) (*Backend, error) {
 	return b, nil
 }
 
-// open inspects the file under bbolt's lock, before bbolt itself looks at it. It never creates one.
-func open(path string, o Options) (db *bbolt.DB, err error) {
+// open inspects the file under bbolt's lock, before bbolt itself looks at it, and brings one of an older format to the given one. It never
+// creates one.
+func open(path string, o Options, f format) (db *bbolt.DB, err error) {
 	var file *os.File
 	settings := bbolt.Options{
 		Timeout:         o.LockTimeout,
@@ -131,11 +130,8 @@ func open(path string, o Options) (db *bbolt.DB, err error) {
 	case err != nil:
 		return nil, unusable(err)
 	}
-	err = protect(func() error { return db.View(checkFormat) })
-	if err == nil {
-		if settled := errors.Join(settle(file, db.Info().PageSize), settleName(file)); settled != nil {
-			err = unusable(settled)
-		}
+	if err = stillThere(file, path); err == nil {
+		err = f.accept(db, func() error { return errors.Join(settle(file, db.Info().PageSize), settleFolder(path)) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"math"
 	"os"
@@ -32,30 +33,36 @@ func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
 	defer release()
 	// It trusts the lengths that pages claim, so they are looked at before.
 	switch damage := b.inspectWhole(); {
-	case errors.Is(damage, ErrCorrupt), errors.Is(damage, ErrTruncated):
+	case isDamage(damage):
 		return []string{damage.Error()}, nil
 	case damage != nil:
 		return nil, damage
 	}
 	_, err = b.peek(ctx, func(t *txn) error {
-		for err := range t.tx.Check() {
-			if len(findings) < maxFindings {
-				findings = append(findings, err.Error())
-			}
-		}
-		release()
-		if len(findings) > 0 {
-			return nil
-		}
-		for finding := range t.findings() {
-			findings = append(findings, finding)
-			if len(findings) == maxFindings || ctx.Err() != nil {
-				break
-			}
-		}
-		return ctx.Err()
+		findings, err = t.examine(ctx, release)
+		return err
 	})
 	return findings, err
+}
+
+// examine looks at all that a snapshot shows. release is called when nothing but records is read any more.
+func (t *txn) examine(ctx context.Context, release func()) (findings []string, err error) {
+	for err := range t.tx.Check() {
+		if len(findings) < maxFindings {
+			findings = append(findings, err.Error())
+		}
+	}
+	release()
+	if len(findings) > 0 {
+		return findings, nil
+	}
+	for finding := range t.findings() {
+		findings = append(findings, finding)
+		if len(findings) == maxFindings || ctx.Err() != nil {
+			break
+		}
+	}
+	return findings, ctx.Err()
 }
 
 // inspectWhole inspects the file as it is, while nobody writes.
@@ -69,17 +76,23 @@ func (b *Backend) inspectWhole() error {
 	if err != nil {
 		return unusable(err)
 	}
-	return inspect(file, info.Size(), true)
+	return inspect(file, info.Size(), scope{whole: true})
 }
 
 func (t *txn) findings() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		tenants := t.tx.Bucket(bucketTenants).Cursor()
 		for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
-			r := t.records(string(name))
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
-			c := checker{records: r, yield: func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }}
-			if !c.tokens() || !c.index() || !c.revocations() || !c.events() || !c.counts(marked) {
+			c := checker{records: &records{txn: t, name: string(name), root: t.tx.Bucket(bucketTenants).Bucket(name)}, seed: maphash.MakeSeed()}
+			c.yield = func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }
+			if !c.tenant(marked) {
+				return
+			}
+		}
+		pending := t.tx.Bucket(bucketPending).Cursor()
+		for name, _ := pending.First(); name != nil; name, _ = pending.Next() {
+			if t.tx.Bucket(bucketTenants).Bucket(name) == nil && !yield(fmt.Sprintf("tenant %q is listed as pending, and is not there", name)) {
 				return
 			}
 		}
@@ -91,12 +104,42 @@ type checker struct {
 	records *records
 	yield   func(string) bool
 	found   meta   // what was counted
-	entries uint64 // that the index should have
 	old     uint64 // retired tombstones in the order of age
+
+	seed       maphash.Seed
+	want, have tally // the entries of the index that the records have, and those that it has
+}
+
+// tally counts entries of the index, in any order. Two of the same count and sum are the same, but for one chance in 2^64.
+type tally struct{ count, sum uint64 }
+
+func (t *tally) add(seed maphash.Seed, e *entry) {
+	t.count++
+	t.sum += maphash.Bytes(seed, e[:])
 }
 
 func (c *checker) say(ok bool, format string, args ...any) bool {
 	return ok || c.yield(fmt.Sprintf(format, args...))
+}
+
+func (c *checker) tenant(marked bool) bool {
+	var err error
+	if c.records.meta, err = decode(c.records.root.Get(keyMeta), metaFields); err != nil {
+		return c.say(false, "what it knows of itself: %v", err)
+	}
+	return c.part("tokens", c.tokens) && c.part("index", c.index) && c.part("revocations", c.revocations) && c.part("events", c.events) &&
+		c.counts(marked)
+}
+
+// part runs a part of the check. What ends it early is a finding too.
+func (c *checker) part(what string, f func() bool) (more bool) {
+	switch err := protect(func() error { more = f(); return nil }); {
+	case isDamage(err), errors.Is(err, ErrFormat):
+		return c.say(false, "%s: %v", what, err)
+	case err != nil:
+		check(err)
+	}
+	return more
 }
 
 // each walks a bucket to its end, or until f returns false, which it reports.
@@ -111,33 +154,84 @@ func (c *checker) tokens() bool {
 		if err != nil {
 			return c.say(false, "token %x: %v", k, err)
 		}
-		token := record.token
+		token := &record.token
 		if token.SessionID.IsNull() {
 			c.found.sessionless++
 		}
 		for e := range record.entries() {
-			c.entries++
-			there := false
-			c.records.between(e, e, func(*entry) bool { there = true; return false })
-			if !c.say(there, "token %s is not in the index, as %x", token.ID, e[:prefixSize]) {
-				return false
-			}
+			c.want.add(c.seed, &e)
 		}
+		invalid := token.Validate()
 		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
+			c.say(invalid == nil, "token %s: %v", token.ID, invalid) &&
+			c.say(record.scheduled(), "token %s: not looked at when it is due", token.ID) &&
 			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
 			c.say(!token.CreatedAt.After(c.records.meta.latest), "token %s: created after the latest", token.ID)
 	})
 }
 
-// index checks that the index has no other entries than those of the records; that each record has its own is checked with the records,
-// and that each is there once, and in its order, by whoever reads it.
+// scheduled reports whether the token is looked at for expiry by its deadline.
+func (x *record) scheduled() bool {
+	deadline := uint64(x.token.DueSecond())
+	return deadline == 0 || x.due != 0 && x.due <= deadline
+}
+
+// index checks that the index has the entries of the records, and no others; that each is there once, and in its order, is checked
+// by whoever reads it.
 func (c *checker) index() bool {
-	var entries uint64
-	c.records.between(entry{}, prefix{math.MaxUint8}.last(), func(*entry) bool { entries++; return true })
+	more := true
+	var same []entry // with the prefix of one foreign secret
+	ended := c.records.between(entry{}, prefix{math.MaxUint8}.last(), func(e *entry) bool {
+		c.have.add(c.seed, e)
+		if e[0] != byForeign {
+			return true
+		}
+		if len(same) > 0 && !bytes.Equal(same[0][:prefixSize], e[:prefixSize]) {
+			same = same[:0]
+		}
+		for _, other := range same {
+			if more = more && c.sayShared(other.id(), e.id()); !more {
+				return false
+			}
+		}
+		same = append(same, *e)
+		return true
+	})
+	if !ended {
+		return more
+	}
 	var fresh uint64
 	c.records.notes(func(_, note []byte) { fresh += uint64(len(note) / entrySize) })
 	return c.say(fresh == c.records.meta.fresh, "%d entries of the index are fresh, and should be %d", fresh, c.records.meta.fresh) &&
-		c.say(entries == c.entries, "the index has %d entries for %d of the records", entries, c.entries)
+		(c.have == c.want || c.missing()) &&
+		c.say(c.have.count == c.want.count, "the index has %d entries for %d of the records", c.have.count, c.want.count)
+}
+
+// sayShared finds two tokens that are found by the same foreign secret.
+func (c *checker) sayShared(a, b ulid.ULID) bool {
+	x, there := c.records.token(a)
+	y, both := c.records.token(b)
+	return c.say(!there || !both || x.ForeignDigest != y.ForeignDigest, "tokens %s and %s have the same foreign secret", a, b)
+}
+
+// missing names the entries that are not in the index, which takes a look-up for each of all.
+func (c *checker) missing() bool {
+	found := false
+	more := c.each(bucketTokens, func(_, v []byte) bool {
+		record, err := decode(v, recordFields)
+		if err != nil {
+			return true // has been told
+		}
+		for e := range record.entries() {
+			there := false
+			c.records.between(e, e, func(*entry) bool { there = true; return false })
+			if found = found || !there; !c.say(there, "token %s is not in the index, as %x", record.token.ID, e[:prefixSize]) {
+				return false
+			}
+		}
+		return true
+	})
+	return more && c.say(found || c.have.count != c.want.count, "the index has other entries than the records")
 }
 
 // count checks how many keys there are.
@@ -156,13 +250,14 @@ func (c *checker) revocations() bool {
 		}
 		c.found.pending++
 		id := p.id()
-		if p.walks {
-			walks++
-		}
 		if !p.status.Tombstone.Anchored() {
 			c.found.open++
 		}
 		fine := c.say(bytes.Equal(k, id[:]), "revocation %s is stored as %x", id, k)
+		if p.walks {
+			walks++
+			fine = fine && c.say(c.records.get(bucketWalkers, id[:]) != nil, "revocation %s is not among the walkers", id)
+		}
 		for _, anchor := range p.status.Tombstone.Anchors() {
 			anchors++
 			fine = fine && c.say(c.records.get(bucketFence, append(anchorKey(anchor), id[:]...)) != nil, "revocation %s is not in the fence", id)
@@ -190,13 +285,18 @@ func (c *checker) revocations() bool {
 
 // aged checks that a retired tombstone is in the order of age if and only if nothing is there that superseded it.
 func (c *checker) aged(p *revocation) bool {
-	id, by := p.id(), p.status.SupersededBy
-	led := c.records.get(bucketLive, by[:]) != nil || c.records.get(bucketRetired, by[:]) != nil
+	id := p.id()
 	there := c.records.get(bucketHistory, ageKey(p.status.RetiredAt, id[:])) != nil
 	if there {
 		c.old++
 	}
-	return there != led
+	return there != c.records.superseded(p)
+}
+
+// superseded reports whether what superseded a retired tombstone is there still.
+func (r *records) superseded(p *revocation) bool {
+	by := p.status.SupersededBy
+	return r.get(bucketLive, by[:]) != nil || r.get(bucketRetired, by[:]) != nil
 }
 
 func (c *checker) counts(marked bool) bool {

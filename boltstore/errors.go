@@ -1,6 +1,9 @@
 package boltstore
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The errors of opening a file. Each leaves the file byte for byte as it was.
 var (
@@ -23,3 +26,23 @@ var (
 // ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]). What was acknowledged
 // stays; the store goes on when there is room again.
 var ErrFull = errors.New("boltstore: no room")
+
+// ErrBeyondRepair: [Repair] has met damage to records, which nothing else in the file tells of; a [DamageError] names them. The file
+// is as it was.
+var ErrBeyondRepair = errors.New("boltstore: beyond repair")
+
+// DamageError is an [ErrCorrupt] that says all that is damaged, as far as it was looked for.
+type DamageError struct {
+	Findings []string // Findings are what [Backend.Check] would say of it; at least one.
+}
+
+func (e *DamageError) Error() string {
+	text := fmt.Sprintf("%v: %s", ErrCorrupt, e.Findings[0])
+	if n := len(e.Findings); n > 1 {
+		text += fmt.Sprintf(", and %d more", n-1)
+	}
+	return text
+}
+
+// Unwrap returns [ErrCorrupt].
+func (e *DamageError) Unwrap() error { return ErrCorrupt }

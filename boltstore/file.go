@@ -1,32 +1,26 @@
 package boltstore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// create makes a complete, empty database and only then gives it its name, so that a crash at any instant leaves either
-// no file or a whole one. A file that another process creates meanwhile is left alone. Whoever opens it settles it.
+// create makes a complete, empty database and only then gives it its name. A file that another process creates meanwhile is left
+// alone. Whoever opens it settles it.
 func create(path string) error {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*")
+	d, err := newDraft(path, "new")
 	if err != nil {
-		return unusable(err)
+		return err
 	}
-	defer os.Remove(temp.Name())
-	if err := temp.Close(); err != nil {
-		return unusable(err)
-	}
-	db, err := bbolt.Open(temp.Name(), 0o600, &bbolt.Options{Timeout: lockTimeout})
+	defer func() { _ = d.drop() }()
+	db, err := bbolt.Open(d.name, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
 		return unusable(err)
 	}
@@ -42,8 +36,8 @@ func create(path string) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return unusable(err)
 	}
-	if err := os.Link(temp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return unusable(err)
+	if err := d.takeFree(); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return nil
 }
@@ -59,7 +53,7 @@ func layOut(tx *bbolt.Tx) error {
 	if err != nil {
 		return err
 	}
-	return about.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion))
+	return about.Put(keyVersion, binary.BigEndian.AppendUint32(nil, formatVersion))
 }
 
 // settle brings to the disk what a process before may have left undone: its last commit. That one's last page is written again, as
@@ -75,15 +69,6 @@ func settle(file *os.File, pageSize int) error {
 	return file.Sync()
 }
 
-// settleName brings the name of a file to the disk.
-func settleName(file *os.File) error {
-	dir, err := os.Open(filepath.Dir(file.Name()))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
 func unusable(err error) error {
 	if errors.Is(err, berrors.ErrTimeout) {
 		return ErrLocked
@@ -91,80 +76,12 @@ func unusable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnusable, err)
 }
 
-// checkFormat reads the format version of an open database.
-func checkFormat(tx *bbolt.Tx) error {
-	about := tx.Bucket(bucketAbout)
-	if about == nil || tx.Bucket(bucketTenants) == nil || tx.Bucket(bucketPending) == nil {
-		return ErrNotOurs
-	}
-	version := about.Get(keyFormat)
-	if len(version) != 4 {
-		return ErrNotOurs
-	}
-	if v := binary.BigEndian.Uint32(version); v != formatVersion {
-		return fmt.Errorf("%w: the file has version %d, this program knows %d", ErrFormat, v, formatVersion)
-	}
-	return checkShape(tx.Bucket(bucketTenants))
-}
-
-// checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
-func checkShape(tenants *bbolt.Bucket) error {
-	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
-	values := [][]byte{keyMeta, keyOrigin, keyRestored}
-	return tenants.ForEach(func(name, _ []byte) error {
-		tenant := tenants.Bucket(name)
-		if tenant == nil {
-			return fmt.Errorf("%w: tenant %q has no bucket", ErrCorrupt, name)
-		}
-		return tenant.ForEach(func(key, _ []byte) error {
-			isBucket := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, key) })
-			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !slices.ContainsFunc(values, func(k []byte) bool { return bytes.Equal(k, key) }) {
-				return fmt.Errorf("%w: tenant %q has a wrong bucket %q", ErrCorrupt, name, key)
-			}
-			return nil
-		})
-	})
-}
-
 // inspectLocked inspects the file while no other process can write it.
 func inspectLocked(path string, timeout time.Duration) error {
-	return readLocked(path, timeout, func(file *os.File, size int64) error { return inspect(file, size, false) })
-}
-
-// readLocked reads the file while no other process can write it. bbolt's read-only mode holds the lock; it looks at no more than
-// the meta pages.
-func readLocked(path string, timeout time.Duration, read func(file *os.File, size int64) error) error {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return unusable(err)
-	case !info.Mode().IsRegular():
-		return ErrNotOurs // opening a named pipe would wait for its other end
-	}
-	file, err := os.Open(path)
+	f, err := look(path, timeout)
 	if err != nil {
-		return unusable(err)
-	}
-	defer file.Close()
-	var db *bbolt.DB
-	opened := protect(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: timeout})
 		return err
-	})
-	switch {
-	case errors.Is(opened, berrors.ErrTimeout):
-		return ErrLocked
-	case opened == nil:
-		defer db.Close()
 	}
-	if info, err = file.Stat(); err != nil { // under the lock
-		return unusable(err)
-	}
-	switch found := read(file, info.Size()); {
-	case found != nil:
-		return found
-	case opened != nil:
-		return unusable(opened)
-	}
-	return nil
+	defer f.close()
+	return f.inspect(scope{})
 }

@@ -1,6 +1,7 @@
 package boltstore_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -136,4 +137,22 @@ func TestFullDisk(t *testing.T) {
 	}
 	wantClean(t, b)
 	shut(t, b)
+
+	path := filepath.Join(dir, "tokens.db")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(ballast, make([]byte, 4<<20), 0o600); err == nil {
+		t.Fatal("the disk must be full")
+	}
+	if _, err := boltstore.Compact(t.Context(), path, nil); !errors.Is(err, boltstore.ErrFull) {
+		t.Errorf("a copy that finds no room must be ErrFull: got %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the file must stay as it was: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 2 {
+		t.Errorf("something was left in the folder: %v, %v", entries, err)
+	}
 }

@@ -35,7 +35,14 @@ type image struct {
 	root     uint64
 	seen     bitset
 	// skims leaves the leaves of the large buckets unread: all that leads to them is checked.
-	skims bool
+	skims   bool
+	without [][]byte
+}
+
+// scope is how much of a file is inspected. The zero value is what it takes to use it.
+type scope struct {
+	whole   bool     // everything, also of a file that was closed
+	without [][]byte // buckets of tenants that nobody is going to read, nor free pages
 }
 
 // bitset is a set of page numbers.
@@ -55,8 +62,8 @@ var large = [][]byte{bucketTokens, bucketRuns, bucketOutbox}
 // the large buckets are left unread. bbolt checks each page's number and kind when it comes to it, a record and a block of
 // the index have checksums, and as everything above the leaves is known to be sound, no damage to a leaf leads anywhere
 // else. Of a file that was not closed bbolt will read every page itself, and end the process if one is damaged, so all of it
-// is read here first. The caller can ask for the whole, too.
-func inspect(file io.ReaderAt, size int64, whole bool) error {
+// is read here first.
+func inspect(file io.ReaderAt, size int64, s scope) error {
 	im, freelist, err := readMeta(file)
 	if err != nil {
 		return err
@@ -64,9 +71,10 @@ func inspect(file io.ReaderAt, size int64, whole bool) error {
 	if int64(im.pages) > size/im.pageSize {
 		return fmt.Errorf("%w: it has %d bytes of %d", ErrTruncated, size, int64(im.pages)*im.pageSize)
 	}
-	im.skims = freelist != noFreelist && !whole
+	im.without = s.without
+	im.skims = freelist != noFreelist && !s.whole && s.without == nil
 	im.seen = make(bitset, im.pages/64+1)
-	if err := im.walk(im.root, place{}); err != nil || freelist == noFreelist {
+	if err := im.walk(im.root, place{}); err != nil || freelist == noFreelist || s.without != nil {
 		return err
 	}
 	if err := im.freelist(freelist); err != nil {
@@ -312,10 +320,21 @@ func (im *image) bucket(id uint64, name, value []byte, nested int) (err error) {
 	if len(value) < bucketHead {
 		return fmt.Errorf("%w: page %d has a bucket that is too short", ErrCorrupt, id)
 	}
+	// Those of a tenant are nested in its own and in that of all tenants.
+	is := func(some [][]byte) bool {
+		return nested == 3 && slices.ContainsFunc(some, func(one []byte) bool { return bytes.Equal(one, name) })
+	}
+	if is(im.without) {
+		return nil
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%q: %w", name, err)
+		}
+	}()
 	within := place{nested: nested}
 	if root := binary.LittleEndian.Uint64(value); root != 0 {
-		// The large buckets are those of a tenant, which are nested in its own and in that of all tenants.
-		if im.skims && nested == 3 && slices.ContainsFunc(large, func(l []byte) bool { return bytes.Equal(l, name) }) {
+		if im.skims && is(large) {
 			if within.height, err = im.height(root); err != nil {
 				return err
 			}

@@ -10,11 +10,12 @@ import (
 
 // The buckets. All of a tenant's lie in a bucket of its own below "tenants", so no key of one can reach another's.
 var (
-	bucketAbout   = []byte("about")   // format → version
+	bucketAbout   = []byte("about")   // version → that of the format
 	bucketTenants = []byte("tenants") // name → the tenant's buckets
 	bucketPending = []byte("pending") // name of a tenant that has pending tombstones → nothing
 
-	keyFormat   = []byte("format")
+	keyVersion  = []byte("version")
+	keyTrial    = []byte("format")   // in its place in the trial formats of before the first release
 	keyMeta     = []byte("meta")     // in the tenant's bucket itself
 	keyOrigin   = []byte("origin")   // beside it: what the tenant's memory was taken over from
 	keyRestored = []byte("restored") // and the records of restorations

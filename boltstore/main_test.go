@@ -27,6 +27,7 @@ var children = map[string]func(args []string) error{
 	"hold":    holdChild,
 	"import":  importChild,
 	"restore": restoreChild,
+	"remake":  remakeChild,
 }
 
 func TestMain(m *testing.M) {

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -162,12 +163,40 @@ func TestOpenDamagedMeta(t *testing.T) {
 }
 
 func TestOpenOtherFormat(t *testing.T) {
-	for name, version := range map[string][]byte{
-		"a newer format": {0, 0, 0, 99}, "an older one": {0, 0, 0, 0},
+	version := []byte("version")
+	for _, c := range []struct {
+		what, want string
+		change     func(about *bbolt.Bucket) error
+	}{
+		{"a newer format", "has format 99, which is newer than this program", func(about *bbolt.Bucket) error {
+			return about.Put(version, []byte{0, 0, 0, 99})
+		}},
+		{"the next format", "has format 2, which is newer than this program", func(about *bbolt.Bucket) error {
+			return about.Put(version, []byte{0, 0, 0, 2})
+		}},
+		{"one that never was", "has format 0, from which no step leads to 1", func(about *bbolt.Bucket) error {
+			return about.Put(version, []byte{0, 0, 0, 0})
+		}},
+		{"a trial format", "a trial format of before the first release", func(about *bbolt.Bucket) error {
+			return errors.Join(about.Delete(version), about.Put([]byte("format"), []byte{0, 0, 0, 3}))
+		}},
+		{"the trial format of the same number", "a trial format of before the first release", func(about *bbolt.Bucket) error {
+			return errors.Join(about.Delete(version), about.Put([]byte("format"), []byte{0, 0, 0, 1}))
+		}},
 	} {
 		path := write(t, example(t))
-		change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("about")).Put([]byte("format"), version) })
-		refused(t, name, path, boltstore.ErrFormat)
+		change(t, path, func(tx *bbolt.Tx) error { return c.change(tx.Bucket([]byte("about"))) })
+		refused(t, c.what, path, boltstore.ErrFormat)
+		_, opened := boltstore.Open(path, nil)
+		_, checked := boltstore.CheckFile(t.Context(), path, nil)
+		_, compacted := boltstore.Compact(t.Context(), path, nil)
+		_, repaired := boltstore.Repair(t.Context(), path, nil)
+		for by, err := range map[string]error{"Open": opened, "CheckFile": checked, "Compact": compacted, "Repair": repaired} {
+			if !errors.Is(err, boltstore.ErrFormat) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %s must say that it %s: got %v", c.what, by, c.want, err)
+			}
+		}
+		refused(t, c.what, path, boltstore.ErrFormat)
 	}
 }
 

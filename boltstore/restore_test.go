@@ -285,7 +285,7 @@ func TestBackupKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, entry := range all {
-			if strings.HasSuffix(entry.Name(), ".part") {
+			if strings.Contains(entry.Name(), ".part-") {
 				parts++
 				continue
 			}

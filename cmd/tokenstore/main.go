@@ -69,7 +69,8 @@ func newCommand() *cobra.Command {
 	root.AddCommand(
 		newServeCommand(), newListCommand(), newShowCommand(), newRevokeCommand(), newRevocationsCommand(), newEraseUserCommand(),
 		newEventsCommand(), newStatsCommand(), newTenantsCommand(),
-		newImportCommand(), newExportCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newCompletionCommand(), newVersionCommand(),
+		newImportCommand(), newExportCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newCheckCommand(), newCompactCommand(),
+		newCompletionCommand(), newVersionCommand(),
 	)
 	return root
 }

@@ -1,0 +1,133 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// formatVersion is the version of the format that this program reads and writes: of the buckets, their keys, and what is in their
+// records. It is frozen. Whatever is stored otherwise, were it one field more, is the next version, to which a step leads.
+const formatVersion = 1
+
+// migration changes a file from one version of the format to the next, in the transaction that also notes the new version.
+type migration func(*bbolt.Tx) error
+
+// format is a version, and how files come to it.
+type format struct {
+	version uint32
+	steps   map[uint32]migration // by the version that they begin with
+}
+
+// current is the format of this program. No version has been before it.
+func current() format { return format{version: formatVersion} }
+
+// check refuses a file that can't be used: none of ours, of a trial format, or newer. It returns which version another has.
+func (f format) check(tx *bbolt.Tx) (version uint32, err error) {
+	about := tx.Bucket(bucketAbout)
+	if about == nil || tx.Bucket(bucketTenants) == nil || tx.Bucket(bucketPending) == nil {
+		return 0, ErrNotOurs
+	}
+	stored := about.Get(keyVersion)
+	switch {
+	case stored == nil && about.Get(keyTrial) != nil:
+		return 0, fmt.Errorf("%w: the file has a trial format of before the first release", ErrFormat)
+	case len(stored) != 4:
+		return 0, ErrNotOurs
+	}
+	switch version = binary.BigEndian.Uint32(stored); {
+	case version > f.version:
+		return 0, fmt.Errorf("%w: the file has format %d, which is newer than this program; it knows %d", ErrFormat, version, f.version)
+	case version < f.version && f.steps[version] == nil:
+		return 0, fmt.Errorf("%w: the file has format %d, from which no step leads to %d", ErrFormat, version, f.version)
+	}
+	return version, nil
+}
+
+// accept checks a file that is open for writing, has what was left undone settled, and brings it to this version.
+func (f format) accept(db *bbolt.DB, settle func() error) error {
+	var version uint32
+	err := protect(func() error {
+		return db.View(func(tx *bbolt.Tx) (err error) {
+			if version, err = f.check(tx); err == nil && version == f.version {
+				err = checkShape(tx.Bucket(bucketTenants))
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if err := settle(); err != nil {
+		return unusable(err)
+	}
+	if version == f.version {
+		return nil
+	}
+	switch err := protect(func() error { return f.migrate(db) }); {
+	case err == nil, isDamage(err), errors.Is(err, ErrFormat):
+		return err
+	case noRoom(err), errors.Is(err, berrors.ErrMaxSizeReached):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	default:
+		return unusable(err)
+	}
+}
+
+// migrate brings a file to this version, in one commit: so after a crash it has one version or the other.
+func (f format) migrate(db *bbolt.DB) error {
+	return db.Update(func(tx *bbolt.Tx) error {
+		version, err := f.check(tx)
+		if err != nil {
+			return err
+		}
+		for ; version < f.version; version++ {
+			next := f.steps[version]
+			if next == nil {
+				return fmt.Errorf("%w: no step leads from format %d to the next", ErrFormat, version)
+			}
+			if err := next(tx); err != nil {
+				return err
+			}
+		}
+		if err := checkShape(tx.Bucket(bucketTenants)); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketAbout).Put(keyVersion, binary.BigEndian.AppendUint32(nil, version))
+	})
+}
+
+// checkCurrent checks that a file, which is open for reading or was brought to this version, is as this program writes it.
+func (f format) checkCurrent(tx *bbolt.Tx) error {
+	switch version, err := f.check(tx); {
+	case err != nil:
+		return err
+	case version < f.version:
+		return fmt.Errorf("%w: the file has format %d, and has to be opened once to come to %d", ErrFormat, version, f.version)
+	}
+	return checkShape(tx.Bucket(bucketTenants))
+}
+
+// checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
+func checkShape(tenants *bbolt.Bucket) error {
+	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
+	values := [][]byte{keyMeta, keyOrigin, keyRestored}
+	return tenants.ForEach(func(name, _ []byte) error {
+		tenant := tenants.Bucket(name)
+		if tenant == nil {
+			return fmt.Errorf("%w: tenant %q has no bucket", ErrCorrupt, name)
+		}
+		return tenant.ForEach(func(key, _ []byte) error {
+			isBucket := slices.ContainsFunc(known, func(k []byte) bool { return bytes.Equal(k, key) })
+			if isBucket != (tenant.Bucket(key) != nil) || !isBucket && !slices.ContainsFunc(values, func(k []byte) bool { return bytes.Equal(k, key) }) {
+				return fmt.Errorf("%w: tenant %q has a wrong bucket %q", ErrCorrupt, name, key)
+			}
+			return nil
+		})
+	})
+}

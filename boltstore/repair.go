@@ -1,0 +1,300 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"example.com/tokenstore/internal/codec"
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+)
+
+// derived are the buckets of a tenant that say nothing which its tokens, tombstones, guards and events don't.
+func derived() [][]byte {
+	return [][]byte{bucketFresh, bucketRuns, bucketWalkers, bucketFence, bucketAges, bucketHistory}
+}
+
+// primaries are what a repair copies as it is: all that is not derived. Of a token the instant that it is to be looked at may change, and of
+// what a tenant knows of itself the counts.
+func primaries() selection {
+	return selection{
+		leaves: func(path [][]byte) bool {
+			switch len(path) {
+			case 1:
+				return bytes.Equal(path[0], bucketPending)
+			case 3:
+				return bytes.Equal(path[0], bucketTenants) && slices.ContainsFunc(derived(), func(d []byte) bool { return bytes.Equal(d, path[2]) })
+			}
+			return false
+		},
+		alike: func(path [][]byte, key, a, b []byte) bool {
+			switch {
+			case len(path) == 2:
+				return bytes.Equal(key, keyMeta)
+			case len(path) != 3 || !bytes.Equal(path[2], bucketTokens):
+				return false
+			}
+			x, err := decode(a, recordFields)
+			y, other := decode(b, recordFields)
+			x.due = y.due
+			return err == nil && other == nil && bytes.Equal(encode(&x, recordFields), b)
+		},
+	}
+}
+
+// Repaired says what a repair has found and done.
+type Repaired struct {
+	Remade
+	Findings []string // Findings are what was wrong, as of [CheckFile]. If there are none, nothing was done.
+}
+
+// Repair mends a file in which something is wrong that can be made again from the records themselves: indexes, fence, orders
+// of age, counts, free pages. Tokens, tombstones, guards and events are taken over as they are, none is left out, and none is
+// changed, but for when a token is to be looked at for expiry. Where one of them can't be read, or is known to be missing, the file stays as
+// it was, and the error is [ErrBeyondRepair].
+//
+// No process may have the file open, or opens it meanwhile. The mended one is made beside it, where it needs as much room again, is checked,
+// compared with it, and on the disk before it takes its name, in one step; the damaged one is kept under the name that is returned. So
+// a crash at any instant leaves the damaged file in its place, or all of the mended one. Other errors are as of [Compact].
+func Repair(ctx context.Context, path string, opts *Options) (done Repaired, err error) {
+	return repair(ctx, path, opts, sortedAtOnce)
+}
+
+func repair(ctx context.Context, path string, opts *Options, sorted int) (done Repaired, err error) {
+	f, err := lookAlone(path, opts)
+	if err != nil {
+		return Repaired{}, beyondRepair(err)
+	}
+	defer f.close()
+	if done.Findings, err = f.examine(ctx); err != nil || len(done.Findings) == 0 {
+		return done, err
+	}
+	if err := f.inspect(scope{without: derived()}); err != nil {
+		return done, beyondRepair(err)
+	}
+	done.Remade, err = f.remake(ctx, "repair", "damaged", func(from *bbolt.Tx, to *copier) error {
+		if err := to.copy(nil, root(from), primaries()); err != nil {
+			return err
+		}
+		return derive(from, to, sorted)
+	}, primaries())
+	return done, beyondRepair(err)
+}
+
+func beyondRepair(err error) error {
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	if _, ok := errors.AsType[*DamageError](err); !ok {
+		err = &DamageError{Findings: []string{err.Error()}}
+	}
+	return fmt.Errorf("%w: %w", ErrBeyondRepair, err)
+}
+
+// derive makes all that is derived, in a draft that has everything else.
+func derive(from *bbolt.Tx, to *copier, sorted int) error {
+	if _, err := to.tx.CreateBucket(bucketPending); err != nil {
+		return err
+	}
+	var lost []string
+	t := &txn{tx: from}
+	tenants := from.Bucket(bucketTenants).Cursor()
+	for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
+		d := deriver{
+			copier: to, name: string(name), sorted: sorted,
+			from: &records{txn: t, name: string(name), root: from.Bucket(bucketTenants).Bucket(name)},
+		}
+		if err := protect(func() error { d.tenant(); return nil }); err != nil {
+			return err
+		}
+		lost = append(lost, d.lost...)
+	}
+	if len(lost) > 0 {
+		return &DamageError{Findings: lost}
+	}
+	return nil
+}
+
+// deriver makes what is derived of one tenant. Its methods end with a fault where the draft can't be written.
+type deriver struct {
+	*copier
+	name string
+	from *records // in the file
+	to   *records // in the draft, in the transaction under way
+	meta meta
+	lost []string
+
+	sorted  int     // how many entries of the index are sorted at once
+	entries []entry // those that have not been written
+	indexed uint64  // how many there have been
+	runs    uint64  // in which they have been written
+}
+
+func (d *deriver) lose(format string, args ...any) {
+	if len(d.lost) < maxFindings {
+		d.lost = append(d.lost, fmt.Sprintf("tenant %q: %s", d.name, fmt.Sprintf(format, args...)))
+	}
+}
+
+// begin is for a new transaction.
+func (d *deriver) begin() {
+	t := &txn{tx: d.tx, fence: &fence{anchors: map[fenceKey]int{}}}
+	d.to = &records{txn: t, name: d.name, root: d.tx.Bucket(bucketTenants).Bucket([]byte(d.name))}
+}
+
+// put notes that something was written.
+func (d *deriver) put(bytes int) {
+	if must(d.wrote(bytes)) {
+		d.begin()
+	}
+}
+
+func (d *deriver) tenant() {
+	var err error
+	if d.meta, err = decode(d.from.root.Get(keyMeta), metaFields); err != nil {
+		d.lose("what it knows of itself can't be read: %v", err)
+		return
+	}
+	d.begin()
+	m := &d.meta
+	m.tokens, m.sessionless, m.pending, m.open, m.guards, m.history, m.events, m.fresh = 0, 0, 0, 0, 0, 0, 0, 0
+	d.tokens()
+	d.pending()
+	d.retired()
+	d.guards()
+	d.events()
+	m.settled = d.settle()
+	check(d.to.root.Put(keyMeta, encode(m, metaFields)))
+	if m.pending > 0 {
+		check(d.tx.Bucket(bucketPending).Put([]byte(d.name), nil))
+	}
+}
+
+// each walks the records of a bucket. read returns false for one that is not what its key says, or the error of reading it.
+func (d *deriver) each(bucket []byte, what string, read func(k, v []byte) (bool, error)) {
+	d.from.after(bucket, nil, nil, func(k, v []byte) bool {
+		switch is, err := read(k, v); {
+		case err != nil:
+			d.lose("%s %s can't be read: %v", what, keyText(k), err)
+		case !is:
+			d.lose("%s %s is another's record", what, keyText(k))
+		}
+		return true
+	})
+}
+
+// keyText is a key as people know it.
+func keyText(k []byte) string {
+	if len(k) == len(ulid.ULID{}) {
+		return ulid.ULID(k).String()
+	}
+	return fmt.Sprintf("%x", k)
+}
+
+// reaches has the sequence be no less than what has been numbered.
+func (d *deriver) reaches(sequence uint64) { d.meta.sequence = max(d.meta.sequence, sequence) }
+
+func (d *deriver) tokens() {
+	d.each(bucketTokens, "token", func(k, v []byte) (bool, error) {
+		x, err := decode(v, recordFields)
+		if err != nil || !bytes.Equal(k, x.token.ID[:]) {
+			return false, err
+		}
+		token := &x.token
+		d.meta.tokens++
+		if token.SessionID.IsNull() {
+			d.meta.sessionless++
+		}
+		if token.CreatedAt.After(d.meta.latest) {
+			d.meta.latest = token.CreatedAt
+		}
+		d.reaches(token.Sequence)
+		if !x.scheduled() {
+			x.due = uint64(token.DueSecond())
+			d.to.putRecord(&x)
+			d.put(len(v))
+		}
+		d.add(slices.Collect(x.entries()))
+		return true, nil
+	})
+}
+
+func (d *deriver) pending() {
+	d.each(bucketLive, "pending revocation", func(k, v []byte) (bool, error) {
+		p, err := decode(v, revocationFields)
+		id := p.id()
+		if err != nil || !bytes.Equal(k, id[:]) {
+			return false, err
+		}
+		tombstone := &p.status.Tombstone
+		d.meta.pending++
+		if !tombstone.Anchored() {
+			d.meta.open++
+		}
+		d.reaches(tombstone.Watermark)
+		d.to.putUp(&p)
+		if p.walks {
+			d.to.put(bucketWalkers, id[:], nil)
+		}
+		d.put(len(v))
+		return true, nil
+	})
+}
+
+func (d *deriver) retired() {
+	d.each(bucketRetired, "retired revocation", func(k, v []byte) (bool, error) {
+		p, err := decode(v, revocationFields)
+		id := p.id()
+		if err != nil || !bytes.Equal(k, id[:]) || !p.status.Retired {
+			return false, err
+		}
+		d.meta.history++
+		d.reaches(p.status.Tombstone.Watermark)
+		if !d.from.superseded(&p) {
+			d.to.age(&p)
+			d.put(ageSize + len(k))
+		}
+		return true, nil
+	})
+}
+
+func (d *deriver) guards() {
+	d.each(bucketGuards, "guard", func(k, v []byte) (bool, error) {
+		g, err := decode(v, codec.Guard)
+		if err != nil || !bytes.Equal(k, guardKey(&g)) {
+			return false, err
+		}
+		d.meta.guards++
+		d.reaches(g.Watermark)
+		d.to.put(bucketAges, guardAgeKey(&g), nil)
+		d.put(ageSize + len(k))
+		return true, nil
+	})
+}
+
+// events counts the events. Their numbers have no gap, so one that is missing is known to be.
+func (d *deriver) events() {
+	m := &d.meta
+	next := m.floor
+	d.each(bucketOutbox, "event", func(k, v []byte) (bool, error) {
+		next++
+		e, err := decode(v, codec.Event)
+		if err != nil || !bytes.Equal(k, numberKey(e.Number)) {
+			return false, err
+		}
+		if e.Number != next {
+			d.lose("event %d comes where %d should", e.Number, next)
+			next = e.Number
+		}
+		m.events++
+		d.reaches(e.Sequence)
+		return true, nil
+	})
+	if next < m.lastEvent {
+		d.lose("the latest event is %d, and should be %d", next, m.lastEvent)
+	}
+	m.lastEvent = max(next, m.lastEvent)
+}

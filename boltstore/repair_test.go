@@ -1,0 +1,335 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/internal/codec"
+	"example.com/tokenstore/store"
+	"go.etcd.io/bbolt"
+)
+
+// Each thing that is derived is damaged in turn, in a real file: it is found, and mended; afterwards the file holds and answers what it did,
+// and the damaged one is kept.
+func TestRepair(t *testing.T) {
+	sound := wealthy(t)
+	before := contents(t, sound)
+	data := readFile(t, sound)
+	cases := 0
+	for what, c := range damages() {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			path := writeFile(t, data)
+			damaged := spoil(t, path, c.damage)
+			findings, err := CheckFile(t.Context(), path, nil)
+			if err != nil || !strings.Contains(strings.Join(findings, "\n"), c.want) {
+				t.Fatalf("found %q, error %v, want %q", findings, err, c.want)
+			}
+			if !bytes.Equal(readFile(t, path), damaged) {
+				t.Fatal("CheckFile must change nothing")
+			}
+			done, err := repair(t.Context(), path, nil, 20)
+			if err != nil || strings.Join(done.Findings, "\n") != strings.Join(findings, "\n") {
+				t.Fatalf("repaired %q, error %v, want %q", done.Findings, err, findings)
+			}
+			if done.Kept != path+".damaged" || !bytes.Equal(readFile(t, done.Kept), damaged) {
+				t.Errorf("the damaged file must be kept: told %q", done.Kept)
+			}
+			if names := beside(t, path); len(names) != 1 {
+				t.Errorf("beside it lie %q", names)
+			}
+			if info, err := os.Stat(path); err != nil || info.Size() != done.After || done.Before != int64(len(damaged)) {
+				t.Errorf("told %d and %d bytes", done.Before, done.After)
+			}
+			if findings, err := CheckFile(t.Context(), path, nil); err != nil || len(findings) > 0 {
+				t.Fatalf("after the repair: found %q, error %v", findings, err)
+			}
+			if after := contents(t, path); after != before {
+				t.Errorf("it holds, or answers, something else:\n%s\nand before:\n%s", after, before)
+			}
+			mended := readFile(t, path)
+			if again, err := Repair(t.Context(), path, nil); err != nil || len(again.Findings) > 0 || again.Kept != "" || !bytes.Equal(readFile(t, path), mended) {
+				t.Errorf("there was nothing to be mended any more: %+v, %v", again, err)
+			}
+			goOn(t, path)
+		})
+		cases++
+	}
+	t.Attr("cases", strconv.Itoa(cases))
+}
+
+// goOn uses a file: what is pending is swept, more comes in and settles, and all is in order in the end.
+func goOn(t *testing.T, path string) {
+	t.Helper()
+	b, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	b.SettleEarly(16)
+	s, err := b.Tenant("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 200; n < 300; n += 5 {
+		var rows []store.Insertion
+		for i := range 5 {
+			rows = append(rows, store.Insertion{Token: domain.RefreshToken{
+				ID: number(n + i), UserID: fmt.Sprint("user-", n%7), ClientID: "client-1", CreatedAt: instant.Add(1000 * time.Hour), SessionID: domain.MustSessionID(fmt.Sprint("session-", n)),
+			}})
+		}
+		if _, err := s.Insert(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retireAll(t, s, number(105), number(106), number(107), number(108))
+	findings, err := b.Check(t.Context())
+	if err != nil || len(findings) > 0 {
+		t.Errorf("after it was used: found %q, error %v", findings, err)
+	}
+	for n := 1; n <= 40; n++ {
+		v, err := s.Get(t.Context(), number(n))
+		gone := n < 5 || n%8 == 1 || n%8 == 2 || n%8 == 3 || n%6 == 3 || n%3 == 1
+		if gone != errors.Is(err, store.ErrNotFound) || !gone && (err != nil || v.Revoked()) {
+			t.Errorf("token %d: swept must be %v: got %v, %v", n, gone, v.RevokedBy, err)
+		}
+	}
+}
+
+// Damage to a record, which nothing else tells of, is named, and refused.
+func TestRepairRefuses(t *testing.T) {
+	spoilt := func(bucket []byte, n int) change {
+		return inBucket(bucket, func(b *bbolt.Bucket) error { return b.Put(nth(b, n), []byte("damaged")) })
+	}
+	away := func(bucket []byte) change {
+		return inBucket(bucket, func(b *bbolt.Bucket) error {
+			k := nth(b, 2)
+			to := bytes.Clone(k)
+			to[len(to)-1] += 100
+			return move(b, k, to)
+		})
+	}
+	later := inBucket(bucketTokens, func(b *bbolt.Bucket) error {
+		id := number(4)
+		v := bytes.Clone(b.Get(id[:]))
+		v[0]++
+		return b.Put(id[:], codec.Sealed(v[:len(v)-codec.SealSize]))
+	})
+	data := readFile(t, wealthy(t))
+	cases := 0
+	for what, c := range map[string]struct {
+		want   string
+		damage change
+	}{
+		"a token can't be read":       {"token " + number(4).String() + " can't be read", spoilt(bucketTokens, 1)},
+		"a token is of a version":     {"token " + number(4).String() + " can't be read", later},
+		"a token is elsewhere":        {"is another's record", away(bucketTokens)},
+		"a pending one can't be read": {"pending revocation " + number(106).String() + " can't be read", spoilt(bucketLive, 1)},
+		"a pending one is elsewhere":  {"pending revocation", away(bucketLive)},
+		"a retired one can't be read": {"retired revocation " + number(101).String() + " can't be read", spoilt(bucketRetired, 0)},
+		"a retired one is not": {"is another's record", inBucket(bucketRetired, func(b *bbolt.Bucket) error {
+			return rewrite(b, nth(b, 0), revocationFields, func(r *revocation) { r.status.Retired = false })
+		})},
+		"a guard can't be read":   {"guard", spoilt(bucketGuards, 0)},
+		"an event can't be read":  {"event 0000000000000003 can't be read", spoilt(bucketOutbox, 2)},
+		"the first event is gone": {"event 2 comes where 1 should", dropNth(bucketOutbox, 0)},
+		"an event is gone":        {"event 6 comes where 5 should", dropNth(bucketOutbox, 4)},
+		"the last event is gone":  {"the latest event is", dropNth(bucketOutbox, -1)},
+		"meta can't be read":      {"what it knows of itself", func(_ *bbolt.Tx, acme *bbolt.Bucket) error { return acme.Put(keyMeta, []byte("damaged")) }},
+		"much at once": {"guard", func(tx *bbolt.Tx, acme *bbolt.Bucket) error {
+			return errors.Join(spoilt(bucketTokens, 1)(tx, acme), spoilt(bucketLive, 0)(tx, acme), spoilt(bucketGuards, 0)(tx, acme), acme.DeleteBucket(bucketFence))
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			path := writeFile(t, data)
+			damaged := spoil(t, path, c.damage)
+			if findings, err := CheckFile(t.Context(), path, nil); err != nil || len(findings) == 0 {
+				t.Errorf("found %q, error %v", findings, err)
+			}
+			done, err := Repair(t.Context(), path, nil)
+			if !errors.Is(err, ErrBeyondRepair) || !errors.Is(err, ErrCorrupt) || done.Kept != "" || len(done.Findings) == 0 {
+				t.Fatalf("got %+v and %v, want ErrBeyondRepair", done, err)
+			}
+			var damage *DamageError
+			if !errors.As(err, &damage) || !strings.Contains(strings.Join(damage.Findings, "\n"), c.want) {
+				t.Errorf("got %v, want that it names %q", err, c.want)
+			}
+			if _, err := Compact(t.Context(), path, nil); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("Compact must refuse it too: got %v", err)
+			}
+			if names := beside(t, path); !bytes.Equal(readFile(t, path), damaged) || len(names) > 0 {
+				t.Errorf("the file must stay as it was, and alone: beside it lie %q", names)
+			}
+		})
+		cases++
+	}
+	t.Attr("cases", strconv.Itoa(cases))
+}
+
+// Pages that are damaged are mended where only what can be made again lies in them.
+func TestRepairPages(t *testing.T) {
+	closed, killed, leaf, _ := filled(t, 1500)
+	before := writeFile(t, closed)
+	want := contents(t, before)
+	for name, data := range map[string][]byte{"closed": closed, "killed": killed} {
+		for what, c := range map[string]struct {
+			bucket []byte // where it is
+			at     int    // in one of its leaves
+			mended bool
+		}{
+			"a leaf's number in the index":  {bucketRuns, 0, true},
+			"a leaf's kind in the index":    {bucketRuns, 8, true},
+			"an element's place":            {bucketRuns, pageHeader + 4, true},
+			"a leaf's number in the tokens": {bucketTokens, 0, false},
+			"a leaf's count in the tokens":  {bucketTokens, 11, false},
+		} {
+			spoilt := bytes.Clone(data)
+			page := leafOf(t, spoilt, c.bucket)
+			spoilt[page*os.Getpagesize()+c.at] ^= 0x40
+			path := writeFile(t, spoilt)
+			findings, err := CheckFile(t.Context(), path, nil)
+			if err != nil || len(findings) == 0 {
+				t.Errorf("%s, %s: found %q, error %v", name, what, findings, err)
+			}
+			done, err := Repair(t.Context(), path, nil)
+			if c.mended != (err == nil) || !c.mended && !errors.Is(err, ErrBeyondRepair) {
+				t.Fatalf("%s, %s: got error %v", name, what, err)
+			}
+			if !c.mended {
+				if !strings.Contains(err.Error(), `"acme": "tokens"`) {
+					t.Errorf("%s, %s: it must name where: %v", name, what, err)
+				}
+				if !bytes.Equal(readFile(t, path), spoilt) {
+					t.Errorf("%s, %s: the file must stay as it was", name, what)
+				}
+				continue
+			}
+			if !bytes.Equal(readFile(t, done.Kept), spoilt) {
+				t.Errorf("%s, %s: the damaged file must be kept", name, what)
+			}
+			if got := contents(t, path); got != want {
+				t.Errorf("%s, %s: it holds something else", name, what)
+			}
+		}
+	}
+	_ = leaf
+}
+
+func writeFile(t *testing.T, data []byte) string {
+	t.Helper()
+	path := t.TempDir() + "/tokens.db"
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// leafOf is a leaf of a bucket of the tenant acme.
+func leafOf(t *testing.T, data, bucket []byte) (page int) {
+	t.Helper()
+	db, err := bbolt.Open(writeFile(t, data), 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		page = int(tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucket).Root())
+		return nil
+	})
+	if err != nil || page == 0 {
+		t.Fatal(page, err)
+	}
+	for binary.LittleEndian.Uint16(data[page*os.Getpagesize()+8:])&branchFlag != 0 {
+		page = int(binary.LittleEndian.Uint64(data[page*os.Getpagesize()+pageHeader+8:]))
+	}
+	return page
+}
+
+// Many entries, of which few are sorted at once, come to be one run, in which each is found.
+func TestRepairManyRuns(t *testing.T) {
+	closed, _, _, _ := filled(t, 1500)
+	for _, sorted := range []int{10, 700, 1 << 20} {
+		path := writeFile(t, closed)
+		before := contents(t, path)
+		spoil(t, path, dropAll(bucketRuns))
+		if _, err := repair(t.Context(), path, nil, sorted); err != nil {
+			t.Fatal(err)
+		}
+		if after := contents(t, path); after != before {
+			t.Errorf("%d sorted at once: it holds something else", sorted)
+		}
+		b, err := Open(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.peek(t.Context(), func(x *txn) error {
+			r := x.records("acme")
+			runs := r.runs()
+			if len(runs) != 1 || runs[0].level() == 0 || runs[0].number() != 0 || r.meta.settled != 1<<(levelBits*runs[0].level()) || r.meta.fresh != 0 {
+				t.Errorf("%d sorted at once: runs %v, settled %d", sorted, runs, r.meta.settled)
+			}
+			return nil
+		})
+		b.SettleEarly(50)
+		s, other := b.Tenant("acme")
+		if err := errors.Join(err, other); err != nil {
+			t.Fatal(err)
+		}
+		for n := 10_000; n < 11_000; n += 50 {
+			var rows []store.Insertion
+			for i := range 50 {
+				rows = append(rows, store.Insertion{Token: domain.RefreshToken{ID: number(n + i), UserID: fmt.Sprint("user-", i), ClientID: "client", CreatedAt: instant}})
+			}
+			if _, err := s.Insert(t.Context(), rows); err != nil {
+				t.Fatal(err)
+			}
+		}
+		findings, err := b.Check(t.Context())
+		if err := errors.Join(err, b.Close()); err != nil || len(findings) > 0 {
+			t.Errorf("%d sorted at once: after it was used: found %q, error %v", sorted, findings, err)
+		}
+	}
+}
+
+// What one token has and another too is found, and not mended: nobody knows whose it is.
+func TestCheckFindsSharedSecret(t *testing.T) {
+	path := wealthy(t)
+	spoil(t, path, func(tx *bbolt.Tx, acme *bbolt.Bucket) error {
+		b := acme.Bucket(bucketTokens)
+		id := number(40)
+		x, err := decode(b.Get(id[:]), recordFields)
+		if err != nil {
+			return err
+		}
+		was := underForeign(x.token.ForeignDigest).entry(id)
+		x.token.ForeignDigest = domain.Digest{30, 1}
+		is := underForeign(x.token.ForeignDigest).entry(id)
+		m, err := decode(acme.Get(keyMeta), metaFields)
+		if err != nil {
+			return err
+		}
+		m.fresh += 2
+		mark := was.mark()
+		return errors.Join(
+			b.Put(id[:], encode(&x, recordFields)), acme.Put(keyMeta, encode(&m, metaFields)),
+			acme.Bucket(bucketFresh).Put(numberKey(1_000_000), codec.Sealed(append(mark[:], is[:]...))),
+		)
+	})
+	want := fmt.Sprintf("tokens %s and %s have the same foreign secret", number(30), number(40))
+	findings, err := CheckFile(t.Context(), path, nil)
+	if err != nil || len(findings) != 1 || !strings.Contains(findings[0], want) {
+		t.Errorf("found %q, error %v, want %q", findings, err, want)
+	}
+	if _, err := Repair(t.Context(), path, nil); !errors.Is(err, ErrBeyondRepair) {
+		t.Errorf("got %v, want ErrBeyondRepair", err)
+	}
+}

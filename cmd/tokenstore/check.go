@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"example.com/tokenstore/boltstore"
+	"github.com/spf13/cobra"
+)
+
+// exitFound: check has found something, which was not repaired.
+const exitFound = 4
+
+// fileFlags name a file that no process has open.
+type fileFlags struct{ databaseFlags }
+
+// check makes sure that there is a file. what says what other databases have in place of the command.
+func (f *fileFlags) check(what string) error {
+	if err := f.databaseFlags.check(); err != nil {
+		return err
+	}
+	if f.scheme() != "" {
+		return usage("%s", what)
+	}
+	if _, err := os.Stat(f.name()); err != nil {
+		return usage("--db: %w", err)
+	}
+	return nil
+}
+
+// refused says why a file was left as it was.
+func (f *fileFlags) refused(err error) error {
+	if errors.Is(err, boltstore.ErrLocked) {
+		return fmt.Errorf("%s is in use: end the process that holds it first", f.name())
+	}
+	return fmt.Errorf("%s is as it was: %w", f.name(), err)
+}
+
+type checkFlags struct {
+	fileFlags
+	confirmFlags
+	repair bool
+}
+
+func newCheckCommand() *cobra.Command {
+	var f checkFlags
+	cmd := &cobra.Command{
+		Use:   "check --db FILE",
+		Short: "Look whether a file is in order, and mend it",
+		Long: "check reads all of a file that no process has open, changes nothing, and prints what is wrong, one finding a line: damaged pages\n" +
+			"and records; indexes, fence and counts that do not agree with the tokens and revocations. The exit code is 4 if there is any.\n\n" +
+			"--repair makes the indexes, the fence and the counts anew, in another file, which takes the place of the damaged one once it is\n" +
+			"checked and on the disk. The damaged one is kept; its name is printed. No token, revocation or event is left out: where one can't\n" +
+			"be read nothing is repaired, it is named, and the exit code is 4. Then go back to a backup.",
+		Example: `  tokenstore check --db tokens.db
+  tokenstore check --db tokens.db --repair --yes`,
+		Args: noArgs,
+	}
+	f.databaseFlags.register(cmd.Flags())
+	f.confirmFlags.register(cmd.Flags())
+	cmd.Flags().BoolVar(&f.repair, "repair", false, "mend what can be made anew from the tokens and revocations")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if f.yes && !f.repair {
+			return usage("--yes goes with --repair: without it nothing is changed")
+		}
+		err := f.fileFlags.check("check is for a file: a database server looks after its own indexes. For PostgreSQL there is pg_amcheck, for etcd etcdctl endpoint hashkv")
+		if err != nil {
+			return err
+		}
+		if f.repair {
+			return f.mend(cmd.Context(), cmd.OutOrStdout())
+		}
+		return f.look(cmd.Context(), cmd.OutOrStdout())
+	}
+	return cmd
+}
+
+func (f *checkFlags) look(ctx context.Context, out io.Writer) error {
+	findings, err := boltstore.CheckFile(ctx, f.name(), nil)
+	if err != nil {
+		return f.refused(err)
+	}
+	return f.found(out, findings)
+}
+
+// found prints findings, and is an error if there are any.
+func (f *checkFlags) found(out io.Writer, findings []string) error {
+	for _, finding := range findings {
+		fmt.Fprintln(out, finding)
+	}
+	if len(findings) > 0 {
+		return exitError{exitFound, fmt.Errorf("%s is not in order", f.name())}
+	}
+	fmt.Fprintln(os.Stderr, f.name(), "is in order")
+	return nil
+}
+
+func (f *checkFlags) mend(ctx context.Context, out io.Writer) error {
+	question := func() (string, error) { return "make " + f.name() + " anew if it is not in order?", nil }
+	if err := f.confirm(ctx, question); err != nil {
+		return err
+	}
+	done, err := boltstore.Repair(ctx, f.name(), nil)
+	damage, _ := errors.AsType[*boltstore.DamageError](err)
+	switch {
+	case errors.Is(err, boltstore.ErrBeyondRepair) && damage != nil:
+		for _, finding := range damage.Findings {
+			fmt.Fprintln(out, finding)
+		}
+		return exitError{exitFound, fmt.Errorf("%s is beyond repair, and as it was: what is named is nowhere else in it. Go back to a backup", f.name())}
+	case err != nil:
+		return f.refused(err)
+	case len(done.Findings) == 0:
+		return f.found(out, nil)
+	}
+	for _, finding := range done.Findings {
+		fmt.Fprintln(out, finding)
+	}
+	fmt.Fprintf(os.Stderr, "repaired %s, %d bytes; the damaged file is %s, %d bytes\n", f.name(), done.After, done.Kept, done.Before)
+	return nil
+}
