@@ -54,7 +54,22 @@ func exampleFiles(t *testing.T, dir string) {
 		if _, err := m.Export(ctx, all, &tokenstore.ExportOptions{Full: true}); err != nil {
 			t.Fatal(err)
 		}
+		var events bytes.Buffer
+		if err := tokenstore.WriteEvents(&events, m.Events(ctx, 0)); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"events.ndjson", "acme.ndjson", "globex.ndjson"} {
+			if err := os.WriteFile(filepath.Join(dir, name), events.Bytes(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
 	})
+	if err := os.Mkdir(filepath.Join(dir, "backups"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := toEnd(t, "backup", "--db", db, filepath.Join(dir, "backups", "tokens-2026-11-26.db")); code != 0 {
+		t.Fatal(stderr)
+	}
 }
 
 // examples are those of the command and of all below it, by command.

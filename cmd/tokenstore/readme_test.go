@@ -96,7 +96,7 @@ func TestCommandDocument(t *testing.T) {
 	if got := rows("| Command | What it does |"); !slices.Equal(got, commands) {
 		t.Errorf("it has %q, the program %q", got, commands)
 	}
-	codes := []string{"0", strconv.Itoa(exitFailed), strconv.Itoa(exitUsage), strconv.Itoa(exitRefused), strconv.Itoa(exitNotFound)}
+	codes := []string{"0", strconv.Itoa(exitFailed), strconv.Itoa(exitUsage), strconv.Itoa(exitRefused), strconv.Itoa(exitFound), strconv.Itoa(exitNotFound)}
 	if got := rows("| Code | Meaning |"); !slices.Equal(got, codes) {
 		t.Errorf("it has %q, the program %q", got, codes)
 	}
