@@ -25,7 +25,7 @@ func newBackupCommand() *cobra.Command {
 		Long: "backup makes a consistent copy of the whole file, with all its tenants, checks it, and only then gives it its name, which must not\n" +
 			"be taken. While tokenstore serve holds the file it makes the backups itself: see its --backup-dir. PostgreSQL and etcd have\n" +
 			"tools of their own. A backup is no secret that could be exchanged, but holds what the file holds.",
-		Example: "  tokenstore backup --db tokens.db /backups/tokens-2026-11-26.db",
+		Example: "  tokenstore backup --db tokens.db tokens-2026-11-26.db",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("backup takes one file to write")

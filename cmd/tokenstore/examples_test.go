@@ -54,7 +54,18 @@ func exampleFiles(t *testing.T, dir string) {
 		if _, err := m.Export(ctx, all, &tokenstore.ExportOptions{Full: true}); err != nil {
 			t.Fatal(err)
 		}
+		events, err := os.Create(filepath.Join(dir, "events.ndjson"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer events.Close()
+		if err := tokenstore.WriteEvents(events, m.Events(ctx, 0)); err != nil {
+			t.Fatal(err)
+		}
 	})
+	if code, _, stderr := toEnd(t, "backup", "--db", db, filepath.Join(dir, "backup.db")); code != 0 {
+		t.Fatal(stderr)
+	}
 }
 
 // examples are those of the command and of all below it, by command.

@@ -40,9 +40,9 @@ func newRestoreCommand() *cobra.Command {
 			"  --cut-off   everything that was issued before now is revoked: everybody has to log in again\n" +
 			"  --override  it is live again; that this was asked for is recorded\n\n" +
 			"If it is broken off, call it again. A file gets its name last.",
-		Example: "  tokenstore restore --db tokens.db --events events.ndjson /backups/tokens-2026-11-26.db\n" +
-			"  tokenstore restore --db tokens.db --cut-off --yes /backups/tokens-2026-11-26.db\n" +
-			"  tokenstore restore --db postgres://app@localhost/tokens --events acme=acme.ndjson --events globex=globex.ndjson --yes",
+		Example: "  tokenstore restore --db restored.db --events events.ndjson backup.db\n" +
+			"  tokenstore restore --db restored.db --cut-off --yes backup.db\n" +
+			"  tokenstore restore --db tokens.db --override --reason 'put back by a snapshot of the disk' --yes",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage("restore takes one backup at most")
