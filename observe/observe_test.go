@@ -65,8 +65,9 @@ func TestNothingIsHidden(t *testing.T) {
 		}
 		_, tells := store.As[store.Outbox](st)
 		_, moves := store.As[store.Mover](st)
-		if tells != c.can || moves != c.can {
-			t.Errorf("%s: outbox %t, mover %t, want %t", name, tells, moves, c.can)
+		_, restores := store.As[store.Restorer](st)
+		if tells != c.can || moves != c.can || restores != c.can {
+			t.Errorf("%s: outbox %t, mover %t, restorer %t, want %t", name, tells, moves, restores, c.can)
 		}
 	}
 }

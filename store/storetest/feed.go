@@ -39,7 +39,7 @@ func checkFeed(t testing.TB, e *env) {
 			t.Errorf("events must be in the order of their commits")
 		}
 	}
-	if g, ok := w.Store.(store.Gapless); ok && g.Gapless() {
+	if g, ok := store.As[store.Gapless](w.Store); ok && g.Gapless() {
 		for i := range all {
 			if all[i].Number != uint64(i+1) {
 				t.Fatalf("numbers that are said to have no gaps must have none: got %d as the event number %d", all[i].Number, i+1)
