@@ -42,6 +42,14 @@ type Exchanged struct {
 // field of the device is too long, which the host should cut. Other errors are not the client's fault. An exchange that
 // ended in [ErrUnknownOutcome] may be repeated with the same secret within the leeway.
 func (m *Manager) Exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
+	out, err := m.exchange(ctx, r)
+	if m.opts.Exchanged != nil {
+		m.opts.Exchanged(ctx, m.opts.Tenant, out.Retried, err)
+	}
+	return out, err
+}
+
+func (m *Manager) exchange(ctx context.Context, r ExchangeRequest) (Exchanged, error) {
 	if err := r.Device.Validate(); err != nil { // before any look-up, or a bad request would tell a good guess
 		return Exchanged{}, err
 	}

@@ -200,7 +200,7 @@ func (e *exporter) remember(guards []domain.Guard) error {
 
 // mover is the store as one that can move.
 func (m *Manager) mover() (store.Mover, error) {
-	mover, ok := m.store.(store.Mover)
+	mover, ok := store.As[store.Mover](m.store)
 	if !ok {
 		return nil, fmt.Errorf("tokenstore: the backend can't hand over what it remembers: %w", errors.ErrUnsupported)
 	}

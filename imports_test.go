@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ var arrows = []arrow{
 	{pkg: "internal/daemon"},
 	{pkg: "internal/sidebyside"},
 	{pkg: "internal/servetest", may: []string{"."}},
+	{pkg: "observe", may: []string{"store", "domain", ulids}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
 	{pkg: "oauth", may: []string{".", "domain"}},
 	{pkg: "caep", may: []string{"store", "domain", ulids}},
@@ -85,6 +87,25 @@ func TestRootReachesNoBackend(t *testing.T) {
 		if slices.Contains(notFromRoot, p.ImportPath) {
 			t.Errorf("%s is reachable from the root package; \"go mod why\" says how", p.ImportPath)
 		}
+	}
+}
+
+// What a store or a backend can do beside its verbs is looked for by store.As, which sees through wrappers, and not by a type assertion.
+func TestWrappersAreSeenThrough(t *testing.T) {
+	assertion := regexp.MustCompile(`\.\(store\.[A-Z]\w*\)`)
+	files := 0
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		files++
+		if found := assertion.FindString(readText(t, path)); found != "" {
+			t.Errorf("%s has %s, which a wrapper hides: use store.As", path, found)
+		}
+		return nil
+	})
+	if err != nil || files < 100 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }
 

@@ -165,7 +165,7 @@ func (x *restoration) prepare(ctx context.Context) error {
 			return err
 		}
 		var is bool
-		if t.restorer, is = t.Store.(store.Restorer); !is {
+		if t.restorer, is = store.As[store.Restorer](t.Store); !is {
 			return fmt.Errorf("tokenstore: this backend can't be restored: %w", errors.ErrUnsupported)
 		}
 		if t.known, err = t.restorer.Restorations(ctx); err != nil {

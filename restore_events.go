@@ -39,7 +39,7 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 		return &EventGapError{Tenant: t.name, Latest: t.latest}
 	}
 	gapless := false
-	if g, is := t.Store.(store.Gapless); is {
+	if g, is := store.As[store.Gapless](t.Store); is {
 		gapless = g.Gapless()
 	}
 	reached := uint64(0) // all up to this one are there

@@ -42,6 +42,9 @@ type Options struct {
 	// Evicted is called after a token had to go for another one, because of a cap; not where the outcome of the issue was
 	// unknown at first. Defaults to none.
 	Evicted func(tenant string, token RefreshToken)
+	// Exchanged is called after every exchange, for whoever counts them, with what [Manager.Exchange] returned: whether the client was given
+	// its secret once more, and the error. It is called by whoever exchanges, and holds that up. Defaults to none.
+	Exchanged func(ctx context.Context, tenant string, retried bool, err error)
 	// RetryLimit is how many retries each secret has within the leeway; one whose outcome the store could not tell at first
 	// counts once. Defaults to 0, any number.
 	RetryLimit uint32

@@ -62,7 +62,10 @@ type Backend struct {
 	grouped   atomic.Uint64
 }
 
-var _ store.Backend = (*Backend)(nil)
+var (
+	_ store.Backend = (*Backend)(nil)
+	_ store.Grouper = (*Backend)(nil)
+)
 
 // Open opens the file, and creates it, readable by its owner alone, if it does not exist and MustExist is not set. A file that can't be opened is
 // left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked] or [ErrUnusable].
@@ -290,10 +293,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // Stats is what the backend has done since it was opened.
-type Stats struct {
-	Commits uint64 // Commits is how many transactions were written.
-	Calls   uint64 // Calls is how many calls shared them.
-}
+type Stats = store.Stats
 
 // Stats returns the counts so far.
 func (b *Backend) Stats() Stats { return Stats{Commits: b.commits.Load(), Calls: b.grouped.Load()} }

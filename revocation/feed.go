@@ -68,7 +68,7 @@ func (e *Engine) Feed(ctx context.Context, tenant string, after uint64, limit in
 	if err != nil {
 		return store.FeedPage{}, err
 	}
-	outbox, ok := st.(store.Outbox)
+	outbox, ok := store.As[store.Outbox](st)
 	if !ok {
 		return store.FeedPage{}, fmt.Errorf("tokenstore: the backend has no outbox: %w", errors.ErrUnsupported)
 	}

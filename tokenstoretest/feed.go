@@ -26,16 +26,17 @@ type reader struct {
 
 // tells reports whether a store has a feed.
 func tells(st store.Store) bool {
-	_, ok := st.(store.Outbox)
+	_, ok := store.As[store.Outbox](st)
 	return ok
 }
 
 // feedOf reads a page of the feed of a store that is wrapped, if it has one.
 func feedOf(ctx context.Context, st store.Store, after uint64, limit int) (store.FeedPage, error) {
-	if !tells(st) {
+	outbox, ok := store.As[store.Outbox](st)
+	if !ok {
 		return store.FeedPage{}, errors.ErrUnsupported
 	}
-	return st.(store.Outbox).Feed(ctx, after, limit)
+	return outbox.Feed(ctx, after, limit)
 }
 
 func newReader() reader { return reader{seen: map[uint64]tokenstore.Event{}} }

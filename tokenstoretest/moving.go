@@ -32,7 +32,7 @@ func (m *machine) move(t *rapid.T) {
 // needMovable ends the operation where tenants can't be exported in full.
 func (m *machine) needMovable(t *rapid.T) {
 	for _, w := range m.tenants {
-		if _, ok := w.store.(store.Mover); !ok {
+		if _, ok := store.As[store.Mover](w.store); !ok {
 			t.Skip("the backend's stores can't move")
 		}
 		for _, status := range w.revocations(t, m, false) {

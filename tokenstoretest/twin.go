@@ -99,16 +99,16 @@ func (w *twin) revocations(t *rapid.T, retired bool) []store.Status {
 
 // remembers reports whether the store shows what it remembers of revocations.
 func (w *twin) remembers() bool {
-	_, ok := w.store.(store.Mover)
+	_, ok := store.As[store.Mover](w.store)
 	return ok
 }
 
 // guards lists what is remembered, in pages, each guard once; none if the store does not hand it over.
 func (w *twin) guards(t *rapid.T) []domain.Guard {
-	if !w.remembers() {
+	mover, ok := store.As[store.Mover](w.store)
+	if !ok {
 		return nil
 	}
-	mover := w.store.(store.Mover)
 	all := pages(t, "guards must be read to their end", func(after string) ([]domain.Guard, string, error) {
 		page, err := mover.Guards(w.ctx, store.GuardQuery{After: after, Limit: w.page})
 		return page.Guards, page.Next, err

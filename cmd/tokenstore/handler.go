@@ -47,7 +47,7 @@ func newHandler(f *serveFlags, a access, manager *tokenstore.Manager, m *measure
 		}
 		api.ServeHTTP(w, r)
 	})
-	return identify(observe(root, m, logger)), nil
+	return identify(logged(root, m, logger)), nil
 }
 
 // onlyGet refuses all methods but GET and HEAD.

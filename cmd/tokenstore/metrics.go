@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/observe"
 	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -24,6 +26,8 @@ type measures struct {
 	requests   *prometheus.CounterVec
 	durations  *prometheus.HistogramVec
 	operations *prometheus.CounterVec
+	took       *prometheus.HistogramVec
+	recorded   prometheus.Counter
 	retired    prometheus.Counter
 	swept      prometheus.Counter
 	expired    prometheus.Counter
@@ -43,9 +47,14 @@ func newMeasures() *measures {
 		operations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenstore_operations_total", Help: "Operations of the store.",
 		}, []string{"operation", "outcome"}),
-		retired: newCounter("tokenstore_revocations_retired_total", "Revocations of which nothing is left to sweep."),
-		swept:   newCounter("tokenstore_tokens_swept_total", "Tokens removed by revocations that have been retired."),
-		expired: newCounter("tokenstore_tokens_expired_total", "Expired tokens removed."),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tokenstore_operation_duration_seconds", Help: "How long operations of the store took.",
+			Buckets: []float64{0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10},
+		}, []string{"operation"}),
+		recorded: newCounter("tokenstore_revocations_recorded_total", "Revocations asked for, repeated ones included."),
+		retired:  newCounter("tokenstore_revocations_retired_total", "Revocations of which nothing is left to sweep."),
+		swept:    newCounter("tokenstore_tokens_swept_total", "Tokens removed by revocations that have been retired."),
+		expired:  newCounter("tokenstore_tokens_expired_total", "Expired tokens removed."),
 		backups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenstore_backups_total", Help: "Backups of the file, made or failed.",
 		}, []string{"outcome"}),
@@ -54,7 +63,7 @@ func newMeasures() *measures {
 	for _, outcome := range []string{"made", "failed"} {
 		m.backups.WithLabelValues(outcome) // so that it is there before the first
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.operations, m.retired, m.swept, m.expired, m.failures, m.backups,
+	m.registry.MustRegister(m.requests, m.durations, m.operations, m.took, m.recorded, m.retired, m.swept, m.expired, m.failures, m.backups,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -65,10 +74,22 @@ func newCounter(name, help string) prometheus.Counter {
 
 func (m *measures) events() revocation.Events {
 	return revocation.Events{
+		Revoked: func(string, domain.Tombstone) { m.recorded.Inc() },
 		Retired: func(_ string, s store.Status) { m.retired.Inc(); m.swept.Add(float64(s.Swept)) },
 		Failed:  func(string, []ulid.ULID, error) { m.failures.Inc() },
 		Expired: func(_ string, removed int) { m.expired.Add(float64(removed)) },
 	}
+}
+
+// watch counts and times what is asked of a backend.
+func (m *measures) watch(b store.Backend) store.Backend {
+	return observe.Backend(b, func(ctx context.Context, op observe.Operation) (context.Context, func(observe.Outcome)) {
+		began := time.Now()
+		return ctx, func(outcome observe.Outcome) {
+			m.operations.WithLabelValues(string(op), string(outcome)).Inc()
+			m.took.WithLabelValues(string(op)).Observe(time.Since(began).Seconds())
+		}
+	})
 }
 
 func (m *measures) request(route, verb string, status int, took time.Duration) {
@@ -91,8 +112,17 @@ func (m *measures) handler(logger *slog.Logger) http.Handler {
 	})
 }
 
-// gauge adds the figures that are looked up whenever they are asked for.
-func (m *measures) gauge(manager *tokenstore.Manager) {
+// gauge adds the figures that are looked up whenever they are asked for, and those of commits where the database counts them.
+func (m *measures) gauge(manager *tokenstore.Manager, database store.Backend) {
+	if grouper, ok := store.As[store.Grouper](database); ok {
+		m.registry.MustRegister(
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "tokenstore_commits_total", Help: "Transactions written.",
+			}, func() float64 { return float64(grouper.Stats().Commits) }),
+			prometheus.NewCounterFunc(prometheus.CounterOpts{
+				Name: "tokenstore_commit_calls_total", Help: "Calls that shared them.",
+			}, func() float64 { return float64(grouper.Stats().Calls) }))
+	}
 	m.registry.MustRegister(&gauges{
 		manager: manager,
 		pending: newDesc("tokenstore_revocations_pending", "Revocations that are being swept."),

@@ -66,9 +66,9 @@ func identify(next http.Handler) http.Handler {
 // route is the route that has answered a request. What is none is "other", so that there are few.
 func route(r *http.Request) string { return cmp.Or(r.Pattern, "other") }
 
-// observe logs and counts every request by its route. Paths and queries are not logged: a client may have put a secret
+// logged logs and counts every request by its route. Paths and queries are not logged: a client may have put a secret
 // there. A panic is answered by 500, and logged by where it happened.
-func observe(next http.Handler, m *measures, logger *slog.Logger) http.Handler {
+func logged(next http.Handler, m *measures, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		answer := &recorder{ResponseWriter: w, status: http.StatusOK}

@@ -141,7 +141,7 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 	defer stopListening()
 	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
 	following.Go(func() { f.backups.run(listening, database, measures.backups, logger) })
-	measures.gauge(manager)
+	measures.gauge(manager, database)
 	handler, err := newHandler(f, access, manager, measures, logger)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/memstore"
-	"example.com/tokenstore/store"
 )
 
 // /readyz is degraded while the sweep does not run, and while it lags.
@@ -107,7 +105,7 @@ func TestPanic(t *testing.T) {
 		panic("a secret")
 	})
 	w := httptest.NewRecorder()
-	h := identify(observe(broken, m, logger))
+	h := identify(logged(broken, m, logger))
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	if w.Code != http.StatusInternalServerError || w.Header().Get("Content-Type") != "text/plain; charset=utf-8" || w.Body.String() != "Internal Server Error\n" {
 		t.Errorf("status %d, %v, %s", w.Code, w.Header(), w.Body)
@@ -122,22 +120,5 @@ func TestPanic(t *testing.T) {
 	}()
 	if strings.Contains(log.String(), "a secret") || !strings.Contains(log.String(), "TestPanic") || !strings.Contains(log.String(), `"status":500`) {
 		t.Errorf("the log is\n%s", log.String())
-	}
-}
-
-func TestOutcome(t *testing.T) {
-	for want, errs := range map[string][]error{
-		"ok":        {nil},
-		"not_found": {store.ErrNotFound},
-		"refused":   {tokenstore.ErrRevoked, tokenstore.ErrReused, store.ErrCovered},
-		"invalid":   {&tokenstore.FieldError{}, store.ErrConflict},
-		"canceled":  {context.Canceled, context.DeadlineExceeded},
-		"failed":    {store.ErrBusy, store.ErrClosed, store.ErrUnknownOutcome, errors.New("disk on fire")},
-	} {
-		for _, err := range errs {
-			if got := outcome(err); got != want {
-				t.Errorf("%v is %q, want %q", err, got, want)
-			}
-		}
 	}
 }

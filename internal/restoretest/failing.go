@@ -25,7 +25,8 @@ func (f *failing) fails() bool {
 
 func (f *failing) Tenant(name string) (store.Store, error) {
 	s, err := f.Backend.Tenant(name)
-	return failingStore{s, s.(store.Restorer), f}, err
+	restorer, _ := store.As[store.Restorer](s)
+	return failingStore{s, restorer, f}, err
 }
 
 type failingStore struct {
@@ -37,7 +38,7 @@ type failingStore struct {
 func (s failingStore) Gapless() bool { return gapless(s.Store) }
 
 func gapless(s store.Store) bool {
-	g, is := s.(store.Gapless)
+	g, is := store.As[store.Gapless](s)
 	return is && g.Gapless()
 }
 

@@ -52,7 +52,11 @@ func (l *Life) restored(t testing.TB, r tokenstore.RestoreRequest) store.Backend
 func record(t testing.TB, b store.Backend, tenant string) store.Restored {
 	t.Helper()
 	s := must[store.Store](t)(b.Tenant(tenant))
-	all := must[[]store.Restored](t)(s.(store.Restorer).Restorations(t.Context()))
+	restorer, is := store.As[store.Restorer](s)
+	if !is {
+		t.Fatal("the backend can't be restored")
+	}
+	all := must[[]store.Restored](t)(restorer.Restorations(t.Context()))
 	if len(all) != 1 || !all[0].Complete {
 		t.Fatalf("a restoration must be recorded, once, and be complete: got %+v", all)
 	}

@@ -95,7 +95,7 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Trim", err)
 	_, err = w.State(w.ctx)
 	verb("State", err)
-	if outbox, ok := w.Store.(store.Outbox); ok {
+	if outbox, ok := store.As[store.Outbox](w.Store); ok {
 		_, err = outbox.Feed(w.ctx, 0, 1)
 		verb("Feed", err)
 	}

@@ -124,10 +124,10 @@ func eraseAllEvents(t testing.TB, e *env, w *tenant, before []store.Event) {
 	}
 	w.finishEmitting(t, e, erasure.ID)
 	for _, was := range before {
-		_, err := w.Store.(store.Outbox).Feed(w.ctx, was.Number, 1)
+		_, err := w.feed(w.ctx, was.Number, 1)
 		wantErr(t, "the erasure of a tenant must drop its events, and readers must be told", err, store.ErrCursorGone)
 	}
-	_, err = w.Store.(store.Outbox).Feed(w.ctx, 0, 1)
+	_, err = w.feed(w.ctx, 0, 1)
 	cause := (*store.CursorGoneError)(nil)
 	if !errors.As(err, &cause) {
 		t.Fatalf("readers must be told from where all is there: got %v", err)

@@ -39,7 +39,7 @@ func checkFeed(t testing.TB, e *env) {
 			t.Errorf("events must be in the order of their commits")
 		}
 	}
-	if g, ok := w.Store.(store.Gapless); ok && g.Gapless() {
+	if g, ok := store.As[store.Gapless](w.Store); ok && g.Gapless() {
 		for i := range all {
 			if all[i].Number != uint64(i+1) {
 				t.Fatalf("numbers that are said to have no gaps must have none: got %d as the event number %d", all[i].Number, i+1)
@@ -61,12 +61,12 @@ func checkFeed(t testing.TB, e *env) {
 		after uint64
 		limit int
 	}{{0, 0}, {0, -1}, {0, store.MaxPage + 1}, {r.cursor + 1, 1}} {
-		_, err := w.Store.(store.Outbox).Feed(w.ctx, c.after, c.limit)
+		_, err := w.feed(w.ctx, c.after, c.limit)
 		wantErr(t, "a cursor that was never given out, or a limit out of range, must be refused", err, domain.ErrInvalid)
 	}
 	ended, cancel := context.WithCancel(w.ctx)
 	cancel()
-	_, err := w.Store.(store.Outbox).Feed(ended, 0, 1)
+	_, err := w.feed(ended, 0, 1)
 	wantErr(t, "Feed must end with its context", err, context.Canceled)
 	feedApart(t, e)
 }
@@ -230,7 +230,7 @@ func checkRetention(t testing.TB, e *env) {
 			if i > 0 {
 				cursor = all[i-1].Number
 			}
-			_, err := w.Store.(store.Outbox).Feed(w.ctx, cursor, 2)
+			_, err := w.feed(w.ctx, cursor, 2)
 			wantErr(t, what+": a reader must be told that events after its cursor are gone", err, store.ErrCursorGone)
 			cause := (*store.CursorGoneError)(nil)
 			if !errors.As(err, &cause) || cause.Cursor != cursor || cause.Resume != all[dropped-1].Number {

@@ -15,7 +15,7 @@ import (
 // mover is the tenant's store as one that can move.
 func (w *tenant) mover(t testing.TB) store.Mover {
 	t.Helper()
-	m, ok := w.Store.(store.Mover)
+	m, ok := store.As[store.Mover](w.Store)
 	if !ok {
 		t.Skip("the backend's stores can't move")
 	}
@@ -188,7 +188,7 @@ func checkTakeOver(t testing.TB, e *env) {
 		t.Fatalf("the sequence must go on above the one that was taken over: got %d, want above %d", got, sequence)
 	}
 	lives := w.state(t)
-	if outbox, ok := w.Store.(store.Outbox); ok {
+	if outbox, ok := store.As[store.Outbox](w.Store); ok {
 		_, err := outbox.Feed(w.ctx, 8, 1)
 		if gone, ok := errors.AsType[*store.CursorGoneError](err); !ok || gone.Resume != 9 || lives.LastEvent != 9 {
 			t.Fatalf("the feed must go on above the number that was taken over: got %v, and the latest is %d", err, lives.LastEvent)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -14,15 +15,24 @@ import (
 // noOutbox ends a rule that is about the outbox of a store that has none.
 func noOutbox(t testing.TB, w *tenant) {
 	t.Helper()
-	if _, ok := w.Store.(store.Outbox); !ok {
+	if _, ok := store.As[store.Outbox](w.Store); !ok {
 		t.Skip("the store is no store.Outbox")
 	}
+}
+
+// feed calls the outbox of the store.
+func (w *tenant) feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
+	outbox, ok := store.As[store.Outbox](w.Store)
+	if !ok {
+		return store.FeedPage{}, errors.ErrUnsupported
+	}
+	return outbox.Feed(ctx, after, limit)
 }
 
 // page reads one page of the feed.
 func (w *tenant) page(t testing.TB, after uint64, limit int) store.FeedPage {
 	t.Helper()
-	page, err := w.Store.(store.Outbox).Feed(w.ctx, after, limit)
+	page, err := w.feed(w.ctx, after, limit)
 	if err != nil {
 		t.Fatalf("Feed must return a page: got %v", err)
 	}

@@ -15,7 +15,7 @@ import (
 // restorer is the tenant's store as one that can be restored.
 func (w *tenant) restorer(t testing.TB) store.Restorer {
 	t.Helper()
-	r, ok := w.Store.(store.Restorer)
+	r, ok := store.As[store.Restorer](w.Store)
 	if !ok {
 		t.Skip("the backend's stores can't be restored")
 	}
@@ -76,7 +76,7 @@ func checkEpoch(t testing.TB, e *env) {
 	}
 	want := before
 	want.Sequence, want.LastEvent, want.Horizon.Sequence, want.Events = epoch, epoch, epoch, 0
-	if _, is := w.Store.(store.Outbox); !is {
+	if _, is := store.As[store.Outbox](w.Store); !is {
 		want.LastEvent = before.LastEvent
 	}
 	if got := w.state(t); got != want {
@@ -132,7 +132,7 @@ func (w *tenant) presentLost(t testing.TB, restored store.Restored) {
 // presentLostCursors reads on from where readers of the lost time, and of before, have stood.
 func (w *tenant) presentLostCursors(t testing.TB, restored store.Restored) {
 	t.Helper()
-	outbox, ok := w.Store.(store.Outbox)
+	outbox, ok := store.As[store.Outbox](w.Store)
 	if !ok {
 		return
 	}
