@@ -36,6 +36,7 @@ type DamageError struct {
 	Findings []string // Findings are what [Backend.Check] would say of it; at least one.
 }
 
+// Error has the first findings, and how many there are.
 func (e *DamageError) Error() string {
 	text := fmt.Sprintf("%v: %s", ErrCorrupt, e.Findings[0])
 	if n := len(e.Findings); n > 1 {

@@ -123,6 +123,10 @@ func everythingOf(t *testing.T, b *boltstore.Backend, name string) map[string]an
 	if err != nil {
 		t.Fatal(err)
 	}
+	restorations, err := s.(store.Restorer).Restorations(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
 	feed, err := s.(store.Outbox).Feed(ctx, state.LastEvent-uint64(state.Events), store.MaxPage)
 	if err != nil || len(feed.Events) != state.Events {
 		t.Fatalf("%d events of %d, %v", len(feed.Events), state.Events, err)
@@ -133,7 +137,7 @@ func everythingOf(t *testing.T, b *boltstore.Backend, name string) map[string]an
 	}
 	return map[string]any{
 		"known": known, "state": state, "tokens": tokens, "pending": pending.Revocations, "retired": retired.Revocations,
-		"guards": guards.Guards, "erasure key": guards.ErasureKey, "events": feed.Events, "due": due.Next,
+		"guards": guards.Guards, "erasure key": guards.ErasureKey, "events": feed.Events, "due": due.Next, "restorations": restorations,
 	}
 }
 

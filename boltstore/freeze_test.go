@@ -164,6 +164,14 @@ func (f *freezer) fill() {
 	f.must(err)
 
 	f.must(f.b.Create(ctx, "empty"))
+	restored := f.manager("restored")
+	f.issue(restored, tokenstore.IssueRequest{UserID: "auth0|user-1", ClientID: "web", SessionID: session("r")}, 1)
+	_, err = tenant(f.T, f.b, "restored").(store.Restorer).Restore(ctx, store.Restoration{
+		ID: ulid.ULID{0: 1, 15: 11}, Time: frozenBegin, Method: store.RestoreOverride, Reason: "frozen", Actor: "operator",
+		Guards: []domain.Guard{{Target: domain.Target{SessionID: "ended"}}}, Complete: true,
+	})
+	f.must(err)
+
 	left := f.manager("left")
 	f.issue(left, tokenstore.IssueRequest{UserID: "zoe", ClientID: "web", SessionID: session("z")}, 0)
 	gone, err := left.Erase(ctx, tokenstore.EraseRequest{ID: ulid.ULID{0: 1, 15: 10}, Everything: true})
