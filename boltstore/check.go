@@ -127,7 +127,7 @@ func (c *checker) tenant(marked bool) bool {
 	if c.records.meta, err = decode(c.records.root.Get(keyMeta), metaFields); err != nil {
 		return c.say(false, "what it knows of itself: %v", err)
 	}
-	return c.part("tokens", c.tokens) && c.part("index", c.index) && c.part("revocations", c.revocations) && c.part("events", c.events) &&
+	return c.part("restorations", func() bool { c.records.restorations(); return true }) && c.part("tokens", c.tokens) && c.part("index", c.index) && c.part("revocations", c.revocations) && c.part("events", c.events) &&
 		c.counts(marked)
 }
 

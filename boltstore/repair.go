@@ -158,6 +158,9 @@ func (d *deriver) tenant() {
 		d.lose("what it knows of itself can't be read: %v", err)
 		return
 	}
+	if err := protect(func() error { d.from.restorations(); return nil }); err != nil {
+		d.lose("the records of its restorations can't be read: %v", err)
+	}
 	d.begin()
 	m := &d.meta
 	m.tokens, m.sessionless, m.pending, m.open, m.guards, m.history, m.events, m.fresh = 0, 0, 0, 0, 0, 0, 0, 0

@@ -138,12 +138,13 @@ func TestRepairRefuses(t *testing.T) {
 		"a retired one is not": {"is another's record", inBucket(bucketRetired, func(b *bbolt.Bucket) error {
 			return rewrite(b, nth(b, 0), revocationFields, func(r *revocation) { r.status.Retired = false })
 		})},
-		"a guard can't be read":   {"guard", spoilt(bucketGuards, 0)},
-		"an event can't be read":  {"event 0000000000000003 can't be read", spoilt(bucketOutbox, 2)},
-		"the first event is gone": {"event 2 comes where 1 should", dropNth(bucketOutbox, 0)},
-		"an event is gone":        {"event 6 comes where 5 should", dropNth(bucketOutbox, 4)},
-		"the last event is gone":  {"the latest event is", dropNth(bucketOutbox, -1)},
-		"meta can't be read":      {"what it knows of itself", func(_ *bbolt.Tx, acme *bbolt.Bucket) error { return acme.Put(keyMeta, []byte("damaged")) }},
+		"a guard can't be read":      {"guard", spoilt(bucketGuards, 0)},
+		"an event can't be read":     {"event 0000000000000003 can't be read", spoilt(bucketOutbox, 2)},
+		"the first event is gone":    {"event 2 comes where 1 should", dropNth(bucketOutbox, 0)},
+		"an event is gone":           {"event 6 comes where 5 should", dropNth(bucketOutbox, 4)},
+		"the last event is gone":     {"the latest event is", dropNth(bucketOutbox, -1)},
+		"meta can't be read":         {"what it knows of itself", func(_ *bbolt.Tx, acme *bbolt.Bucket) error { return acme.Put(keyMeta, []byte("damaged")) }},
+		"restorations can't be read": {"the records of its restorations can't be read", func(_ *bbolt.Tx, acme *bbolt.Bucket) error { return acme.Put(keyRestored, []byte("damaged")) }},
 		"much at once": {"guard", func(tx *bbolt.Tx, acme *bbolt.Bucket) error {
 			return errors.Join(spoilt(bucketTokens, 1)(tx, acme), spoilt(bucketLive, 0)(tx, acme), spoilt(bucketGuards, 0)(tx, acme), acme.DeleteBucket(bucketFence))
 		}},

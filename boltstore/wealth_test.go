@@ -30,6 +30,14 @@ func wealthy(t *testing.T) (path string) {
 			t.Fatal(err)
 		}
 		enrich(t, s)
+		if name == "globex" {
+			_, err := s.(store.Restorer).Restore(t.Context(), store.Restoration{
+				ID: number(109), Time: instant, Method: store.RestoreOverride, Reason: "a lost disk", Actor: "operator", Complete: true,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 	if err := b.Close(); err != nil {
 		t.Fatal(err)
@@ -162,8 +170,10 @@ func tell(t *testing.T, all *strings.Builder, s store.Store) {
 	}
 	guards, err := s.(store.Mover).Guards(ctx, store.GuardQuery{Limit: store.MaxPage})
 	say("guards", guards, err)
-	feed, err := s.(store.Outbox).Feed(ctx, 0, store.MaxPage)
+	feed, err := s.(store.Outbox).Feed(ctx, state.LastEvent-uint64(state.Events), store.MaxPage)
 	say("feed", feed, err)
+	restored, err := s.(store.Restorer).Restorations(ctx)
+	say("restored", restored, err)
 	expired, err := s.Expire(ctx, store.Bounds{Visit: 1, Remove: 1, Now: instant})
 	say("due", expired, err)
 }

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"example.com/tokenstore/boltstore"
 	"github.com/spf13/cobra"
 )
-
-// exitFound: check has found something, which was not repaired.
-const exitFound = 4
 
 // fileFlags name a file that no process has open.
 type fileFlags struct{ databaseFlags }
@@ -25,7 +23,11 @@ func (f *fileFlags) check(what string) error {
 	if f.scheme() != "" {
 		return usage("%s", what)
 	}
-	if _, err := os.Stat(f.name()); err != nil {
+	_, err := os.Stat(f.name())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return usage("--db: there is no file %s", f.name())
+	case err != nil:
 		return usage("--db: %w", err)
 	}
 	return nil

@@ -142,8 +142,8 @@ func TestCheckOfWhatIsNoFile(t *testing.T) {
 		db, want            string
 		check, repair, both int
 	}{
-		"nothing":        {filepath.Join(dir, "none.db"), "no such file", exitUsage, exitUsage, exitUsage},
-		"no folder":      {filepath.Join(dir, "none", "x.db"), "no such file", exitUsage, exitUsage, exitUsage},
+		"nothing":        {filepath.Join(dir, "none.db"), "there is no file", exitUsage, exitUsage, exitUsage},
+		"no folder":      {filepath.Join(dir, "none", "x.db"), "there is no file", exitUsage, exitUsage, exitUsage},
 		"a folder":       {dir, "not a tokenstore file", exitFailed, exitFailed, exitFailed},
 		"text":           {put("text", []byte("some text")), "not a tokenstore file", exitFailed, exitFailed, exitFailed},
 		"an empty file":  {put("empty", nil), "not a tokenstore file", exitFailed, exitFailed, exitFailed},

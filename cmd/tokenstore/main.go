@@ -20,6 +20,7 @@ const (
 	exitFailed   = 1 // exitFailed: what was asked for could not be done.
 	exitUsage    = 2 // exitUsage: the command line can't be right, or a question was not answered by yes. Nothing was done.
 	exitRefused  = 3 // exitRefused: an import went through, but some lines were refused.
+	exitFound    = 4 // exitFound: check has found something, which was not repaired.
 	exitNotFound = 5 // exitNotFound: there is nothing of that id.
 )
 
