@@ -33,6 +33,7 @@ type measures struct {
 	expired    prometheus.Counter
 	failures   prometheus.Counter
 	backups    *prometheus.CounterVec
+	feedCopies prometheus.Counter
 }
 
 func newMeasures() *measures {
@@ -58,12 +59,13 @@ func newMeasures() *measures {
 		backups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenstore_backups_total", Help: "Backups of the file, made or failed.",
 		}, []string{"outcome"}),
-		failures: newCounter("tokenstore_sweep_failures_total", "Slices of the sweep that failed, and are tried again."),
+		feedCopies: newCounter("tokenstore_feed_copy_failures_total", "How often the copy of the feed had to be begun again."),
+		failures:   newCounter("tokenstore_sweep_failures_total", "Slices of the sweep that failed, and are tried again."),
 	}
 	for _, outcome := range []string{"made", "failed"} {
 		m.backups.WithLabelValues(outcome) // so that it is there before the first
 	}
-	m.registry.MustRegister(m.requests, m.durations, m.operations, m.took, m.recorded, m.retired, m.swept, m.expired, m.failures, m.backups,
+	m.registry.MustRegister(m.requests, m.durations, m.operations, m.took, m.recorded, m.retired, m.swept, m.expired, m.failures, m.backups, m.feedCopies,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

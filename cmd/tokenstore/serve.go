@@ -36,11 +36,13 @@ type serveFlags struct {
 	maxHeader       int
 	rate            management.RateLimit
 	backups         scheduleFlags
+	feedCopy        feedCopyFlags
 }
 
 func (f *serveFlags) register(flags *pflag.FlagSet) {
 	f.tenantFlags.register(flags)
 	f.backups.register(flags)
+	f.feedCopy.register(flags)
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "the `HOST:PORT` to listen on; port 0 is any free one")
 	f.access.register(flags)
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in `FILE`")
@@ -135,11 +137,16 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	feed, err := f.feedCopy.open()
+	if err != nil {
+		return err
+	}
 	listening, stopListening := context.WithCancel(context.WithoutCancel(ctx))
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer stopListening()
 	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
+	following.Go(func() { f.feedCopy.run(listening, feed, manager, measures.feedCopies.Inc, logger) })
 	following.Go(func() { f.backups.run(listening, database, measures.backups, logger) })
 	measures.gauge(manager, database)
 	handler, err := newHandler(f, access, manager, measures, logger)
