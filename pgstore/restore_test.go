@@ -10,8 +10,8 @@ import (
 	"example.com/tokenstore/store"
 )
 
-// TestRestore puts back what pg_dump has written while the database was in use, by psql, and restores that in place.
-func TestRestore(t *testing.T) {
+// TestRestoreDatabase puts back what pg_dump has written while the database was in use, by psql, and restores that in place.
+func TestRestoreDatabase(t *testing.T) {
 	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {

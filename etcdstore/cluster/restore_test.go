@@ -12,9 +12,9 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// TestRestore copies the data of a member that is alone in its cluster, while it is stopped, starts copies of it, and restores those in
+// TestRestoreCluster copies the data of a member that is alone in its cluster, while it is stopped, starts copies of it, and restores those in
 // place. Their revisions are given a second time.
-func TestRestore(t *testing.T) {
+func TestRestoreCluster(t *testing.T) {
 	var lone *member // of the life under way
 	restoretest.Run(t, restoretest.Config{
 		Step: 5,
