@@ -31,11 +31,12 @@ const retryCopy = 5 * time.Second
 // feedCopy is the open file.
 type feedCopy struct {
 	*os.File
-	last uint64 // the number of the last event in it
+	last tokenstore.Event // the last one in it; of a new copy, at most the number to begin after
 }
 
-// open opens the copy, or makes one. A line that a crash has left incomplete is cut off: its event is written again.
-func (f *feedCopyFlags) open() (c *feedCopy, err error) {
+// open opens the copy, or makes one. A line that a crash has left incomplete is cut off: its event is written again. A file that is no
+// copy of this feed is left alone.
+func (f *feedCopyFlags) open(ctx context.Context, database string, manager *tokenstore.Manager) (c *feedCopy, err error) {
 	if f.path == "" {
 		return nil, nil
 	}
@@ -48,36 +49,80 @@ func (f *feedCopyFlags) open() (c *feedCopy, err error) {
 			err = errors.Join(fmt.Errorf("--feed-copy: %s: %w", f.path, err), file.Close())
 		}
 	}()
-	if err := settleName(f.path); err != nil {
-		return nil, err
-	}
-	size, err := file.Seek(0, io.SeekEnd)
+	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
-	from := max(0, size-maxTail)
-	tail, err := io.ReadAll(io.NewSectionReader(file, from, size-from))
-	if err != nil {
-		return nil, err
+	if of, err := os.Stat(database); err == nil && os.SameFile(info, of) {
+		return nil, errors.New("it is the database")
 	}
-	whole := bytes.LastIndexByte(tail, '\n') + 1
-	if whole == 0 && from > 0 {
-		return nil, errors.New("its end is no line of a feed")
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
 	}
 	c = &feedCopy{File: file}
-	lines := bytes.Split(bytes.TrimRight(tail[:whole], "\n"), []byte("\n"))
-	for event, err := range tokenstore.ReadEvents(bytes.NewReader(lines[len(lines)-1])) {
-		if err != nil {
-			return nil, fmt.Errorf("its last line is no event: %w", err)
-		}
-		c.last = event.Number
+	end, err := c.find(info.Size())
+	if err != nil {
+		return nil, err
 	}
-	end := from + int64(whole)
-	if err := file.Truncate(end); err != nil {
+	if err := c.goOn(ctx, manager); err != nil {
+		return nil, err
+	}
+	// What a failed sync has left undone is brought to the disk, and the name of a new file.
+	if err := errors.Join(file.Truncate(end), file.Sync(), settleName(f.path)); err != nil {
 		return nil, err
 	}
 	_, err = file.Seek(end, io.SeekStart)
 	return c, err
+}
+
+// find looks for the last whole line, and returns where it ends.
+func (c *feedCopy) find(size int64) (end int64, err error) {
+	from := max(0, size-maxTail)
+	tail, err := io.ReadAll(io.NewSectionReader(c, from, size-from))
+	if err != nil {
+		return 0, err
+	}
+	whole := bytes.LastIndexByte(tail, '\n') + 1
+	if whole == 0 && (from > 0 || !bytes.HasPrefix(tail, []byte(beginOfLine)[:min(len(tail), len(beginOfLine))])) {
+		return 0, errors.New("it is no copy of a feed")
+	}
+	lines := bytes.Split(bytes.TrimRight(tail[:whole], "\n"), []byte("\n"))
+	for event, err := range tokenstore.ReadEvents(bytes.NewReader(lines[len(lines)-1])) {
+		if err != nil {
+			return 0, fmt.Errorf("its last line is no event: %w", err)
+		}
+		c.last = event
+	}
+	return from + int64(whole), nil
+}
+
+// beginOfLine is what each line begins with.
+const beginOfLine = `{"number":"`
+
+// goOn checks that the feed goes on after the last line, if there is one, and is the feed of that line. A new copy begins with what there
+// is.
+func (c *feedCopy) goOn(ctx context.Context, manager *tokenstore.Manager) error {
+	gone := &tokenstore.CursorGoneError{}
+	_, err := manager.Feed(ctx, tokenstore.FeedRequest{After: c.last.Number, Limit: 1})
+	switch {
+	case errors.As(err, &gone) && c.last.Number == 0:
+		c.last.Number = gone.Resume
+		return nil
+	case err != nil:
+		return fmt.Errorf("the feed does not go on from its last line, so a new file is needed, and a new backup: %w", err)
+	case c.last.Number == 0:
+		return nil
+	}
+	page, err := manager.Feed(ctx, tokenstore.FeedRequest{After: c.last.Number - 1, Limit: 1})
+	switch {
+	case errors.As(err, &gone): // the event was dropped, as the latest of those that were
+		return nil
+	case err != nil:
+		return err
+	case len(page.Events) == 0 || page.Events[0].Number != c.last.Number || !page.Events[0].Time.Equal(c.last.Time) || page.Events[0].Revocation != c.last.Revocation:
+		return errors.New("its last line is of another feed")
+	}
+	return nil
 }
 
 // settleName brings the name of a new file to the disk.
@@ -90,14 +135,14 @@ func settleName(path string) error {
 }
 
 // run appends what comes until ctx ends. What fails is logged, counted, and tried again from the last whole line on.
-func (f *feedCopyFlags) run(ctx context.Context, c *feedCopy, manager *tokenstore.Manager, failed func(), logger *slog.Logger) {
+func (f *feedCopyFlags) run(ctx context.Context, c *feedCopy, database string, manager *tokenstore.Manager, failed func(), logger *slog.Logger) {
 	if f.path == "" {
 		return
 	}
 	for {
 		var err error
 		if c == nil {
-			c, err = f.open()
+			c, err = f.open(ctx, database, manager)
 		}
 		if err == nil {
 			err = errors.Join(c.follow(ctx, manager), c.Close())
@@ -118,7 +163,7 @@ func (f *feedCopyFlags) run(ctx context.Context, c *feedCopy, manager *tokenstor
 
 // follow appends events, each of which is on the disk before the next.
 func (c *feedCopy) follow(ctx context.Context, manager *tokenstore.Manager) error {
-	for event, err := range manager.Follow(ctx, c.last) {
+	for event, err := range manager.Follow(ctx, c.last.Number) {
 		if err != nil {
 			return err
 		}
@@ -126,7 +171,7 @@ func (c *feedCopy) follow(ctx context.Context, manager *tokenstore.Manager) erro
 		if err := errors.Join(tokenstore.WriteEvents(c, one), c.Sync()); err != nil {
 			return err
 		}
-		c.last = event.Number
+		c.last = event
 	}
 	return ctx.Err()
 }

@@ -74,14 +74,56 @@ func eventsIn(t *testing.T, path string) (all []tokenstore.Event) {
 	return all
 }
 
+// After a restoration the copy of before is refused, and a new one begins.
+func TestFeedCopyAfterRestoration(t *testing.T) {
+	db, issued := fileWith(t, 2)
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.ndjson"), filepath.Join(dir, "second.ndjson")
+	p := serve(t, db, "--feed-copy", first)
+	p.do("DELETE", "/api/v2/refresh-tokens/"+issued[0].Token.ID.String())
+	p.until("GET", "/metrics", func(answer) bool { return len(eventsIn(t, first)) == 1 })
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	if code, _, stderr := toEnd(t, "restore", "--db", db, "--override", "--reason", "a test", "--yes"); code != 0 {
+		t.Fatal(stderr)
+	}
+	code, _, stderr := toEnd(t, "serve", "--db", db, "--static-token", token+"="+scopes, "--feed-copy", first)
+	if code != exitFailed || !strings.Contains(stderr, "a new file is needed") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+	p = serve(t, db, "--feed-copy", second)
+	p.do("DELETE", "/api/v2/refresh-tokens/"+issued[1].Token.ID.String())
+	p.until("GET", "/metrics", func(answer) bool { return len(eventsIn(t, second)) == 1 })
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	other, tokens := fileWith(t, 1)
+	p = serve(t, other)
+	p.do("DELETE", "/api/v2/refresh-tokens/"+tokens[0].Token.ID.String())
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	code, _, stderr = toEnd(t, "serve", "--db", other, "--static-token", token+"="+scopes, "--feed-copy", first)
+	if code != exitFailed || !strings.Contains(stderr, "another feed") {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+}
+
 func TestFeedCopyThatIsNone(t *testing.T) {
 	db, _ := fileWith(t, 1)
 	dir := t.TempDir()
-	other := filepath.Join(dir, "other")
-	if err := os.WriteFile(other, []byte("no event\n"), 0o600); err != nil {
+	other, line := filepath.Join(dir, "other"), filepath.Join(dir, "line")
+	for path, text := range map[string]string{other: "no event\n", line: "precious"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(db)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{other, dir, filepath.Join(dir, "none", "feed")} {
+	for _, path := range []string{other, line, dir, filepath.Join(dir, "none", "feed"), db} {
 		code, _, stderr := toEnd(t, "serve", "--db", db, "--static-token", token+"="+scopes, "--feed-copy", path)
 		if code != exitFailed || !strings.Contains(stderr, "--feed-copy") {
 			t.Errorf("%s: exit code %d, %q", filepath.Base(path), code, stderr)
@@ -89,5 +131,11 @@ func TestFeedCopyThatIsNone(t *testing.T) {
 	}
 	if text, err := os.ReadFile(other); err != nil || string(text) != "no event\n" {
 		t.Errorf("a file that is no copy must be left alone: %q, %v", text, err)
+	}
+	if text, err := os.ReadFile(line); err != nil || string(text) != "precious" {
+		t.Errorf("a file that is no copy must be left alone: %q, %v", text, err)
+	}
+	if after, err := os.ReadFile(db); err != nil || len(after) < len(before) {
+		t.Errorf("the database must be left alone: %d bytes of %d, %v", len(after), len(before), err)
 	}
 }

@@ -137,7 +137,7 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	feed, err := f.feedCopy.open()
+	feed, err := f.feedCopy.open(ctx, f.name(), manager)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 	defer following.Wait()
 	defer stopListening()
 	following.Go(func() { f.follow(listening, database, manager.Heard, logger) })
-	following.Go(func() { f.feedCopy.run(listening, feed, manager, measures.feedCopies.Inc, logger) })
+	following.Go(func() { f.feedCopy.run(listening, feed, f.name(), manager, measures.feedCopies.Inc, logger) })
 	following.Go(func() { f.backups.run(listening, database, measures.backups, logger) })
 	measures.gauge(manager, database)
 	handler, err := newHandler(f, access, manager, measures, logger)
