@@ -10,9 +10,11 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes.
@@ -65,6 +67,7 @@ func newCommand() *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noneEmpty(cmd.Flags()) }
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
 	root.CompletionOptions.DisableDefaultCmd = true // ours has an example for each shell
 	root.AddCommand(
@@ -74,6 +77,20 @@ func newCommand() *cobra.Command {
 		newCompletionCommand(), newVersionCommand(),
 	)
 	return root
+}
+
+// noneEmpty refuses a flag that was given without a text, as by a variable of a shell that is not set: it would not narrow a revocation.
+func noneEmpty(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		texts := []string{f.Value.String()}
+		if several, ok := f.Value.(pflag.SliceValue); ok {
+			texts = several.GetSlice()
+		}
+		if slices.Contains(texts, "") {
+			err = usage("--%s is empty", f.Name)
+		}
+	})
+	return err
 }
 
 // noArgs repeats what should be a command, but nothing beside the flags of one, which may be a secret whose flag was forgotten.

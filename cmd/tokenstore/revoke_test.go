@@ -212,6 +212,8 @@ func TestOperatorFlags(t *testing.T) {
 		{"target: must be at least one constraint", []string{"revoke"}},
 		{"nothing beside everything", []string{"revoke", "--everything", "--user", "x"}},
 		{"nothing beside everything", []string{"revoke", "--everything", "--legacy"}},
+		{"--user is empty", []string{"revoke", "--user", "", "--client", "web"}},
+		{"--token is empty", []string{"revoke", "--token", ""}},
 		{"--offline: yes or no", []string{"revoke", "--offline", "secret-value"}},
 		{"--token: an id is 26 characters", []string{"revoke", "--token", "secret-value"}},
 		{"targets: must be 1..100 entries", append([]string{"revoke"}, strings.Fields(strings.Repeat("--token 01KJM9SR009WPFZ1FJR8TC7J5W ", 101))...)},

@@ -142,7 +142,7 @@ func TestREADME(t *testing.T) {
 	want = regexp.MustCompile(`with the token .*`).ReplaceAllString(want, "with the token …")
 	_, section, _ := strings.Cut(string(readme), "## An auth server")
 	section, _, _ = strings.Cut(section, "\n## ")
-	if !strings.Contains(section, "(cd examples/authserver && go run .)") || !strings.Contains(section, "```console\n"+want+"```") {
+	if !strings.Contains(section, "(cd examples/authserver && GOWORK=off go run .)") || !strings.Contains(section, "```console\n"+want+"```") {
 		t.Errorf("the README does not show the command, or not what it prints:\n%s", want)
 	}
 }
