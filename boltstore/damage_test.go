@@ -72,6 +72,15 @@ func ofToken(n int, f func(*record)) change {
 	})
 }
 
+func together(changes ...change) change {
+	return func(tx *bbolt.Tx, acme *bbolt.Bucket) (err error) {
+		for _, c := range changes {
+			err = errors.Join(err, c(tx, acme))
+		}
+		return err
+	}
+}
+
 // damages are of what can be made again, and what Check says of them.
 func damages() map[string]struct {
 	want   string
@@ -115,11 +124,11 @@ func damages() map[string]struct {
 		"an age of no history":      {"history has", stranger(bucketHistory, ageKey(instant, none[:]), nil)},
 		"too many tokens":           {"it counts 31 tokens, and has 30", ofMeta(func(m *meta) { m.tokens++ })},
 		"too few sessionless":       {"tokens without a session", ofMeta(func(m *meta) { m.sessionless-- })},
-		"too many pending":          {"pending revocations, and has 4", ofMeta(func(m *meta) { m.pending++ })},
+		"too few pending":           {"pending revocations, and has 4", ofMeta(func(m *meta) { m.pending-- })},
 		"none pending":              {"it counts 0 pending revocations, and has 4", ofMeta(func(m *meta) { m.pending = 0 })},
 		"too many open":             {"without anchor", ofMeta(func(m *meta) { m.open++ })},
 		"too few guards":            {"it counts 0 guards", ofMeta(func(m *meta) { m.guards = 0 })},
-		"too long a history":        {"retired revocations", ofMeta(func(m *meta) { m.history++ })},
+		"too short a history":       {"retired revocations", ofMeta(func(m *meta) { m.history-- })},
 		"too many events":           {"events, and has", ofMeta(func(m *meta) { m.events++ })},
 		"an event to come":          {"the latest event is", ofMeta(func(m *meta) { m.lastEvent-- })},
 		"too many are fresh":        {"entries of the index are fresh", ofMeta(func(m *meta) { m.fresh++ })},

@@ -54,7 +54,8 @@ type Repaired struct {
 // Repair mends a file in which something is wrong that can be made again from the records themselves: indexes, fence, orders
 // of age, counts, free pages. Tokens, tombstones, guards and events are taken over as they are, none is left out, and none is
 // changed, but for when a token is to be looked at for expiry. Where one of them can't be read, or is known to be missing, the file stays as
-// it was, and the error is [ErrBeyondRepair].
+// it was, and the error is [ErrBeyondRepair]. A tombstone or a guard is known to be missing where more are counted than are there, or
+// where the count is wrong and fence, walkers or orders of age name one that is not there; an event is by its number. A token is not.
 //
 // No process may have the file open, or opens it meanwhile. The mended one is made beside it, where it needs as much room again, is checked,
 // compared with it, and on the disk before it takes its name, in one step; the damaged one is kept under the name that is returned. So
@@ -79,9 +80,23 @@ func repair(ctx context.Context, path string, opts *Options, sorted int) (done R
 		if err := to.copy(nil, root(from), primaries()); err != nil {
 			return err
 		}
-		return derive(from, to, sorted)
+		return derive(from, to, sorted, f.readable())
 	}, primaries())
 	return done, beyondRepair(err)
+}
+
+// readable returns what reports whether the pages of something derived can be read, in all tenants. It looks once.
+func (f *offline) readable() func(bucket []byte) bool {
+	known := map[string]bool{}
+	return func(bucket []byte) bool {
+		can, looked := known[string(bucket)]
+		if !looked {
+			others := slices.DeleteFunc(derived(), func(d []byte) bool { return bytes.Equal(d, bucket) })
+			can = f.inspect(scope{without: others}) == nil
+			known[string(bucket)] = can
+		}
+		return can
+	}
 }
 
 func beyondRepair(err error) error {
@@ -95,7 +110,7 @@ func beyondRepair(err error) error {
 }
 
 // derive makes all that is derived, in a draft that has everything else.
-func derive(from *bbolt.Tx, to *copier, sorted int) error {
+func derive(from *bbolt.Tx, to *copier, sorted int, readable func(bucket []byte) bool) error {
 	if _, err := to.tx.CreateBucket(bucketPending); err != nil {
 		return err
 	}
@@ -104,7 +119,7 @@ func derive(from *bbolt.Tx, to *copier, sorted int) error {
 	tenants := from.Bucket(bucketTenants).Cursor()
 	for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
 		d := deriver{
-			copier: to, name: string(name), sorted: sorted,
+			copier: to, name: string(name), sorted: sorted, readable: readable,
 			from: &records{txn: t, name: string(name), root: from.Bucket(bucketTenants).Bucket(name)},
 		}
 		if err := protect(func() error { d.tenant(); return nil }); err != nil {
@@ -126,6 +141,8 @@ type deriver struct {
 	to   *records // in the draft, in the transaction under way
 	meta meta
 	lost []string
+
+	readable func(bucket []byte) bool // whether the file's can be walked
 
 	sorted  int     // how many entries of the index are sorted at once
 	entries []entry // those that have not been written
@@ -162,13 +179,14 @@ func (d *deriver) tenant() {
 		d.lose("the records of its restorations can't be read: %v", err)
 	}
 	d.begin()
-	m := &d.meta
+	m, was := &d.meta, d.meta
 	m.tokens, m.sessionless, m.pending, m.open, m.guards, m.history, m.events, m.fresh = 0, 0, 0, 0, 0, 0, 0, 0
 	d.tokens()
-	d.pending()
-	d.retired()
-	d.guards()
+	pending, retired, guards := d.pending(), d.retired(), d.guards()
 	d.events()
+	d.missing("pending revocation", was.pending, pending, bucketFence, bucketWalkers)
+	d.missing("retired revocation", was.history, retired, bucketHistory)
+	d.missing("guard", was.guards, guards, bucketAges)
 	m.settled = d.settle()
 	check(d.to.root.Put(keyMeta, encode(m, metaFields)))
 	if m.pending > 0 {
@@ -176,9 +194,49 @@ func (d *deriver) tenant() {
 	}
 }
 
-// each walks the records of a bucket. read returns false for one that is not what its key says, or the error of reading it.
-func (d *deriver) each(bucket []byte, what string, read func(k, v []byte) (bool, error)) {
+// missing looks for records that are not there. If there are as many as were counted, none is: an entry that leads to no record
+// is a stray one. If not, the count or the records are wrong, and no entry that can be read may name one that is gone.
+func (d *deriver) missing(what string, counted, found uint64, namedIn ...[]byte) {
+	if counted == found {
+		return
+	}
+	if counted > found {
+		d.lose("it counts %d of what is a %s, and has %d", counted, what, found)
+	}
+	for _, bucket := range namedIn {
+		if !d.readable(bucket) {
+			continue
+		}
+		d.from.after(bucket, nil, nil, func(k, _ []byte) bool {
+			if key := namedBy(bucket, k); key != nil && !d.there(key) {
+				d.lose("%s %s is gone, and named in %s", what, keyText(key), bucket)
+			}
+			return true
+		})
+	}
+}
+
+// namedBy is the key of the record that an entry leads to, or nil for one that is none.
+func namedBy(bucket, entry []byte) []byte {
+	at := len(entry) - len(ulid.ULID{})
+	if bytes.Equal(bucket, bucketAges) {
+		at = ageSize
+	}
+	if at < 0 || at >= len(entry) {
+		return nil
+	}
+	return entry[at:]
+}
+
+// there reports whether there is a tombstone or a guard, pending or retired: what is left of the one state leads to the other.
+func (d *deriver) there(key []byte) bool {
+	return slices.ContainsFunc([][]byte{bucketLive, bucketRetired, bucketGuards}, func(b []byte) bool { return d.from.get(b, key) != nil })
+}
+
+// each walks the records of a bucket, and counts them. read returns false for one that is not what its key says, or the error of reading it.
+func (d *deriver) each(bucket []byte, what string, read func(k, v []byte) (bool, error)) (found uint64) {
 	d.from.after(bucket, nil, nil, func(k, v []byte) bool {
+		found++
 		switch is, err := read(k, v); {
 		case err != nil:
 			d.lose("%s %s can't be read: %v", what, keyText(k), err)
@@ -187,6 +245,7 @@ func (d *deriver) each(bucket []byte, what string, read func(k, v []byte) (bool,
 		}
 		return true
 	})
+	return found
 }
 
 // keyText is a key as people know it.
@@ -225,8 +284,8 @@ func (d *deriver) tokens() {
 	})
 }
 
-func (d *deriver) pending() {
-	d.each(bucketLive, "pending revocation", func(k, v []byte) (bool, error) {
+func (d *deriver) pending() uint64 {
+	return d.each(bucketLive, "pending revocation", func(k, v []byte) (bool, error) {
 		p, err := decode(v, revocationFields)
 		id := p.id()
 		if err != nil || !bytes.Equal(k, id[:]) {
@@ -247,8 +306,8 @@ func (d *deriver) pending() {
 	})
 }
 
-func (d *deriver) retired() {
-	d.each(bucketRetired, "retired revocation", func(k, v []byte) (bool, error) {
+func (d *deriver) retired() uint64 {
+	return d.each(bucketRetired, "retired revocation", func(k, v []byte) (bool, error) {
 		p, err := decode(v, revocationFields)
 		id := p.id()
 		if err != nil || !bytes.Equal(k, id[:]) || !p.status.Retired {
@@ -264,8 +323,8 @@ func (d *deriver) retired() {
 	})
 }
 
-func (d *deriver) guards() {
-	d.each(bucketGuards, "guard", func(k, v []byte) (bool, error) {
+func (d *deriver) guards() uint64 {
+	return d.each(bucketGuards, "guard", func(k, v []byte) (bool, error) {
 		g, err := decode(v, codec.Guard)
 		if err != nil || !bytes.Equal(k, guardKey(&g)) {
 			return false, err
