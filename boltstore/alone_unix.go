@@ -30,3 +30,6 @@ func takeOwner(name string, of fs.FileInfo) error {
 	}
 	return os.Chown(name, int(want.Uid), int(want.Gid))
 }
+
+// links is how many names a file has.
+func links(file fs.FileInfo) int { return int(file.Sys().(*syscall.Stat_t).Nlink) }

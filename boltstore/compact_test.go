@@ -243,3 +243,64 @@ func TestOpenOfAFileThatLostItsPlace(t *testing.T) {
 		t.Errorf("it is gone: got %v", err)
 	}
 }
+
+// A file that has another name would be split in two. The names that a crash has left it are none that matter.
+func TestCompactAndRepairOfAHardLink(t *testing.T) {
+	verbs := offlineVerbs()
+	for _, verb := range []string{"Compact", "Repair"} {
+		for other, refused := range map[string]bool{"other.db": true, "tokens.db.bak": true, "tokens.db.damaged": false, "tokens.db.damaged-2": false, ".tokens.db.new-123": false} {
+			path := wealthy(t)
+			if verb == "Repair" {
+				spoil(t, path, dropAll(bucketFence))
+			}
+			data := readFile(t, path)
+			link := filepath.Join(filepath.Dir(path), other)
+			if err := os.Link(path, link); err != nil {
+				t.Fatal(err)
+			}
+			err := verbs[verb](t.Context(), path, nil)
+			if refused != (errors.Is(err, errLinked) && errors.Is(err, ErrUnusable)) || !refused && err != nil {
+				t.Errorf("%s beside %s: got error %v, want it refused: %v", verb, other, err, refused)
+			}
+			if refused && (!bytes.Equal(readFile(t, path), data) || len(beside(t, path)) != 1) {
+				t.Errorf("%s beside %s must leave the file as it was, and alone", verb, other)
+			}
+			if findings, err := CheckFile(t.Context(), link, nil); refused && (err != nil || verb == "Compact" && len(findings) > 0) {
+				t.Errorf("%s beside %s: it may be looked at: found %q, error %v", verb, other, findings, err)
+			}
+		}
+	}
+}
+
+// What is looked at is what is locked, also where another file takes its place between the two.
+func TestOfflineLooksAtWhatItLocks(t *testing.T) {
+	path := writeFile(t, readFile(t, swept(t)))
+	data := readFile(t, path)
+	for _, c := range []struct {
+		replaced int
+		want     error
+	}{{1, nil}, {3, nil}, {1000, ErrLocked}} {
+		opened := 0
+		f, err := lookThrough(path, lockTimeout, func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			if opened++; opened <= c.replaced {
+				next := name + ".next"
+				if err := errors.Join(os.WriteFile(next, data, 0o600), os.Rename(next, name)); err != nil {
+					t.Error(err)
+				}
+			}
+			return os.OpenFile(name, flag, mode)
+		})
+		if !errors.Is(err, c.want) {
+			t.Fatalf("replaced %d times: got error %v, want %v", c.replaced, err, c.want)
+		}
+		if err != nil {
+			continue
+		}
+		looked, err := f.file.Stat()
+		locked, other := f.locked.Stat()
+		if err := errors.Join(err, other); err != nil || !os.SameFile(looked, locked) || opened != c.replaced+1 {
+			t.Errorf("replaced %d times, opened %d times: it must look at what it has locked: %v", c.replaced, opened, err)
+		}
+		f.close()
+	}
+}

@@ -26,6 +26,25 @@ type offline struct {
 
 // look opens a file for reading. bbolt's read-only mode holds the lock; it looks at no more than the meta pages.
 func look(path string, timeout time.Duration) (*offline, error) {
+	return lookThrough(path, timeout, os.OpenFile)
+}
+
+// opener is how bbolt opens files.
+type opener = func(name string, flag int, mode os.FileMode) (*os.File, error)
+
+// lookThrough looks again where another file has taken the place of the one that it was about to look at. A file that is replaced
+// over and over is in use.
+func lookThrough(path string, timeout time.Duration, open opener) (*offline, error) {
+	for range 10 {
+		if f, err := lookOnce(path, timeout, open); !errors.Is(err, errReplaced) {
+			return f, err
+		}
+	}
+	return nil, ErrLocked
+}
+
+// lookOnce returns errReplaced if bbolt has got another file.
+func lookOnce(path string, timeout time.Duration, open opener) (*offline, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -37,8 +56,11 @@ func look(path string, timeout time.Duration) (*offline, error) {
 	if f.file, err = os.Open(path); err != nil {
 		return nil, unusable(err)
 	}
+	var locked fs.FileInfo // of what bbolt closes itself if it can't use it
 	settings := bbolt.Options{ReadOnly: true, Timeout: timeout, OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
-		f.locked, err = os.OpenFile(name, flag, mode)
+		if f.locked, err = open(name, flag, mode); err == nil {
+			locked, err = f.locked.Stat()
+		}
 		return f.locked, err
 	}}
 	f.failed = protect(func() (err error) {
@@ -55,6 +77,10 @@ func look(path string, timeout time.Duration) (*offline, error) {
 	if info, err = f.file.Stat(); err != nil { // under the lock
 		f.close()
 		return nil, unusable(err)
+	}
+	if locked != nil && !os.SameFile(info, locked) {
+		f.close()
+		return nil, errReplaced
 	}
 	f.size = info.Size()
 	return f, nil
@@ -178,7 +204,8 @@ type Remade struct {
 	Kept          string // Kept is where the file from before is now; "" if it is gone.
 }
 
-// lookAlone opens a file that nobody else may use until it is closed. A link is followed: what it leads to is replaced, not the link.
+// lookAlone opens a file that nobody else may use until it is closed. A symbolic link is followed: what it leads to is replaced, not the
+// link. A file that has another name, a hard link, is refused: that name would go on leading to the old one.
 func lookAlone(path string, opts *Options) (*offline, error) {
 	timeout, err := opts.lockTimeout()
 	if err != nil {
@@ -196,7 +223,11 @@ func lookAlone(path string, opts *Options) (*offline, error) {
 		f.close()
 		return nil, err
 	}
-	if err := f.alone(); err != nil {
+	err = f.alone()
+	if err == nil {
+		err = soleName(path)
+	}
+	if err != nil {
 		f.close()
 		return nil, err
 	}

@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// keptDamaged ends the name under which a repair keeps the damaged file.
+const keptDamaged = "damaged"
+
 // draft is a file that is being made beside the place where it is to be. It has another name until it is whole and on the disk, and
 // only then the one of that place, in one step: so a crash at any instant leaves there what was there, or all of the new file.
 // Whoever made it drops it in the end, whatever became of it.
@@ -111,6 +114,38 @@ func keepAs(path, keep string, file fs.FileInfo) (string, error) {
 			return name, placed(nil, path)
 		}
 	}
+}
+
+// errLinked is for a file that another would take the place of under one name only.
+var errLinked = errors.New("it has another name, a hard link, which would go on leading to the old file: remove that first")
+
+// soleName returns errLinked for a file that has other names than its own, and those that a crash has left it: that of the draft that
+// it was, and that under which it was to be kept.
+func soleName(path string) error {
+	file, err := os.Stat(path)
+	if err != nil {
+		return unusable(err)
+	}
+	others := links(file) - 1
+	if others == 0 {
+		return nil
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return unusable(err)
+	}
+	base := filepath.Base(path)
+	for _, entry := range entries {
+		if name := entry.Name(); strings.HasPrefix(name, "."+base+".") || strings.HasPrefix(name, base+"."+keptDamaged) {
+			if there, err := entry.Info(); err == nil && os.SameFile(there, file) {
+				others--
+			}
+		}
+	}
+	if others > 0 {
+		return unusable(errLinked)
+	}
+	return nil
 }
 
 // dropStale removes what a crash has left of drafts of a kind. The caller is the only one to make any.

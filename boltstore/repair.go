@@ -76,7 +76,7 @@ func repair(ctx context.Context, path string, opts *Options, sorted int) (done R
 	if err := f.inspect(scope{without: derived()}); err != nil {
 		return done, beyondRepair(err)
 	}
-	done.Remade, err = f.remake(ctx, "repair", "damaged", func(from *bbolt.Tx, to *copier) error {
+	done.Remade, err = f.remake(ctx, "repair", keptDamaged, func(from *bbolt.Tx, to *copier) error {
 		if err := to.copy(nil, root(from), primaries()); err != nil {
 			return err
 		}
