@@ -11,7 +11,8 @@ import (
 // it takes its name, in one step, with its owner and mode. So a crash at any instant leaves the file as it was, or all of the new one;
 // the next Compact removes what a crash has left of a copy.
 //
-// A file that is not in order stays as it was: the error is a [DamageError] then, an error as of [Open], or [ErrFull]. Of the
+// A file that is not in order stays as it was: the error is a [DamageError] then, an error as of [Open], or [ErrFull]; so does one that
+// has another hard link, which is [ErrUnusable]. Of the
 // options, MaxSize has no part in it.
 func Compact(ctx context.Context, path string, opts *Options) (Remade, error) {
 	f, err := lookAlone(path, opts)
