@@ -48,9 +48,13 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 		if err != nil {
 			return err
 		}
+		if t.epoch != nil && e.Number > t.epoch.LastEvent && e.Number <= t.latest {
+			// The epoch has put it behind, by whatever method. Only a copy that was begun with the epoch tells what came after.
+			return &EventGapError{Tenant: t.name, Latest: t.latest, After: e.Number}
+		}
 		// What is missing from before the backup is of no account. Where numbers have gaps, the last event of the backup has to be among them,
 		// unless there is none.
-		anchored := gapless && e.Number == max(reached, t.latest)+1 || !gapless && (reached >= t.latest || t.epoch)
+		anchored := gapless && e.Number == max(reached, t.latest)+1 || !gapless && (reached >= t.latest || t.epoch != nil)
 		if e.Number > t.latest && e.Number > reached && !anchored {
 			return &EventGapError{Tenant: t.name, Latest: t.latest, After: max(reached, t.latest), Next: e.Number}
 		}
@@ -62,7 +66,7 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 			return fmt.Errorf("event %d: %w", e.Number, err)
 		}
 	}
-	if reached < t.latest && !t.epoch {
+	if reached < t.latest && t.epoch == nil {
 		return &EventGapError{Tenant: t.name, Latest: t.latest, After: reached}
 	}
 	return nil
