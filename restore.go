@@ -54,7 +54,7 @@ var ErrEventsMissing = errors.New("tokenstore: events are missing")
 // [ErrEventsMissing].
 type EventGapError struct {
 	Tenant string
-	Latest uint64 // Latest is the number of the latest event of the backup.
+	Latest uint64 // Latest is the number of the latest event of the backup, 0 for none.
 	After  uint64 // After is the number of the last event up to which all are there, 0 for none.
 	Next   uint64 // Next is the number that comes after it, 0 for none.
 }
@@ -62,6 +62,8 @@ type EventGapError struct {
 // Error says of which tenant, and between which numbers.
 func (e *EventGapError) Error() string {
 	switch {
+	case e.Next == 0 && e.After == 0 && e.Latest == 0:
+		return fmt.Sprintf("%v: of tenant %q the backup has none to go on from", ErrEventsMissing, e.Tenant)
 	case e.Next == 0 && e.After == 0:
 		return fmt.Sprintf("%v: there are none of tenant %q, and the backup ends with number %d", ErrEventsMissing, e.Tenant, e.Latest)
 	case e.Next == 0:
@@ -140,6 +142,7 @@ type restoredTenant struct {
 	latest   uint64          // the number of the backup's latest event
 	epoch    *store.Restored // whose epoch begins there, where that is no event's number
 	fresh    bool            // the backup does not have the tenant
+	unheard  bool            // something has been revoked, and no event was written
 }
 
 // method is the one that is asked for.
@@ -246,6 +249,7 @@ func (x *restoration) check(ctx context.Context, t *restoredTenant) error {
 		return err
 	}
 	t.fresh, t.latest = state.Sequence == 0, state.LastEvent
+	t.unheard = i < 0 && t.latest == 0 && state.Pending+state.History+state.Guards > 0
 	earlier := t.known
 	if i >= 0 { // an earlier attempt has begun the epoch
 		t.fresh, t.latest = t.known[i].Sequence == 0, t.known[i].LastEvent

@@ -38,6 +38,9 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 	default:
 		return &EventGapError{Tenant: t.name, Latest: t.latest}
 	}
+	if t.unheard {
+		return &EventGapError{Tenant: t.name}
+	}
 	gapless := false
 	if g, is := store.As[store.Gapless](t.Store); is {
 		gapless = g.Gapless()
@@ -66,7 +69,8 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 			return fmt.Errorf("event %d: %w", e.Number, err)
 		}
 	}
-	if reached < t.latest && t.epoch == nil {
+	// An empty copy was begun with the epoch.
+	if reached < t.latest && (t.epoch == nil || reached > 0) {
 		return &EventGapError{Tenant: t.name, Latest: t.latest, After: reached}
 	}
 	return nil

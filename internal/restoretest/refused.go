@@ -2,6 +2,7 @@ package restoretest
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"example.com/tokenstore"
@@ -25,7 +26,69 @@ func second(t *testing.T, l *Life) {
 	r := l.Request()
 	r.ID = ulid.Make()
 	wantGap(t, b, r, Acme)
+	r = l.Request()
+	r.Events[Acme] = strings.NewReader(l.Events[Acme] + l.after(t, record(t, b, Acme).Epoch))
+	wantGap(t, b, r, Acme)
 	record(t, b, Acme)
+}
+
+// after is the line of the last revocation of a feed, with the number that comes after one.
+func (l *Life) after(t *testing.T, number uint64) string {
+	t.Helper()
+	var last tokenstore.Event
+	for e, err := range tokenstore.ReadEvents(strings.NewReader(l.Events[Acme])) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == tokenstore.KindRevoked {
+			last = e
+		}
+	}
+	last.Number = number + 1
+	var text strings.Builder
+	if err := tokenstore.WriteEvents(&text, func(yield func(tokenstore.Event, error) bool) { yield(last, nil) }); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// oldCopy restores what ends with an epoch by a copy from before the backup that the epoch was made of.
+func oldCopy(t *testing.T, l *Life) {
+	b := l.restored(t, tokenstore.RestoreRequest{Override: true})
+	defer b.Close()
+	r := l.Request()
+	first, _, _ := strings.Cut(l.Events[Acme], "\n")
+	r.Events = files(map[string]string{Acme: first + "\n", Globex: ""})
+	wantGap(t, b, r, Acme)
+	r = l.Request()
+	r.Events = files(map[string]string{Acme: "", Globex: ""})
+	if report, err := tokenstore.Restore(t.Context(), b, r); err != nil || report.Tenants != 2 {
+		t.Errorf("a copy that was begun with the epoch, and has nothing to tell, must do: got %+v, error %v", report, err)
+	}
+}
+
+// unheard restores a tenant whose revocations were no events.
+func unheard(t *testing.T, l *Life) {
+	const silent = "silent"
+	b := l.Open(t)
+	defer b.Close()
+	m, err := tokenstore.New(b, &tokenstore.Options{Tenant: silent, Outbox: tokenstore.NoOutbox})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must[tokenstore.Issued](t)(issue(t.Context(), m, "ann", tokenstore.AsOf{}))
+	revoke(t, m, tokenstore.Target{UserID: "ann"})
+	wantGap(t, b, l.Request(), silent)
+	for name, text := range map[string]string{"an empty copy": "", "events of later": l.Events[Globex]} {
+		r := l.Request()
+		r.Events[silent] = strings.NewReader(text)
+		if _, err := tokenstore.Restore(t.Context(), b, r); !isGap(err, silent) {
+			t.Errorf("%s must not do for a tenant whose revocations were no events: got %v", name, err)
+		}
+	}
+	if report, err := tokenstore.Restore(t.Context(), b, tokenstore.RestoreRequest{Cutoff: true}); err != nil || report.Tenants != 3 {
+		t.Errorf("such a tenant must be restored with a cut-off: got %+v, error %v", report, err)
+	}
 }
 
 // unfinished begins other restorations than the one that was broken off.
