@@ -75,6 +75,10 @@ func (e *EventGapError) Error() string {
 // Unwrap makes the error match [ErrEventsMissing].
 func (e *EventGapError) Unwrap() error { return ErrEventsMissing }
 
+// ErrOtherEvents: an event that the backup has, too, is another one there. So the copy is that of another database, or of another life
+// of this one.
+var ErrOtherEvents = errors.New("tokenstore: the events are those of another database")
+
 // ErrUnfinished: another restoration of the database was broken off. The error is an [UnfinishedError], which names it.
 var ErrUnfinished = errors.New("tokenstore: another restoration is unfinished")
 
@@ -142,6 +146,7 @@ type restoredTenant struct {
 	latest   uint64          // the number of the backup's latest event
 	epoch    *store.Restored // whose epoch begins there, where that is no event's number
 	fresh    bool            // the backup does not have the tenant
+	begun    bool            // an earlier attempt has begun the epoch
 	unheard  bool            // something has been revoked, and no event was written
 }
 
@@ -249,9 +254,10 @@ func (x *restoration) check(ctx context.Context, t *restoredTenant) error {
 		return err
 	}
 	t.fresh, t.latest = state.Sequence == 0, state.LastEvent
-	t.unheard = i < 0 && t.latest == 0 && state.Pending+state.History+state.Guards > 0
+	t.begun = i >= 0
+	t.unheard = !t.begun && t.latest == 0 && state.Pending+state.History+state.Guards > 0
 	earlier := t.known
-	if i >= 0 { // an earlier attempt has begun the epoch
+	if t.begun {
 		t.fresh, t.latest = t.known[i].Sequence == 0, t.known[i].LastEvent
 		earlier = t.known[:i]
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/store"
@@ -64,6 +65,40 @@ func oldCopy(t *testing.T, l *Life) {
 	r.Events = files(map[string]string{Acme: "", Globex: ""})
 	if report, err := tokenstore.Restore(t.Context(), b, r); err != nil || report.Tenants != 2 {
 		t.Errorf("a copy that was begun with the epoch, and has nothing to tell, must do: got %+v, error %v", report, err)
+	}
+}
+
+// foreign restores by the events of another database, which has the same numbers.
+func foreign(t *testing.T, l *Life) {
+	b := l.Open(t)
+	defer b.Close()
+	before := must[tokenstore.State](t)(manager(t, b, Acme).State(t.Context()))
+	for name, change := range map[string]func(*tokenstore.Event){
+		"kind":       func(e *tokenstore.Event) { e.Kind = tokenstore.KindReused },
+		"revocation": func(e *tokenstore.Event) { e.Revocation = ulid.Make() },
+		"time":       func(e *tokenstore.Event) { e.Time = e.Time.Add(time.Second) },
+	} {
+		var text strings.Builder
+		if err := tokenstore.WriteEvents(&text, func(yield func(tokenstore.Event, error) bool) {
+			for e, err := range tokenstore.ReadEvents(strings.NewReader(l.Events[Acme])) {
+				if e.Number == before.LastEvent {
+					change(&e)
+				}
+				if !yield(e, err) {
+					return
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r := l.Request()
+		r.Events[Acme] = strings.NewReader(text.String())
+		if _, err := tokenstore.Restore(t.Context(), b, r); !errors.Is(err, tokenstore.ErrOtherEvents) {
+			t.Errorf("an event of another %s than the backup's must be refused: got %v", name, err)
+		}
+	}
+	if after := must[tokenstore.State](t)(manager(t, b, Acme).State(t.Context())); after != before {
+		t.Errorf("where events are of another database nothing must be written: got %+v, want %+v", after, before)
 	}
 }
 
