@@ -145,6 +145,8 @@ func TestForClient(t *testing.T) {
 		"ErrOccupied":        {tokenstore.ErrOccupied, later},
 		"ErrChanged":         {tokenstore.ErrChanged, later},
 		"ErrEventsMissing":   {tokenstore.ErrEventsMissing, later},
+		"ErrOtherEvents":     {tokenstore.ErrOtherEvents, later},
+		"ErrUnfinished":      {tokenstore.ErrUnfinished, later},
 		"ErrNamelessErasure": {tokenstore.ErrNamelessErasure, later},
 		"ErrNotCommitted":    {tokenstore.ErrNotCommitted, later},
 		"ErrUnknownOutcome":  {tokenstore.ErrUnknownOutcome, later},

@@ -27,7 +27,7 @@ type RestoreRequest struct {
 	Override bool
 	// Tenants are further tenants to begin a new epoch for: those that were created since the backup, or were erased before.
 	Tenants []string
-	// ID names the restoration. Defaults to that of one by the same method that was broken off, else to a new one.
+	// ID names the restoration. Defaults to that of the one that was broken off, else to a new one.
 	ID     ulid.ULID
 	Reason string // Reason is for people: up to 200 characters.
 	Actor  string // Actor is who restores: up to 300 characters.
@@ -54,7 +54,7 @@ var ErrEventsMissing = errors.New("tokenstore: events are missing")
 // [ErrEventsMissing].
 type EventGapError struct {
 	Tenant string
-	Latest uint64 // Latest is the number of the latest event of the backup.
+	Latest uint64 // Latest is the number of the latest event of the backup, 0 for none.
 	After  uint64 // After is the number of the last event up to which all are there, 0 for none.
 	Next   uint64 // Next is the number that comes after it, 0 for none.
 }
@@ -62,6 +62,8 @@ type EventGapError struct {
 // Error says of which tenant, and between which numbers.
 func (e *EventGapError) Error() string {
 	switch {
+	case e.Next == 0 && e.After == 0 && e.Latest == 0:
+		return fmt.Sprintf("%v: of tenant %q the backup has none to go on from", ErrEventsMissing, e.Tenant)
 	case e.Next == 0 && e.After == 0:
 		return fmt.Sprintf("%v: there are none of tenant %q, and the backup ends with number %d", ErrEventsMissing, e.Tenant, e.Latest)
 	case e.Next == 0:
@@ -72,6 +74,29 @@ func (e *EventGapError) Error() string {
 
 // Unwrap makes the error match [ErrEventsMissing].
 func (e *EventGapError) Unwrap() error { return ErrEventsMissing }
+
+// ErrOtherEvents: an event that the backup has, too, is another one there. So the copy is that of another database, or of another life
+// of this one.
+var ErrOtherEvents = errors.New("tokenstore: the events are those of another database")
+
+// ErrUnfinished: another restoration of the database was broken off. The error is an [UnfinishedError], which names it.
+var ErrUnfinished = errors.New("tokenstore: another restoration is unfinished")
+
+// UnfinishedError names a restoration that was broken off, and that has to be repeated, by its method, before another one begins. It
+// matches [ErrUnfinished].
+type UnfinishedError struct {
+	Tenant string // Tenant is one for which it is unfinished.
+	ID     ulid.ULID
+	Method store.RestoreMethod
+}
+
+// Error says which one it is.
+func (e *UnfinishedError) Error() string {
+	return fmt.Sprintf("%v: %s, by %s, of tenant %q", ErrUnfinished, e.ID, e.Method, e.Tenant)
+}
+
+// Unwrap makes the error match [ErrUnfinished].
+func (e *UnfinishedError) Unwrap() error { return ErrUnfinished }
 
 // ErrNamelessErasure: the events report an erasure, but no longer of whom. They were read from the feed after it was done, so it
 // can't be repeated. Restore with a cut-off, and erase the user again.
@@ -84,7 +109,7 @@ var ErrNamelessErasure = errors.New("tokenstore: the events do not say any more 
 //
 // The events are looked at as a whole before anything is written: an [EventGapError] says that some are missing. When it fails later,
 // or its process dies, it is to be called again with the same request, before the database is used; what has been done is not done
-// twice. A request that names no method, or more than one, is a [FieldError]. A backend whose stores are no [store.Restorer] is
+// twice. Another request is an [UnfinishedError] until then. A request that names no method, or more than one, is a [FieldError]. A backend whose stores are no [store.Restorer] is
 // an error that matches [errors.ErrUnsupported].
 func Restore(ctx context.Context, backend store.Backend, r RestoreRequest) (RestoreReport, error) {
 	x := restoration{RestoreRequest: r, backend: backend}
@@ -118,9 +143,11 @@ type restoredTenant struct {
 	store.Store
 	restorer store.Restorer
 	known    []store.Restored
-	latest   uint64 // the number of the backup's latest event
-	epoch    bool   // that is where an epoch begins, and no event
-	fresh    bool   // the backup does not have the tenant
+	latest   uint64          // the number of the backup's latest event
+	epoch    *store.Restored // whose epoch begins there, where that is no event's number
+	fresh    bool            // the backup does not have the tenant
+	begun    bool            // an earlier attempt has begun the epoch
+	unheard  bool            // something has been revoked, and no event was written
 }
 
 // method is the one that is asked for.
@@ -171,8 +198,8 @@ func (x *restoration) prepare(ctx context.Context) error {
 		if t.known, err = t.restorer.Restorations(ctx); err != nil {
 			return err
 		}
-		if n := len(t.known); x.record.ID.IsZero() && n > 0 && !t.known[n-1].Complete && t.known[n-1].Method == method {
-			x.record.ID = t.known[n-1].ID
+		if err := x.goOn(&t); err != nil {
+			return err
 		}
 		x.tenants = append(x.tenants, t)
 	}
@@ -183,6 +210,23 @@ func (x *restoration) prepare(ctx context.Context) error {
 	}
 	x.report.ID = x.record.ID
 	return x.record.Validate()
+}
+
+// goOn takes the id of what was broken off in a tenant, and refuses to begin anything else: what the lost time has revoked, and was not
+// recorded again, would be forgotten.
+func (x *restoration) goOn(t *restoredTenant) error {
+	for _, known := range t.known {
+		if known.Complete {
+			continue
+		}
+		if x.record.ID.IsZero() {
+			x.record.ID = known.ID
+		}
+		if known.ID != x.record.ID || known.Method != x.record.Method {
+			return &UnfinishedError{Tenant: t.name, ID: known.ID, Method: known.Method}
+		}
+	}
+	return nil
 }
 
 // names are those of all tenants that are there, or that the request names.
@@ -209,11 +253,16 @@ func (x *restoration) check(ctx context.Context, t *restoredTenant) error {
 	if err != nil {
 		return err
 	}
-	t.fresh = state.Sequence == 0
-	t.latest, t.epoch = state.LastEvent, slices.ContainsFunc(t.known, func(known store.Restored) bool { return known.Epoch == state.LastEvent })
-	if i >= 0 { // an earlier attempt has begun the epoch
-		t.latest, t.fresh = t.known[i].LastEvent, t.known[i].Sequence == 0
-		t.epoch = slices.ContainsFunc(t.known[:i], func(known store.Restored) bool { return known.Epoch == t.latest })
+	t.fresh, t.latest = state.Sequence == 0, state.LastEvent
+	t.begun = i >= 0
+	t.unheard = !t.begun && t.latest == 0 && state.Pending+state.History+state.Guards > 0
+	earlier := t.known
+	if t.begun {
+		t.fresh, t.latest = t.known[i].Sequence == 0, t.known[i].LastEvent
+		earlier = t.known[:i]
+	}
+	if n := slices.IndexFunc(earlier, func(known store.Restored) bool { return known.Epoch == t.latest }); n >= 0 {
+		t.epoch = &earlier[n]
 	}
 	if x.record.Method != store.RestoreEvents {
 		return nil

@@ -38,32 +38,88 @@ func (x *restoration) checkEvents(ctx context.Context, t *restoredTenant) error 
 	default:
 		return &EventGapError{Tenant: t.name, Latest: t.latest}
 	}
+	if t.unheard {
+		return &EventGapError{Tenant: t.name}
+	}
 	gapless := false
 	if g, is := store.As[store.Gapless](t.Store); is {
 		gapless = g.Gapless()
 	}
 	reached := uint64(0) // all up to this one are there
 	recorded := map[ulid.ULID]bool{}
+	known := t.backedUp()
 	for e, err := range x.events(t) {
 		if err != nil {
 			return err
 		}
+		if t.epoch != nil && e.Number > t.epoch.LastEvent && e.Number <= t.latest {
+			// The epoch has put it behind, by whatever method. Only a copy that was begun with the epoch tells what came after.
+			return &EventGapError{Tenant: t.name, Latest: t.latest, After: e.Number}
+		}
 		// What is missing from before the backup is of no account. Where numbers have gaps, the last event of the backup has to be among them,
 		// unless there is none.
-		anchored := gapless && e.Number == max(reached, t.latest)+1 || !gapless && (reached >= t.latest || t.epoch)
+		anchored := gapless && e.Number == max(reached, t.latest)+1 || !gapless && (reached >= t.latest || t.epoch != nil)
 		if e.Number > t.latest && e.Number > reached && !anchored {
 			return &EventGapError{Tenant: t.name, Latest: t.latest, After: max(reached, t.latest), Next: e.Number}
 		}
 		reached = max(reached, e.Number)
 		if e.Number <= t.latest {
+			if err := known.check(ctx, &e); err != nil {
+				return fmt.Errorf("event %d: %w", e.Number, err)
+			}
 			continue
 		}
 		if err := x.checkEvent(ctx, t, &e, recorded); err != nil {
 			return fmt.Errorf("event %d: %w", e.Number, err)
 		}
 	}
-	if reached < t.latest && !t.epoch {
+	// An empty copy was begun with the epoch.
+	if reached < t.latest && (t.epoch == nil || reached > 0) {
 		return &EventGapError{Tenant: t.name, Latest: t.latest, After: reached}
+	}
+	return nil
+}
+
+// backedUp walks the events that the backup still has.
+type backedUp struct {
+	outbox store.Outbox // nil where there is nothing to compare
+	events []Event
+	after  uint64
+}
+
+// backedUp is nothing where an earlier attempt has begun the epoch, and dropped them.
+func (t *restoredTenant) backedUp() *backedUp {
+	var b backedUp
+	if !t.begun {
+		b.outbox, _ = store.As[store.Outbox](t.Store)
+	}
+	return &b
+}
+
+// check holds an event of the copy against the one that the backup has under its number, if any. What has been erased on either
+// side tells nothing. Numbers that do not rise are not held against anything.
+func (b *backedUp) check(ctx context.Context, e *Event) error {
+	for b.outbox != nil {
+		for len(b.events) > 0 && b.events[0].Number < e.Number {
+			b.events = b.events[1:]
+		}
+		if len(b.events) > 0 {
+			is := &b.events[0]
+			if is.Number == e.Number && is.Kind != KindErased && e.Kind != KindErased &&
+				(is.Kind != e.Kind || is.Revocation != e.Revocation || !is.Time.Equal(e.Time)) {
+				return ErrOtherEvents
+			}
+			return nil
+		}
+		page, err := b.outbox.Feed(ctx, max(b.after, e.Number-1), store.MaxPage)
+		if gone, is := errors.AsType[*store.CursorGoneError](err); is {
+			b.after = gone.Resume
+			continue
+		}
+		if err != nil || len(page.Events) == 0 {
+			return err
+		}
+		b.events, b.after = page.Events, page.Next
 	}
 	return nil
 }

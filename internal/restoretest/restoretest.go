@@ -27,6 +27,7 @@ type Config struct {
 func Run(t *testing.T, c Config) {
 	for name, f := range map[string]func(*testing.T, *Life){
 		"Events": events, "Cutoff": cutoff, "Override": override, "Twice": twice, "Missing": missing, "BrokenOff": brokenOff, "Crowded": crowded,
+		"Second": second, "Unfinished": unfinished, "OldCopy": oldCopy, "Unheard": unheard, "Foreign": foreign,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, Live(t, c)) })
 	}
