@@ -165,7 +165,7 @@ func TestWrongAlerts(t *testing.T) {
 func TestWatched(t *testing.T) {
 	operations := readText(t, "operations.md")
 	rules := readText(t, "alerts.yml")
-	rows := regexp.MustCompile("(?m)^\\| [^|]+ \\| [^|]+ \\| [^|]+ \\| ([^|]+) \\|$").FindAllStringSubmatch(operations, -1)
+	rows := regexp.MustCompile(`(?m)^\| [^|]+ \| [^|]+ \| [^|]+ \| ([^|]+) \|$`).FindAllStringSubmatch(operations, -1)
 	named := map[string]bool{}
 	for _, row := range rows {
 		for _, name := range regexp.MustCompile("`(Tokenstore\\w+)`").FindAllStringSubmatch(row[1], -1) {
