@@ -109,8 +109,9 @@ var ErrNamelessErasure = errors.New("tokenstore: the events do not say any more 
 //
 // The events are looked at as a whole before anything is written: an [EventGapError] says that some are missing. When it fails later,
 // or its process dies, it is to be called again with the same request, before the database is used; what has been done is not done
-// twice. Another request is an [UnfinishedError] until then. A request that names no method, or more than one, is a [FieldError]. A backend whose stores are no [store.Restorer] is
-// an error that matches [errors.ErrUnsupported].
+// twice. Another request is an [UnfinishedError] until then. Events that are not those of this database are [ErrOtherEvents], and an erasure
+// that can't be repeated is [ErrNamelessErasure]. A request that names no method, or more than one, is a [FieldError]. A backend whose stores
+// are no [store.Restorer] is an error that matches [errors.ErrUnsupported].
 func Restore(ctx context.Context, backend store.Backend, r RestoreRequest) (RestoreReport, error) {
 	x := restoration{RestoreRequest: r, backend: backend}
 	if err := x.prepare(ctx); err != nil {

@@ -31,7 +31,7 @@ const retryCopy = 5 * time.Second
 // feedCopy is the open file.
 type feedCopy struct {
 	*os.File
-	last tokenstore.Event // the last one in it; of a new copy, at most the number to begin after
+	last tokenstore.Event // the last one when it was opened; of a new copy, at most the number to begin after
 }
 
 // open opens the copy, or makes one. A line that a crash has left incomplete is cut off: its event is written again. A file that is no
@@ -163,15 +163,13 @@ func (f *feedCopyFlags) run(ctx context.Context, c *feedCopy, database string, m
 
 // follow appends events, each of which is on the disk before the next.
 func (c *feedCopy) follow(ctx context.Context, manager *tokenstore.Manager) error {
-	for event, err := range manager.Follow(ctx, c.last.Number) {
-		if err != nil {
-			return err
-		}
-		one := func(yield func(tokenstore.Event, error) bool) { yield(event, nil) }
-		if err := errors.Join(tokenstore.WriteEvents(c, one), c.Sync()); err != nil {
-			return err
-		}
-		c.last = event
+	return tokenstore.WriteEvents(c, manager.Follow(ctx, c.last.Number))
+}
+
+// Write writes a line, and brings it to the disk.
+func (c *feedCopy) Write(line []byte) (n int, err error) {
+	if n, err = c.File.Write(line); err == nil {
+		err = c.Sync()
 	}
-	return ctx.Err()
+	return n, err
 }
