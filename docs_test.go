@@ -149,13 +149,44 @@ func eachFile(t *testing.T, dir, ending string, f func(path string)) {
 	}
 }
 
-// TestDocLinks: every relative link of the documents leads somewhere.
+// TestDocLinks: every relative link of the documents leads somewhere, and where it names a heading, to that.
 func TestDocLinks(t *testing.T) {
-	eachFile(t, "docs", ".md", func(path string) {
-		for link := range match(t, path, `\]\(([^):#]+)(?:#[^)]*)?\)`) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(link))); err != nil {
-				t.Errorf("%s links to %s: %v", path, link, err)
+	links := 0
+	check := func(path string) {
+		for _, m := range regexp.MustCompile(`\]\(([^):#]*)(#[^)]*)?\)`).FindAllStringSubmatch(readText(t, path), -1) {
+			to := path
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(path), filepath.FromSlash(m[1]))
 			}
+			if _, err := os.Stat(to); err != nil {
+				t.Errorf("%s links to %s: %v", path, m[1], err)
+			} else if m[2] != "" && filepath.Ext(to) == ".md" && !headings(readText(t, to))[m[2]] {
+				t.Errorf("%s links to %s%s, and there is no such heading", path, m[1], m[2])
+			}
+			links++
 		}
-	})
+	}
+	for _, dir := range []string{"docs", "revocation/testdata"} {
+		eachFile(t, dir, ".md", check)
+	}
+	top, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range top {
+		check(path)
+	}
+	if links < 100 {
+		t.Errorf("found only %d links", links)
+	}
+}
+
+// headings are the anchors of a document's headings, as GitHub makes them.
+func headings(text string) map[string]bool {
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^#+ (.+)$").FindAllStringSubmatch(text, -1) {
+		plain := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		anchors["#"+strings.ReplaceAll(plain, " ", "-")] = true
+	}
+	return anchors
 }

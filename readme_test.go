@@ -106,18 +106,6 @@ func runElsewhere(t *testing.T, program string) string {
 	return goCommand(t, dir, "run", ".")
 }
 
-// Every relative link of the README and of CONTRIBUTING leads somewhere.
-func TestLinks(t *testing.T) {
-	for _, file := range []string{"README.md", "CONTRIBUTING.md", "CHANGELOG.md"} {
-		links := regexp.MustCompile(`\]\(([^):#]+)(#[^)]*)?\)`).FindAllStringSubmatch(readText(t, file), -1)
-		for _, link := range links {
-			if _, err := os.Stat(filepath.FromSlash(link[1])); err != nil {
-				t.Errorf("%s links to %s: %v", file, link[1], err)
-			}
-		}
-	}
-}
-
 func readText(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(name)
