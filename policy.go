@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -95,10 +96,5 @@ func (m *Manager) siblings(ctx context.Context, rule *domain.Exchange) ([]Target
 }
 
 func shareAudience(a, b *RefreshToken) bool {
-	for rs := range a.ResourceServers.All() {
-		if b.ResourceServers.HasAudience(rs.Audience) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.ResourceServers.Audiences(), b.ResourceServers.HasAudience)
 }

@@ -41,6 +41,34 @@ func (r ResourceServers) Len() int { return len(r.list) }
 // All walks the resource servers in their order.
 func (r ResourceServers) All() iter.Seq[ResourceServer] { return slices.Values(r.list) }
 
+// Audiences returns the audiences, once each, in their order.
+func (r ResourceServers) Audiences() []string {
+	all := make([]string, len(r.list))
+	for i, rs := range r.list {
+		all[i] = rs.Audience
+	}
+	return distinct(all)
+}
+
+// Scopes returns the scopes of all resource servers, once each, in their order.
+func (r ResourceServers) Scopes() []string {
+	var all []string
+	for _, rs := range r.list {
+		all = slices.AppendSeq(all, strings.FieldsSeq(rs.Scopes))
+	}
+	return distinct(all)
+}
+
+// distinct keeps each text once, where it came first.
+func distinct(list []string) []string {
+	seen := make(map[string]bool, len(list))
+	return slices.DeleteFunc(list, func(text string) bool {
+		again := seen[text]
+		seen[text] = true
+		return again
+	})
+}
+
 // HasAudience reports whether any resource server has the audience.
 func (r ResourceServers) HasAudience(audience string) bool {
 	for i := range r.list {

@@ -53,6 +53,22 @@ func TestResourceServersAreImmutable(t *testing.T) {
 	}
 }
 
+func TestAudiencesAndScopes(t *testing.T) {
+	servers := must(domain.NewResourceServers(
+		domain.ResourceServer{Audience: "b", Scopes: "write read"}, domain.ResourceServer{Audience: "a"},
+		domain.ResourceServer{Audience: "b", Scopes: "read admin"},
+	))
+	if got := servers.Audiences(); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("audiences %q", got)
+	}
+	if got := servers.Scopes(); !slices.Equal(got, []string{"write", "read", "admin"}) {
+		t.Errorf("scopes %q", got)
+	}
+	if none := (domain.ResourceServers{}); len(none.Audiences())+len(none.Scopes()) != 0 {
+		t.Error("of no resource servers there are some")
+	}
+}
+
 func TestMetadataIsImmutable(t *testing.T) {
 	given := map[string]string{"b": "2", "a": "1", "c": ""}
 	want := maps.Clone(given)

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -94,15 +95,7 @@ func (t *RefreshToken) Validate() error {
 
 // SameIdentity reports whether two records agree in everything that never changes in a token's life.
 func (t *RefreshToken) SameIdentity(other *RefreshToken) bool {
-	if t.ResourceServers.Len() != other.ResourceServers.Len() {
-		return false
-	}
-	for i, rs := range t.ResourceServers.list {
-		if rs != other.ResourceServers.list[i] {
-			return false
-		}
-	}
-	return t.ID == other.ID && t.ForeignID == other.ForeignID && t.UserID == other.UserID &&
+	return slices.Equal(t.ResourceServers.list, other.ResourceServers.list) && t.ID == other.ID && t.ForeignID == other.ForeignID && t.UserID == other.UserID &&
 		t.ClientID == other.ClientID && t.SessionID == other.SessionID &&
 		t.CreatedAt.Equal(other.CreatedAt) && t.Sequence == other.Sequence &&
 		t.ForeignDigest == other.ForeignDigest && t.ForeignWeak == other.ForeignWeak

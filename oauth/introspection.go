@@ -3,7 +3,6 @@ package oauth
 import (
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 
 	"example.com/tokenstore"
@@ -101,21 +100,6 @@ func (i *introspection) describe(token *tokenstore.RefreshToken) answer {
 	if token.Confirmation != (tokenstore.Confirmation{}) {
 		a.Key = map[string]string{token.Confirmation.Kind: token.Confirmation.Value}
 	}
-	var audiences, scopes []string
-	for rs := range token.ResourceServers.All() {
-		audiences = append(audiences, rs.Audience)
-		scopes = append(scopes, strings.Fields(rs.Scopes)...)
-	}
-	a.Audience, a.Scope = distinct(audiences), strings.Join(distinct(scopes), " ")
+	a.Audience, a.Scope = token.ResourceServers.Audiences(), strings.Join(token.ResourceServers.Scopes(), " ")
 	return a
-}
-
-// distinct is the list with each text once, where it came first.
-func distinct(list []string) []string {
-	seen := map[string]bool{}
-	return slices.DeleteFunc(list, func(text string) bool {
-		again := seen[text]
-		seen[text] = true
-		return again
-	})
 }

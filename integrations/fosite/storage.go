@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"time"
+	"slices"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
@@ -120,7 +120,7 @@ func (s *Store) requester(ctx context.Context, token *tokenstore.RefreshToken, s
 			return nil, err
 		}
 	}
-	audiences, scopes := grants(token)
+	audiences, scopes := slices.Clip(audiences(token)), slices.Clip(token.ResourceServers.Scopes()) // fosite appends
 	return &fosite.Request{
 		ID: requestID(*token), RequestedAt: token.CreatedAt, Client: client, Form: url.Values{}, Session: session,
 		RequestedScope: scopes, GrantedScope: scopes, RequestedAudience: audiences, GrantedAudience: audiences,
@@ -136,17 +136,9 @@ func (s *Store) fill(ctx context.Context, token *tokenstore.RefreshToken, sessio
 		claims := id.IDTokenClaims()
 		claims.Subject, claims.AuthTime = token.UserID, token.AuthenticatedAt
 	}
-	session.SetExpiresAt(fosite.RefreshToken, end(token))
+	session.SetExpiresAt(fosite.RefreshToken, token.Deadline())
 	if s.opts.Session != nil {
 		return s.opts.Session(ctx, *token, session)
 	}
 	return nil
-}
-
-// end is when a token expires as it stands, or the zero time for never.
-func end(token *tokenstore.RefreshToken) time.Time {
-	if idle := token.IdleExpiresAt; !idle.IsZero() && (token.ExpiresAt.IsZero() || idle.Before(token.ExpiresAt)) {
-		return idle
-	}
-	return token.ExpiresAt
 }

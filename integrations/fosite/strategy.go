@@ -118,17 +118,7 @@ func resourceServers(requester fosite.Requester) []tokenstore.ResourceServer {
 	return servers
 }
 
-// grants are the audiences and the scopes of a token, once each.
-func grants(token *tokenstore.RefreshToken) (audiences, scopes fosite.Arguments) {
-	for rs := range token.ResourceServers.All() {
-		if rs.Audience != token.ClientID {
-			audiences = append(audiences, rs.Audience)
-		}
-		for _, scope := range strings.Fields(rs.Scopes) {
-			if !slices.Contains(scopes, scope) {
-				scopes = append(scopes, scope)
-			}
-		}
-	}
-	return slices.Clip(audiences), slices.Clip(scopes) // fosite appends
+// audiences are those of a token, but for its client.
+func audiences(token *tokenstore.RefreshToken) fosite.Arguments {
+	return slices.DeleteFunc(token.ResourceServers.Audiences(), func(audience string) bool { return audience == token.ClientID })
 }

@@ -2,7 +2,6 @@ package zitadel
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/tokenstore"
@@ -27,13 +26,7 @@ func (r *RefreshTokenRequest) RefreshToken() tokenstore.RefreshToken { return r.
 func (r *RefreshTokenRequest) GetAMR() []string { return r.amr }
 
 // GetAudience returns the audiences of all resource servers.
-func (r *RefreshTokenRequest) GetAudience() []string {
-	var audiences []string
-	for rs := range r.token.ResourceServers.All() {
-		audiences = append(audiences, rs.Audience)
-	}
-	return audiences
-}
+func (r *RefreshTokenRequest) GetAudience() []string { return r.token.ResourceServers.Audiences() }
 
 // GetAuthTime returns when the user authenticated, or the zero time if that is not known.
 func (r *RefreshTokenRequest) GetAuthTime() time.Time { return r.token.AuthenticatedAt }
@@ -56,23 +49,10 @@ func (r *RefreshTokenRequest) GetSubject() string {
 // SetCurrentScopes narrows the scopes of the access and ID token that are about to be made. The refresh token keeps all of
 // its own (RFC 6749 §6). A scope that it was not granted is left out.
 func (r *RefreshTokenRequest) SetCurrentScopes(current []string) {
-	granted := scopes(r.token)
+	granted := r.token.ResourceServers.Scopes()
 	r.scopes = slices.DeleteFunc(slices.Clone(current), func(scope string) bool { return !slices.Contains(granted, scope) })
 }
 
 func (r *RefreshTokenRequest) exchanged(token tokenstore.RefreshToken) {
 	r.token, r.pending = token, false
-}
-
-// scopes are those of all resource servers of a token, once each.
-func scopes(token tokenstore.RefreshToken) []string {
-	var all []string
-	for rs := range token.ResourceServers.All() {
-		for _, scope := range strings.Fields(rs.Scopes) {
-			if !slices.Contains(all, scope) {
-				all = append(all, scope)
-			}
-		}
-	}
-	return all
 }

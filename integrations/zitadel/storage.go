@@ -85,7 +85,7 @@ func (s *Storage) TokenRequestByRefreshToken(ctx context.Context, refreshToken s
 	case !known.Active && known.Cause != tokenstore.ErrReused:
 		return nil, clientError(ctx, known.Cause)
 	}
-	request := &RefreshTokenRequest{token: known.Token, scopes: scopes(known.Token), pending: !known.Active}
+	request := &RefreshTokenRequest{token: known.Token, scopes: known.Token.ResourceServers.Scopes(), pending: !known.Active}
 	if s.opts.AMR != nil {
 		if request.amr, err = s.opts.AMR(ctx, known.Token); err != nil {
 			return nil, clientError(ctx, err)
