@@ -151,14 +151,10 @@ func (c *Credential) secretDigest(random randomParts, pepper *pepperKey) Digest 
 	return sha256.Sum256(buf[:])
 }
 
-// Successor derives the credential of the next generation: its changing part is a keyed hash of this one's over tenant,
+// successor derives the credential of the next generation: its changing part is a keyed hash of this one's over tenant,
 // id, generation and salt. The same parent and salt always yield the same successor, which is why a lost answer can be
 // given again though it is not stored; without the parent's secret nobody can derive it. Under a pepper an exchange hashes
 // once more with its key, so that the secret alone is not enough either.
-func (c Credential) Successor(tenant string, salt Salt) Credential {
-	return c.successor(tenant, salt, nil)
-}
-
 func (c Credential) successor(tenant string, salt Salt, pepper *pepperKey) Credential {
 	if c.foreign != nil {
 		return c.foreignSuccessor(tenant, salt, pepper)
