@@ -84,8 +84,8 @@ type retiredTombstone struct {
 
 // Trim forgets, oldest first.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed, err error) {
-	if trim.Limit < 1 {
-		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
+	if err := trim.Validate(); err != nil {
+		return store.Trimmed{}, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -76,8 +76,8 @@ func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]strin
 
 // list returns the names of tenants of which something holds. It asks without holding up those who look for a tenant.
 func (b *Backend) list(ctx context.Context, after string, limit int, holds func(*tenant) bool) ([]string, error) {
-	if limit < 1 {
-		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	var names []string
 	for len(names) < limit {

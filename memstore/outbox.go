@@ -58,19 +58,16 @@ func (t *tenant) Gapless() bool { return true }
 
 // Feed reads one page of events.
 func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	if limit < 1 || limit > store.MaxPage {
-		return store.FeedPage{}, &domain.FieldError{Field: "limit", Limit: "1..100", Size: limit}
+	if err := store.CheckPage(limit); err != nil {
+		return store.FeedPage{}, err
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if err := t.usable(ctx); err != nil {
 		return store.FeedPage{}, err
 	}
-	if after < t.floor {
-		return store.FeedPage{}, &store.CursorGoneError{Cursor: after, Resume: t.floor}
-	}
-	if after > t.lastEvent {
-		return store.FeedPage{}, &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
+	if err := store.CheckCursor(after, t.floor, t.lastEvent); err != nil {
+		return store.FeedPage{}, err
 	}
 	page := store.FeedPage{Next: after, Last: t.lastEvent}
 	for n := range t.inOrder.after(number(after)) {

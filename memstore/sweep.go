@@ -51,7 +51,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 	status := store.Status{Tombstone: domain.Tombstone{
 		ID: r.ID, Targets: slices.Clone(r.Targets), Time: r.Time, Through: r.Time, Reason: r.Reason, Actor: r.Actor, Erases: r.Erase,
 	}}
-	if t.namesNothing(r.Targets) {
+	if r.NamesNothing(t.token) {
 		status.Tombstone.Watermark = t.sequence
 		status.Retired, status.RetiredAt = true, r.Time
 		return status, nil
@@ -93,19 +93,6 @@ func (t *tenant) token(id ulid.ULID) (domain.RefreshToken, bool) {
 	return domain.RefreshToken{}, false
 }
 
-// namesNothing reports whether all targets name ids, and none of them a token that is there.
-func (t *tenant) namesNothing(targets []domain.Target) bool {
-	for i := range targets {
-		if targets[i].TokenID.IsZero() {
-			return false
-		}
-		if token, ok := t.token(targets[i].TokenID); ok && targets[i].Matches(&token) {
-			return false
-		}
-	}
-	return true
-}
-
 // sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one.
 func (t *tenant) sameTargets(targets []domain.Target, erases bool) *pendingTombstone {
 	for _, p := range t.fence.beside(&targets[0]) {
@@ -125,10 +112,7 @@ func swept(anchors []domain.Anchor) bool {
 
 // Apply sweeps a slice.
 func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
-	if n := len(ids); n < 1 || n > store.MaxSlice {
-		return nil, &domain.FieldError{Field: "ids", Limit: "1..100 entries", Size: n}
-	}
-	if err := bounds.Validate(); err != nil {
+	if err := store.CheckApply(ids, bounds); err != nil {
 		return nil, err
 	}
 	t.mu.Lock()

@@ -26,12 +26,7 @@ type GuardQuery struct {
 }
 
 // Validate checks the limits of the query.
-func (q GuardQuery) Validate() error {
-	if q.Limit < 1 || q.Limit > MaxPage {
-		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
-	}
-	return nil
-}
+func (q GuardQuery) Validate() error { return CheckPage(q.Limit) }
 
 // GuardPage is a page of guards. Next is the cursor of the next page, or empty on the last.
 type GuardPage struct {

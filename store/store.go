@@ -187,8 +187,8 @@ type Query struct {
 
 // Validate checks the limits of the query.
 func (q Query) Validate() error {
-	if q.Limit < 1 || q.Limit > MaxPage {
-		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
+	if err := CheckPage(q.Limit); err != nil {
+		return err
 	}
 	if q.ClientID != "" && q.UserID == "" && q.SessionID == "" {
 		return &domain.FieldError{Field: "client_id", Limit: "given together with a user or a session"}
@@ -236,8 +236,8 @@ func (r *Revocation) Validate() error {
 	if r.ID.IsZero() {
 		return &domain.FieldError{Field: "revocation_id", Limit: "a ULID other than zero"}
 	}
-	if n := len(r.Targets); n < 1 || n > domain.MaxTargets {
-		return &domain.FieldError{Field: "targets", Limit: "1..100 entries", Size: n}
+	if err := checkEntries("targets", len(r.Targets), domain.MaxTargets); err != nil {
+		return err
 	}
 	for _, target := range r.Targets {
 		if err := target.Validate(); err != nil {
@@ -259,6 +259,20 @@ func (r *Revocation) Validate() error {
 		return err
 	}
 	return domain.CheckActor(r.Actor)
+}
+
+// NamesNothing reports whether all targets name ids, and none of them a token that is there, so that there is nothing to do (R13). token
+// looks up a token.
+func (r *Revocation) NamesNothing(token func(ulid.ULID) (domain.RefreshToken, bool)) bool {
+	for i := range r.Targets {
+		if r.Targets[i].TokenID.IsZero() {
+			return false
+		}
+		if there, ok := token(r.Targets[i].TokenID); ok && r.Targets[i].Matches(&there) {
+			return false
+		}
+	}
+	return true
 }
 
 // Status is a revocation and how far its sweep has come.
@@ -303,12 +317,7 @@ type RevocationQuery struct {
 }
 
 // Validate checks the limits of the query.
-func (q RevocationQuery) Validate() error {
-	if q.Limit < 1 || q.Limit > MaxPage {
-		return &domain.FieldError{Field: "limit", Limit: "1..100", Size: q.Limit}
-	}
-	return nil
-}
+func (q RevocationQuery) Validate() error { return CheckPage(q.Limit) }
 
 // RevocationPage is a page of revocations by ascending id. Next is the cursor of the next page, or zero on the last.
 type RevocationPage struct {
@@ -324,6 +333,9 @@ type Trim struct {
 	Events  time.Time
 	Limit   int // Limit is at least 1.
 }
+
+// Validate checks the limits of the trim.
+func (t Trim) Validate() error { return CheckLimit(t.Limit) }
 
 // Trimmed is how much a Trim forgot.
 type Trimmed struct {
