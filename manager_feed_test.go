@@ -134,7 +134,7 @@ func TestOutboxOption(t *testing.T) {
 		_, err := tokenstore.New(memstore.New(), &tokenstore.Options{Outbox: kinds})
 		wantField(t, err, "outbox")
 		_, err = revocation.New(memstore.New(), &revocation.Options{Outbox: kinds})
-		wantField(t, err, "Outbox")
+		wantField(t, err, "outbox")
 	}
 }
 

@@ -11,7 +11,7 @@ var ErrInvalid = errors.New("tokenstore: invalid value")
 // FieldError says which field of a request broke which limit. It never carries the value itself, which may be personal
 // or secret.
 type FieldError struct {
-	Field string // Field is the name of the field, as the resource's JSON spells it.
+	Field string // Field is the name of the field or option, spelt as in the resource's JSON: "client_id".
 	Limit string // Limit is the rule in words, for example "1..300 characters".
 	Size  int    // Size is the length or count that was found, where the limit is one of size.
 }

@@ -96,10 +96,10 @@ func (o *Options) withDefaults() (Options, error) {
 		return d, err
 	}
 	if d.MaxSlice > 100_000 {
-		return d, &domain.FieldError{Field: "MaxSlice", Limit: "up to 100000", Size: d.MaxSlice}
+		return d, &domain.FieldError{Field: "max_slice", Limit: "up to 100000", Size: d.MaxSlice}
 	}
 	for name, value := range map[string]time.Duration{
-		"Hold": d.Hold, "PollEvery": d.PollEvery, "RetryFrom": d.RetryFrom, "RetryTo": d.RetryTo, "MaxSlice": time.Duration(d.MaxSlice),
+		"hold": d.Hold, "poll_every": d.PollEvery, "retry_from": d.RetryFrom, "retry_to": d.RetryTo, "max_slice": time.Duration(d.MaxSlice),
 	} {
 		if value < 0 {
 			return d, &domain.FieldError{Field: name, Limit: "positive", Size: int(value)}

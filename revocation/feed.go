@@ -26,7 +26,7 @@ func kindsOf(option store.Kinds) (store.Kinds, error) {
 	case option == NoOutbox || store.AllKinds&option == option:
 		return option, nil
 	}
-	return 0, &domain.FieldError{Field: "Outbox", Limit: "kinds of events, or NoOutbox", Size: int(option)}
+	return 0, &domain.FieldError{Field: "outbox", Limit: "kinds of events, or NoOutbox", Size: int(option)}
 }
 
 // bell tells those who follow a tenant's feed that there may be something new.

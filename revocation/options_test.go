@@ -37,8 +37,8 @@ func TestOptionsRange(t *testing.T) {
 		t.Errorf("too large a slice: %v", err)
 	}
 	for field, opts := range map[string]Options{
-		"Hold": {Hold: -1}, "PollEvery": {PollEvery: -1}, "RetryFrom": {RetryFrom: -1}, "RetryTo": {RetryTo: -1}, "MaxSlice": {MaxSlice: -1},
-		"Outbox": {Outbox: NoOutbox | store.KindRevoked},
+		"hold": {Hold: -1}, "poll_every": {PollEvery: -1}, "retry_from": {RetryFrom: -1}, "retry_to": {RetryTo: -1}, "max_slice": {MaxSlice: -1},
+		"outbox": {Outbox: NoOutbox | store.KindRevoked},
 	} {
 		_, err := New(nil, &opts)
 		if broken, ok := errors.AsType[*domain.FieldError](err); !ok || broken.Field != field {
