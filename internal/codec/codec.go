@@ -46,7 +46,7 @@ func Sealed(data []byte) []byte {
 
 // IsWhole reports whether what was sealed is as it was.
 func IsWhole(data []byte) bool {
-	n := len(data) - 4
+	n := len(data) - SealSize
 	return n >= 1 && crc32.Checksum(data[:n], castagnoli()) == binary.BigEndian.Uint32(data[n:])
 }
 
@@ -58,7 +58,7 @@ func Decode[T any](data []byte, fields func(*Coder, *T)) (value T, err error) {
 	if data[0] != Version {
 		return value, fmt.Errorf("%w: a record has version %d, this program knows %d", ErrFormat, data[0], Version)
 	}
-	return DecodeFields(data[1:len(data)-4], fields)
+	return DecodeFields(data[1:len(data)-SealSize], fields)
 }
 
 // DecodeFields reads the fields alone, without version and checksum.
@@ -171,6 +171,17 @@ func (c *Coder) Size(n int) int {
 		return 0
 	}
 	return int(v)
+}
+
+// list is a count, and so many things.
+func list[T any](c *Coder, all *[]T, fields func(*Coder, *T)) {
+	n := c.Size(len(*all))
+	for i := 0; i < n && c.err == nil; i++ {
+		if c.reading {
+			*all = append(*all, *new(T))
+		}
+		fields(c, &(*all)[i])
+	}
 }
 
 // Small is a number of 32 bits.

@@ -1,6 +1,8 @@
 package codec
 
 import (
+	"slices"
+
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
 )
@@ -51,21 +53,14 @@ func sessionField(c *Coder, s *domain.SessionID) {
 }
 
 func resourceServersField(c *Coder, r *domain.ResourceServers) {
-	var list []domain.ResourceServer
-	for rs := range r.All() {
-		list = append(list, rs)
-	}
-	n := c.Size(len(list))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			list = append(list, domain.ResourceServer{})
-		}
-		c.Text(&list[i].Audience)
-		c.Text(&list[i].Scopes)
-	}
+	servers := slices.Collect(r.All())
+	list(c, &servers, func(c *Coder, rs *domain.ResourceServer) {
+		c.Text(&rs.Audience)
+		c.Text(&rs.Scopes)
+	})
 	if c.reading {
 		var err error
-		*r, err = domain.NewResourceServers(list...)
+		*r, err = domain.NewResourceServers(servers...)
 		c.Check(err)
 	}
 }
@@ -131,15 +126,7 @@ func foreignFields(c *Coder, t *domain.RefreshToken) {
 }
 
 // Targets is a list of targets.
-func Targets(c *Coder, targets *[]domain.Target) {
-	n := c.Size(len(*targets))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			*targets = append(*targets, domain.Target{})
-		}
-		Target(c, &(*targets)[i])
-	}
-}
+func Targets(c *Coder, targets *[]domain.Target) { list(c, targets, Target) }
 
 // Status is a revocation and how far its sweep has come, but for whether it erases.
 func Status(c *Coder, s *store.Status) {
@@ -178,16 +165,12 @@ func Event(c *Coder, e *store.Event) {
 	c.Instant(&e.Time)
 	c.Uint(&e.Sequence)
 	c.Fixed(e.Revocation[:])
-	n := c.Size(len(e.Tokens))
-	for i := 0; i < n && c.err == nil; i++ {
-		if c.reading {
-			e.Tokens = append(e.Tokens, store.EventToken{})
-		}
-		c.Fixed(e.Tokens[i].ID[:])
-		c.Text(&e.Tokens[i].UserID)
-		c.Text(&e.Tokens[i].ClientID)
-		c.Text(&e.Tokens[i].SessionID)
-	}
+	list(c, &e.Tokens, func(c *Coder, t *store.EventToken) {
+		c.Fixed(t.ID[:])
+		c.Text(&t.UserID)
+		c.Text(&t.ClientID)
+		c.Text(&t.SessionID)
+	})
 	Targets(c, &e.Targets)
 	c.Text(&e.Reason)
 	c.Text(&e.Actor)
@@ -210,12 +193,4 @@ func Restored(c *Coder, r *store.Restored) {
 }
 
 // Restorations is a list of such records.
-func Restorations(c *Coder, all *[]store.Restored) {
-	n := c.Size(len(*all))
-	for i := range n {
-		if i == len(*all) {
-			*all = append(*all, store.Restored{})
-		}
-		Restored(c, &(*all)[i])
-	}
-}
+func Restorations(c *Coder, all *[]store.Restored) { list(c, all, Restored) }
