@@ -3,16 +3,12 @@ package tokenstore
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
 )
-
-// asField returns the [FieldError] that an error is.
-func asField(err error) (*FieldError, bool) { return errors.AsType[*FieldError](err) }
 
 // ImportFull takes a tenant over from a full export ([Manager.Export]). The manager's tenant must have the exported one's name
 // and be empty, or have been taken over from the same export before, which may be repeated after a failure or a crash, and

@@ -102,7 +102,7 @@ func readResource(text []byte) (*RefreshToken, error) {
 
 // lineError says what is wrong with a line without repeating any of it.
 func lineError(err error, text []byte) error {
-	if field, ok := asField(err); ok {
+	if field, ok := errors.AsType[*FieldError](err); ok {
 		return field
 	}
 	return &FieldError{Field: "line", Limit: "a JSON object", Size: len(text)}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"slices"
+
+	"example.com/tokenstore/store"
 )
 
 // PepperUse says how many tokens of the tenant have digests that were made under a key.
@@ -25,7 +27,7 @@ func (m *Manager) PepperUse(ctx context.Context) ([]PepperUse, error) {
 	for _, id := range m.opts.Pepper.IDs() {
 		tokens[id] = 0
 	}
-	for token, err := range m.All(ctx, ListRequest{Limit: 100}) {
+	for token, err := range m.All(ctx, ListRequest{Limit: store.MaxPage}) {
 		if err != nil {
 			return nil, err
 		}

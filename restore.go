@@ -233,15 +233,11 @@ func (x *restoration) goOn(t *restoredTenant) error {
 // names are those of all tenants that are there, or that the request names.
 func (x *restoration) names(ctx context.Context) ([]string, error) {
 	all := slices.AppendSeq(slices.Clone(x.Tenants), maps.Keys(x.Events))
-	for after := ""; ; {
-		page, err := x.backend.Tenants(ctx, after, store.MaxPage)
+	for name, err := range tenants(ctx, x.backend) {
 		if err != nil {
 			return nil, err
 		}
-		if len(page) == 0 {
-			break
-		}
-		all, after = append(all, page...), page[len(page)-1]
+		all = append(all, name)
 	}
 	slices.Sort(all)
 	return slices.Compact(all), nil

@@ -3,6 +3,8 @@ package tokenstore
 import (
 	"context"
 	"iter"
+
+	"example.com/tokenstore/store"
 )
 
 // TenantOptions are what a tenant has of its own. The zero value, and nil, take everything from the manager that is asked.
@@ -57,15 +59,15 @@ func (m *Manager) CreateTenant(ctx context.Context, name string, opts *TenantOpt
 	return tenant, nil
 }
 
-// tenantsPage is how many names are read at once.
-const tenantsPage = 100
-
 // Tenants walks the names of the backend's tenants, ascending in byte order. It ends after the first error.
 func (m *Manager) Tenants(ctx context.Context) iter.Seq2[string, error] {
+	return tenants(ctx, m.backend)
+}
+
+func tenants(ctx context.Context, backend store.Backend) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		after := ""
-		for {
-			names, err := m.backend.Tenants(ctx, after, tenantsPage)
+		for after := ""; ; {
+			names, err := backend.Tenants(ctx, after, store.MaxPage)
 			if err != nil {
 				yield("", err)
 				return
