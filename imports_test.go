@@ -38,6 +38,7 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
+	{pkg: "internal/backendtest", may: []string{"memstore", "boltstore", "store"}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/restoretest", may: []string{".", "store", ulids}},
 	{pkg: "internal/daemon"},
@@ -54,9 +55,13 @@ var arrows = []arrow{
 }
 
 var (
-	forTestsOnly = []string{"store/storetest", "tokenstoretest", "internal/crashtest", "internal/restoretest", "internal/sidebyside", "boltstore/internal/filetest"} // no other than test files import these
-	forNobody    = []string{"cmd/...", "examples/..."}                                                                                                               // nothing imports these, but what stands beside them
-	notFromRoot  = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
+	// No other than test files import these.
+	forTestsOnly = []string{
+		"store/storetest", "tokenstoretest", "internal/backendtest", "internal/crashtest", "internal/restoretest", "internal/servetest",
+		"internal/sidebyside", "boltstore/internal/filetest",
+	}
+	forNobody   = []string{"cmd/...", "examples/..."} // nothing imports these, but what stands beside them
+	notFromRoot = []string{"testing", rapids, search, bbolt, module + "/memstore", module + "/boltstore"}
 )
 
 type arrow struct {

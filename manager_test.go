@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/internal/backendtest"
 	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -66,6 +65,17 @@ type spyStore struct {
 
 func (s *spyStore) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
 	return s.Store.(store.Outbox).Feed(ctx, after, limit)
+}
+
+func (s *spyStore) Guards(ctx context.Context, q store.GuardQuery) (store.GuardPage, error) {
+	return s.Store.(store.Mover).Guards(ctx, q)
+}
+
+func (s *spyStore) Remember(ctx context.Context, m store.Memory) error {
+	if err := s.Store.(store.Mover).Remember(ctx, m); err != nil {
+		return err
+	}
+	return s.spy.wrote()
 }
 
 func (s *spyStore) List(ctx context.Context, q store.Query) (store.Page, error) {
@@ -124,18 +134,7 @@ type rig struct {
 	now time.Time
 }
 
-// backends are those of this module.
-var backends = map[string]func(*testing.T) store.Backend{
-	"memstore": func(*testing.T) store.Backend { return memstore.New() },
-	"boltstore": func(t *testing.T) store.Backend {
-		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = b.Close() })
-		return b
-	},
-}
+var backends = backendtest.All()
 
 // onBackends runs a test on every backend.
 func onBackends(t *testing.T, opts tokenstore.Options, test func(t *testing.T, r *rig)) {

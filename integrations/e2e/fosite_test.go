@@ -13,6 +13,7 @@ import (
 
 	"example.com/tokenstore"
 	adapter "example.com/tokenstore/integrations/fosite"
+	"example.com/tokenstore/internal/backendtest"
 	"github.com/go-jose/go-jose/v3"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
@@ -183,7 +184,7 @@ func (h *fositeHost) userinfo(w http.ResponseWriter, r *http.Request) {
 
 // TestFositeReplayedCode: a code that is used a second time ends the token of the first.
 func TestFositeReplayedCode(t *testing.T) {
-	for on, open := range backends {
+	for on, open := range backendtest.All() {
 		t.Run(on, func(t *testing.T) {
 			s := start(t, frameworks["fosite"], open(t))
 			a := s.app("web")

@@ -4,15 +4,13 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/internal/backendtest"
 	"example.com/tokenstore/management"
-	"example.com/tokenstore/memstore"
 	"example.com/tokenstore/store"
 	"go.uber.org/goleak"
 )
@@ -36,18 +34,6 @@ type paths struct{ authorize, token, revoke, introspect, userinfo string }
 var frameworks = map[string]framework{
 	"zitadel": {newZitadel, paths{"/authorize", "/oauth/token", "/revoke", "/introspect/refresh-token", "/userinfo"}, "invalid_scope", false},
 	"fosite":  {newFosite, paths{"/authorize", "/token", "/revoke", "/introspect", "/userinfo"}, "", true},
-}
-
-var backends = map[string]func(*testing.T) store.Backend{
-	"memstore": func(*testing.T) store.Backend { return memstore.New() },
-	"boltstore": func(t *testing.T) store.Backend {
-		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = b.Close() })
-		return b
-	},
 }
 
 // server is a running authorization server, with the management API beside it, and a clock that the test moves.
@@ -76,7 +62,7 @@ func onLibraries(t *testing.T, test func(a *app)) {
 // onAll runs a test in every framework on every backend.
 func onAll(t *testing.T, test func(s *server)) {
 	for name, f := range frameworks {
-		for on, open := range backends {
+		for on, open := range backendtest.All() {
 			t.Run(name+" on "+on, func(t *testing.T) { test(start(t, f, open(t))) })
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/integrations/zitadel"
+	"example.com/tokenstore/internal/backendtest"
 	"example.com/tokenstore/oauth"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/client/rp"
@@ -131,7 +132,7 @@ func (u users) GetUserByUsername(name string) *storage.User { return u.GetUserBy
 func (users) ExampleClientID() string                       { return "service" }
 
 func onZitadel(t *testing.T, test func(s *server)) {
-	for on, open := range backends {
+	for on, open := range backendtest.All() {
 		t.Run(on, func(t *testing.T) { test(start(t, frameworks["zitadel"], open(t))) })
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"example.com/tokenstore"
 	adapter "example.com/tokenstore/integrations/fosite"
+	"example.com/tokenstore/internal/backendtest"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 )
@@ -21,7 +22,7 @@ func candidates() map[string]candidate {
 		memory, config := newMemory(), newConfig()
 		return newServer(t, memory, memory, compose.NewOAuth2HMACStrategy(config), config)
 	}, true}}
-	for name, open := range backends {
+	for name, open := range backendtest.All() {
 		all["tokenstore on "+name] = candidate{func(t *testing.T) *server {
 			return newRig(t, open(t), adapter.Options{}, tokenstore.Options{}).server
 		}, false}

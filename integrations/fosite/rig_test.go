@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/boltstore"
 	adapter "example.com/tokenstore/integrations/fosite"
-	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/internal/backendtest"
 	"example.com/tokenstore/store"
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
@@ -21,19 +19,6 @@ import (
 	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/storage"
 )
-
-// backends are those that the adapter is tested on.
-var backends = map[string]func(*testing.T) store.Backend{
-	"memstore": func(*testing.T) store.Backend { return memstore.New() },
-	"boltstore": func(t *testing.T) store.Backend {
-		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = b.Close() })
-		return b
-	},
-}
 
 // memory is fosite's own store, of which a host with an adapter uses all but the refresh tokens.
 type memory struct{ *storage.MemoryStore }
@@ -208,7 +193,7 @@ type rig struct {
 }
 
 func onBackends(t *testing.T, opts adapter.Options, test func(r *rig)) {
-	for name, open := range backends {
+	for name, open := range backendtest.All() {
 		t.Run(name, func(t *testing.T) { test(newRig(t, open(t), opts, tokenstore.Options{})) })
 	}
 }

@@ -3,7 +3,6 @@ package zitadel_test
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -12,26 +11,12 @@ import (
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/integrations/zitadel"
-	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/internal/backendtest"
 	"example.com/tokenstore/store"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
-
-// backends are those that the adapter is tested on.
-var backends = map[string]func(*testing.T) store.Backend{
-	"memstore": func(*testing.T) store.Backend { return memstore.New() },
-	"boltstore": func(t *testing.T) store.Backend {
-		b, err := boltstore.Open(filepath.Join(t.TempDir(), "tokens.db"), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = b.Close() })
-		return b
-	},
-}
 
 // rig is a storage as op sees it, its manager, and a clock that the test moves.
 type rig struct {
@@ -45,7 +30,7 @@ type rig struct {
 }
 
 func onBackends(t *testing.T, opts zitadel.Options, test func(r *rig)) {
-	for name, open := range backends {
+	for name, open := range backendtest.All() {
 		t.Run(name, func(t *testing.T) { test(newRig(t, open(t), opts)) })
 	}
 }
