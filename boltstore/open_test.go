@@ -3,7 +3,6 @@ package boltstore_test
 import (
 	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,15 +11,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/domain"
-	"example.com/tokenstore/store"
 	"go.etcd.io/bbolt"
 )
 
@@ -289,170 +285,6 @@ func TestOpenLocked(t *testing.T) {
 		t.Errorf("a held file must be refused without options too: got %v", err)
 	}
 	wantClean(t, b)
-}
-
-func TestCreated(t *testing.T) {
-	path := temporary(t)
-	open(t, path, nil)
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("a file must be created for its owner alone: got %v, error %v", info.Mode(), err)
-	}
-}
-
-// Of several that find no file at once, one makes it, and none loses what another has written.
-func TestCreatedAtOnce(t *testing.T) {
-	path := temporary(t)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			b, err := boltstore.Open(path, &boltstore.Options{LockTimeout: 30 * time.Second})
-			if err != nil {
-				t.Errorf("one after the other must get the file: got %v", err)
-				return
-			}
-			insert(t, tenant(t, b, "acme"), plain(i, "user", ""))
-			shut(t, b)
-		})
-	}
-	wg.Wait()
-	b := open(t, path, nil)
-	state, err := tenant(t, b, "acme").State(t.Context())
-	if err != nil || state.Tokens != 8 {
-		t.Errorf("nothing must be lost: got %d tokens of 8, error %v", state.Tokens, err)
-	}
-}
-
-// createChild makes one file after the other until it is killed.
-func createChild(args []string) error {
-	for i := 0; ; i++ {
-		b, err := boltstore.Open(filepath.Join(args[0], strconv.Itoa(i)+".db"), nil)
-		if err != nil {
-			return err
-		}
-		if err := b.Close(); err != nil {
-			return err
-		}
-		fmt.Println(i)
-	}
-}
-
-// A crash while a file is being made leaves no file, or a whole one.
-func TestCreateCrash(t *testing.T) {
-	for round := range 5 {
-		dir := t.TempDir()
-		cmd := child(t, bounded(t, time.Minute), "create", dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(out)
-		for range 1 + round {
-			lines.Scan()
-		}
-		spin(round)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		files, err := filepath.Glob(filepath.Join(dir, "[0-9]*.db"))
-		if err != nil || len(files) == 0 {
-			t.Fatalf("the child must make files: got %d, error %v", len(files), err)
-		}
-		for _, file := range files {
-			wantClean(t, open(t, file, nil))
-		}
-	}
-}
-
-// spin takes a little time, a different one each time, without sleeping.
-func spin(n int) {
-	sum := sha256.Sum256([]byte{byte(n)})
-	for range rand.IntN(20_000) {
-		sum = sha256.Sum256(sum[:])
-	}
-}
-
-// damagedChild uses each file that it is given, whatever is wrong with it, and says what it thinks of it. All that must
-// not happen is that it dies.
-func damagedChild(args []string) error {
-	for _, path := range args {
-		verdict, err := useDamaged(path)
-		if err != nil {
-			return fmt.Errorf("%s: %w", filepath.Base(path), err)
-		}
-		fmt.Println(verdict)
-	}
-	return nil
-}
-
-func useDamaged(path string) (string, error) {
-	before, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	b, err := boltstore.Open(path, nil)
-	if err != nil {
-		after, readErr := os.ReadFile(path)
-		if readErr != nil || !bytes.Equal(before, after) {
-			return "", errors.New("a file that did not open was changed")
-		}
-		return "refused", typed(err)
-	}
-	defer b.Close()
-	return "opened", errors.Join(useStore(b)...)
-}
-
-// typed returns nil for the errors that a damaged file may give.
-func typed(err error) error {
-	for _, known := range []error{
-		nil, boltstore.ErrCorrupt, boltstore.ErrFormat, boltstore.ErrNotOurs, boltstore.ErrTruncated, store.ErrNotFound,
-		store.ErrNotCommitted, store.ErrCovered, store.ErrConflict,
-	} {
-		if errors.Is(err, known) {
-			return nil
-		}
-	}
-	return fmt.Errorf("an error without a type: %w", err)
-}
-
-func TestDamaged(t *testing.T) {
-	const files, perChild = 150, 50
-	data := example(t)
-	data = data[:neededPages(t, data, os.Getpagesize())*os.Getpagesize()] // what bbolt has grown the file by holds nothing
-	random := rand.New(rand.NewPCG(1, 2))
-	counts := map[string]int{}
-	for range files / perChild {
-		dir := t.TempDir()
-		var paths []string
-		for i := range perChild {
-			damaged := bytes.Clone(data)
-			for range 1 + random.IntN(4) {
-				at := random.IntN(len(damaged))
-				if random.IntN(2) == 0 { // where the structure is: at the head of a page
-					at = at/os.Getpagesize()*os.Getpagesize() + random.IntN(64)
-				}
-				damaged[at] ^= byte(1 + random.IntN(255))
-			}
-			path := filepath.Join(dir, strconv.Itoa(i)+".db")
-			if err := os.WriteFile(path, damaged, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			paths = append(paths, path)
-		}
-		out, err := child(t, bounded(t, 2*time.Minute), "damaged", paths...).Output()
-		if err != nil {
-			t.Fatalf("a damaged file must give an error, not end the process: %v", err)
-		}
-		for line := range bytes.Lines(out) {
-			counts[string(bytes.TrimSpace(line))]++
-		}
-	}
-	t.Logf("of %d damaged files: %v", files, counts)
-	if counts["refused"] == 0 || counts["opened"] == 0 || counts["refused"]+counts["opened"] != files {
-		t.Errorf("some must be refused, some be opened, and none be lost: got %v", counts)
-	}
 }
 
 // TestMustExist: a file that has to be there is not created, and one that is there is opened.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -55,26 +54,6 @@ type held struct {
 	grant   *grant
 	token   tokenstore.RefreshToken // as it was imported
 	secrets []tokenstore.Secret
-}
-
-// actor is a caller or a planner.
-type actor struct {
-	part
-	drama  *drama
-	random *rand.ChaCha8
-	twin   *actor // it begins first
-
-	next    int // the task that is under way, or the next one
-	begun   bool
-	planner bool
-	resume  chan bool // whether to go on, or else end: its process is gone
-	parked  bool
-	verb    string // what it is about to do; empty at the beginning of a call
-	fresh   bool   // it has just begun a call, whose first verb needs no leave of its own
-	tries   int    // verbs of the call so far
-	call    *call
-	from    point  // what its insertion stems from
-	answer  string // of its last call
 }
 
 // lookEvery is how often a planner looks by itself.
@@ -284,16 +263,6 @@ func (o option) String() string {
 	return strings.Join(words, ", ")
 }
 
-func (a *actor) String() string {
-	switch {
-	case a.planner:
-		return a.name + " " + a.verb
-	case a.verb == "":
-		return a.name + ": " + a.tasks[a.next].String()
-	}
-	return a.name + ": " + a.tasks[a.next].String() + " " + a.verb
-}
-
 // grant lets an actor's verb through, and waits until it stands at a gate again, sleeps or has ended.
 func (d *drama) grant(a *actor) {
 	a.parked, a.begun, d.current = false, true, a
@@ -330,54 +299,6 @@ func (d *drama) abandon() {
 func (d *drama) end() {
 	d.abandon()
 	_ = d.backend.Close()
-}
-
-// run makes the calls of a part, one after the other.
-func (a *actor) run(ctx context.Context) {
-	for a.next < len(a.tasks) {
-		a.park("")
-		a.fresh = true
-		a.tries = 0
-		a.drama.perform(ctx, a, &a.tasks[a.next])
-		a.fresh = false
-		a.next++
-	}
-}
-
-// park waits at a gate.
-func (a *actor) park(verb string) {
-	a.verb, a.parked = verb, true
-	if !<-a.resume {
-		runtime.Goexit()
-	}
-	a.verb = ""
-}
-
-// ready reports whether the actor stands at a gate and may go on.
-func (a *actor) ready() bool {
-	switch {
-	case !a.parked:
-		return false
-	case a.verb != "" || a.planner && len(a.tasks) == 0:
-		return true
-	case a.twin != nil && !a.twin.begun:
-		return false
-	}
-	return a.drama.possible(&a.tasks[a.next])
-}
-
-// writes reports whether what the actor does next may write, and answers somebody who would do it again.
-func (a *actor) writes() bool {
-	if a.planner {
-		return false
-	}
-	switch a.tasks[a.next].kind {
-	case toExchange:
-		return !a.drama.explorer.config.Steps || a.verb == "commit"
-	case toIssue, toRevoke, toImport:
-		return true
-	}
-	return false
 }
 
 // converge waits until nothing is pending, for as long as a planner may take to look, and checks what is left.
@@ -425,15 +346,6 @@ func (d *drama) perform(ctx context.Context, a *actor, k *task) {
 		a.answer = c.answer.String()
 	}
 	d.note(c)
-}
-
-// unanswered notes that the actor's call, if it has made any, has no answer.
-func (a *actor) unanswered() {
-	if c := a.call; c != nil {
-		c.fate = unknown
-		a.call = nil
-		a.drama.note(c)
-	}
 }
 
 // note notes a call for the oracle of real time, if it is of a kind that it knows.
