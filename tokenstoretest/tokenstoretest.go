@@ -18,9 +18,10 @@
 // All that may come in between is drawn too: two planners that sweep at once, each by what it took for pending when it last
 // looked; two engines on one backend, of which one is woken by nobody and lives on its polls; clocks that step back, or a year
 // ahead; calls of the store that fail, with or without effect, while the host repeats them as docs/errors.md says; and a backup
-// that takes the place of the database. Of the latter, what is checked is what is promised today: what had been acknowledged
-// before the backup holds, a secret that is newer than its record is refused with ErrAhead or as unknown and writes nothing, a
-// cursor of the feed that was never given out is refused, and what was revoked since can be revoked again.
+// that takes the place of the database as it is, without [tokenstore.Restore]. Of that, what is checked is what holds all the same:
+// what had been acknowledged before the backup, that a secret which is newer than its record is refused with ErrAhead or as unknown
+// and writes nothing, that a cursor of the feed which was never given out is refused, and that what was revoked since can be revoked
+// again.
 //
 // Concurrent calls are checked twice, in real time and with real times of the calls (Linearizable). One check searches for an order of
 // the calls that explains every answer and keeps to the order of those that did not overlap: each call is one atomic step. The
