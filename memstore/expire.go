@@ -11,6 +11,17 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
+// dueKey is when a token is to be looked at for expiry, in whole seconds of Unix time, and its id.
+type dueKey struct {
+	second int64
+	id     ulid.ULID
+}
+
+// Compare orders by time, then by id.
+func (k dueKey) Compare(other dueKey) int {
+	return cmp.Or(cmp.Compare(k.second, other.second), k.id.Compare(other.id))
+}
+
 // schedule notes when the token is to be looked at for expiry.
 func (t *tenant) schedule(r *record, due int64) {
 	if r.due != 0 {

@@ -1,7 +1,6 @@
 package memstore
 
 import (
-	"cmp"
 	"iter"
 	"slices"
 
@@ -17,17 +16,6 @@ type sortedSet[K ordered[K]] struct{ chunks [][]K }
 
 // idSet is an ordered set of ids.
 type idSet = sortedSet[ulid.ULID]
-
-// dueKey is when a token is to be looked at for expiry, in whole seconds of Unix time, and its id.
-type dueKey struct {
-	second int64
-	id     ulid.ULID
-}
-
-// Compare orders by time, then by id.
-func (k dueKey) Compare(other dueKey) int {
-	return cmp.Or(cmp.Compare(k.second, other.second), k.id.Compare(other.id))
-}
 
 const chunkSize = 512
 
