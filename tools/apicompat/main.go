@@ -10,11 +10,9 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 
@@ -25,14 +23,7 @@ import (
 var shipped = []string{".", "pgstore", "etcdstore", "telemetry", "management/jwtbearer"}
 
 func main() {
-	root := flag.String("root", "..", "the repository")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := check(ctx, os.Stdout, *root, shipped); err != nil {
-		fmt.Fprintln(os.Stderr, "apicompat:", err)
-		os.Exit(1)
-	}
+	repo.Main("apicompat", func(ctx context.Context, root string) error { return check(ctx, os.Stdout, root, shipped) })
 }
 
 // errBroken is of a change that breaks callers and is not announced.

@@ -12,10 +12,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/tokenstore/tools/internal/repo"
 )
 
 // shipped are the modules that others link in, or run.
@@ -29,15 +30,8 @@ var allowed = []string{"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT
 var systems = []string{"linux", "darwin", "windows"}
 
 func main() {
-	root := flag.String("root", "..", "the repository")
 	update := flag.Bool("update", false, "write docs/licenses.md anew")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := check(ctx, *root, shipped, *update); err != nil {
-		fmt.Fprintln(os.Stderr, "licenses:", err)
-		os.Exit(1)
-	}
+	repo.Main("licenses", func(ctx context.Context, root string) error { return check(ctx, root, shipped, *update) })
 }
 
 func check(ctx context.Context, root string, shipped []string, update bool) error {

@@ -10,12 +10,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 
 	"example.com/tokenstore/tools/internal/repo"
@@ -25,14 +23,9 @@ import (
 var flags = []string{"-trimpath", "-buildvcs=false"}
 
 func main() {
-	root := flag.String("root", "..", "the repository")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := check(ctx, os.Stdout, *root, "cmd/tokenstore", flags); err != nil {
-		fmt.Fprintln(os.Stderr, "reproducible:", err)
-		os.Exit(1)
-	}
+	repo.Main("reproducible", func(ctx context.Context, root string) error {
+		return check(ctx, os.Stdout, root, "cmd/tokenstore", flags)
+	})
 }
 
 var errDiffer = errors.New("two builds of the same source differ")

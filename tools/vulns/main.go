@@ -11,14 +11,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -26,14 +24,9 @@ import (
 )
 
 func main() {
-	root := flag.String("root", "..", "the repository")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := check(ctx, os.Stdout, *root, cmp.Or(os.Getenv("VULN_DB"), "https://vuln.go.dev")); err != nil {
-		fmt.Fprintln(os.Stderr, "vulns:", err)
-		os.Exit(1)
-	}
+	repo.Main("vulns", func(ctx context.Context, root string) error {
+		return check(ctx, os.Stdout, root, cmp.Or(os.Getenv("VULN_DB"), "https://vuln.go.dev"))
+	})
 }
 
 // errFound is of a vulnerability.

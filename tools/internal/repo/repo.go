@@ -1,15 +1,29 @@
-// Package repo looks at a repository of Go modules, as git has it.
+// Package repo looks at a repository of Go modules, as git has it, for the programs that do so.
 package repo
 
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path"
 	"strings"
 )
+
+// Main is the main function of a program that looks at the repository which the flag -root names. It ends the process by 1 if that fails.
+func Main(name string, look func(ctx context.Context, root string) error) {
+	root := flag.String("root", "..", "the repository")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := look(ctx, *root); err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		os.Exit(1)
+	}
+}
 
 // Run runs a program in a folder, outside of any workspace, and returns what it prints. Its errors have what it says on stderr.
 func Run(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
