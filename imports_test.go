@@ -38,11 +38,11 @@ var arrows = []arrow{
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
 	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
-	{pkg: "internal/backendtest", may: []string{"memstore", "boltstore", "store"}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/restoretest", may: []string{".", "store", ulids}},
 	{pkg: "internal/daemon"},
 	{pkg: "internal/sidebyside"},
+	{pkg: "internal/backendtest", may: []string{"memstore", "boltstore", "store"}},
 	{pkg: "internal/servetest", may: []string{"."}},
 	{pkg: "observe", may: []string{"store", "domain", ulids}},
 	{pkg: "revocation", may: []string{"store", "domain", ulids}},
