@@ -19,13 +19,8 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 	if s.backend.closed.Load() {
 		return nil, store.ErrClosed
 	}
-	if n := len(rows); n < 1 || n > store.MaxBatch {
-		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
-	}
-	for i := range rows {
-		if err := rows[i].Validate(); err != nil {
-			return nil, err
-		}
+	if err := store.CheckInsert(rows); err != nil {
+		return nil, err
 	}
 	if token, ok, err := s.insertFast(ctx, rows); ok || err != nil {
 		return []store.Inserted{{Sequence: token.Sequence}}, err
@@ -168,13 +163,10 @@ func (b *batch) barsStep(rows []store.Insertion, key domain.ErasureKey) step {
 		if client := rows[i].Token.ClientID; !slices.Contains(clients, client) {
 			clients = append(clients, client)
 		}
-		for rs := range rows[i].Token.ResourceServers.All() {
-			if !slices.Contains(audiences, rs.Audience) {
-				audiences = append(audiences, rs.Audience)
-			}
-		}
+		audiences = append(audiences, rows[i].Token.ResourceServers.Audiences()...)
 	}
-	return step{b.q.bars, []any{b.tenant, a.kinds, a.values, clients, audiences}, scanFenced(&b.bars)}
+	slices.Sort(audiences)
+	return step{b.q.bars, []any{b.tenant, a.kinds, a.values, clients, slices.Compact(audiences)}, scanFenced(&b.bars)}
 }
 
 // insert decides about a row.

@@ -106,8 +106,8 @@ func (s *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed,
 	if s.backend.closed.Load() {
 		return store.Trimmed{}, store.ErrClosed
 	}
-	if trim.Limit < 1 {
-		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
+	if err := trim.Validate(); err != nil {
+		return store.Trimmed{}, err
 	}
 	old, err := s.old(ctx, trim)
 	if err != nil || !old {

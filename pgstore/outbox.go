@@ -115,8 +115,8 @@ func (s *tenant) Gapless() bool { return s.backend.opts.Serializable }
 // Feed reads one page of events. Numbers are drawn by writers that commit in any order, so that a page is read again while none of
 // them is under way.
 func (s *tenant) Feed(ctx context.Context, after uint64, limit int) (store.FeedPage, error) {
-	if limit < 1 || limit > store.MaxPage {
-		return store.FeedPage{}, &domain.FieldError{Field: "limit", Limit: "1..100", Size: limit}
+	if err := store.CheckPage(limit); err != nil {
+		return store.FeedPage{}, err
 	}
 	page, err := s.feed(ctx, lockNone, after, limit)
 	if err != nil || len(page.Events) == 0 || s.backend.opts.Serializable {
@@ -133,13 +133,11 @@ func (s *tenant) feed(ctx context.Context, hold lock, after uint64, limit int) (
 			t.feedEnds(&floor, &last),
 			step{t.q.feed, []any{t.tenant, number(after), limit}, scanEvents(&page.Events)})
 		page.Last = uint64(last)
-		switch {
-		case err != nil:
+		if err == nil {
+			err = store.CheckCursor(after, uint64(floor), page.Last)
+		}
+		if err != nil {
 			return err
-		case after < uint64(floor):
-			return &store.CursorGoneError{Cursor: after, Resume: uint64(floor)}
-		case after > page.Last:
-			return &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
 		}
 		if n := len(page.Events); n > 0 {
 			page.Next = page.Events[n-1].Number

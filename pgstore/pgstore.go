@@ -48,7 +48,7 @@ func (o *Options) withDefaults() (Options, error) {
 		d.Schema = defaultSchema
 	}
 	if len(d.Schema) > 63 || strings.ContainsRune(d.Schema, 0) {
-		return d, &domain.FieldError{Field: "Schema", Limit: "1..63 bytes without NUL", Size: len(d.Schema)}
+		return d, &domain.FieldError{Field: "schema", Limit: "1..63 bytes without NUL", Size: len(d.Schema)}
 	}
 	if d.StatementTimeout == 0 {
 		d.StatementTimeout = 10 * time.Second
@@ -56,7 +56,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if d.CommitTimeout == 0 {
 		d.CommitTimeout = 10 * time.Second
 	}
-	for name, value := range map[string]time.Duration{"StatementTimeout": d.StatementTimeout, "CommitTimeout": d.CommitTimeout} {
+	for name, value := range map[string]time.Duration{"statement_timeout": d.StatementTimeout, "commit_timeout": d.CommitTimeout} {
 		if value < time.Millisecond {
 			return d, &domain.FieldError{Field: name, Limit: "at least 1 ms", Size: int(value)}
 		}
@@ -151,8 +151,8 @@ func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]strin
 }
 
 func (b *Backend) names(ctx context.Context, sql, after string, limit int) (names []string, err error) {
-	if limit < 1 {
-		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	err = b.read(ctx, &tenant{}, lockNone, func(t *tx) error {
 		names = nil

@@ -75,7 +75,7 @@ func (t *tx) revoke(ctx context.Context, r store.Revocation, presented *domain.R
 		ID: r.ID, Targets: slices.Clone(r.Targets), Time: r.Time, Through: r.Time, Reason: r.Reason, Actor: r.Actor, Erases: r.Erase,
 	}}}
 	tombstone := &p.status.Tombstone
-	if namesNothing(r.Targets, token) {
+	if r.NamesNothing(token) {
 		tombstone.Watermark = uint64(h.sequence)
 		p.status.Retired, p.status.RetiredAt = true, r.Time
 		return p.status, nil
@@ -117,19 +117,6 @@ func (t *tx) above(sequence uint64) uint64 {
 		return sequence
 	}
 	return 0
-}
-
-// namesNothing reports whether all targets name ids, and none of them a token that is there.
-func namesNothing(targets []domain.Target, token func(ulid.ULID) (domain.RefreshToken, bool)) bool {
-	for i := range targets {
-		if targets[i].TokenID.IsZero() {
-			return false
-		}
-		if there, ok := token(targets[i].TokenID); ok && targets[i].Matches(&there) {
-			return false
-		}
-	}
-	return true
 }
 
 // swept reports whether there is an index for every anchor.

@@ -19,10 +19,7 @@ func (s *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 	if s.backend.closed.Load() {
 		return nil, store.ErrClosed
 	}
-	if n := len(ids); n < 1 || n > store.MaxSlice {
-		return nil, &domain.FieldError{Field: "ids", Limit: "1..100 entries", Size: n}
-	}
-	if err := bounds.Validate(); err != nil {
+	if err := store.CheckApply(ids, bounds); err != nil {
 		return nil, err
 	}
 	err = s.write(ctx, lockShared, func(t *tx) error {
