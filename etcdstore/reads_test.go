@@ -117,7 +117,17 @@ type call struct {
 	cancel context.CancelFunc
 	view   store.View
 	err    error
-	over   bool
+	done   chan struct{}
+}
+
+// over reports whether the call has returned.
+func (c *call) over() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // meet runs a test in virtual time.
@@ -148,7 +158,7 @@ func (m *meeting) calling(n int) []*call {
 	m.Helper()
 	from := len(m.calls)
 	for range n {
-		c := &call{id: ulid.ULID{1, byte(len(m.calls) >> 8), byte(len(m.calls))}}
+		c := &call{id: ulid.ULID{1, byte(len(m.calls) >> 8), byte(len(m.calls))}, done: make(chan struct{})}
 		r := record{token: domain.RefreshToken{ID: c.id, UserID: fmt.Sprint("user-", len(m.calls)), ClientID: "client"}}
 		x := m.store.(*tenant).backend.begin(m.Context(), "tenant")
 		c.key = x.below(idKey(keyTokens, c.id))
@@ -160,8 +170,8 @@ func (m *meeting) calling(n int) []*call {
 		ctx, c.cancel = context.WithCancel(m.Context())
 		go func() {
 			defer c.cancel()
+			defer close(c.done)
 			c.view, c.err = m.store.Get(ctx, c.id)
-			c.over = true
 		}()
 		synctest.Wait()
 	}
@@ -202,8 +212,11 @@ func (m *meeting) wantSent(want ...[]*call) {
 func (m *meeting) wantGood(calls ...*call) {
 	m.Helper()
 	for _, c := range calls {
-		if !c.over || c.err != nil || c.view.Token.ID != c.id {
-			m.Errorf("a call must be told its own token: over %t, got %+v, error %v", c.over, c.view.Token, c.err)
+		if !c.over() {
+			m.Fatal("a call must be answered")
+		}
+		if c.err != nil || c.view.Token.ID != c.id {
+			m.Errorf("a call must be told its own token: got %+v, error %v", c.view.Token, c.err)
 		}
 	}
 }
@@ -211,7 +224,7 @@ func (m *meeting) wantGood(calls ...*call) {
 func (m *meeting) wantWaiting(calls ...*call) {
 	m.Helper()
 	for _, c := range calls {
-		if c.over {
+		if c.over() {
 			m.Errorf("a call must wait: got %v", c.err)
 		}
 	}
@@ -220,8 +233,11 @@ func (m *meeting) wantWaiting(calls ...*call) {
 func (m *meeting) wantErrors(want error, calls ...*call) {
 	m.Helper()
 	for _, c := range calls {
-		if !c.over || !errors.Is(c.err, want) {
-			m.Errorf("over %t, got error %v, want %v", c.over, c.err, want)
+		if !c.over() {
+			m.Fatal("a call must return")
+		}
+		if !errors.Is(c.err, want) {
+			m.Errorf("got error %v, want %v", c.err, want)
 		}
 	}
 }
