@@ -378,13 +378,13 @@ func TestSharedReadsFit(t *testing.T) {
 				for len(m.kv.sent) > 0 {
 					requests++
 					if n := len(m.kv.sent[0].keys); n > c.most {
-						t.Fatalf("got a request for %d keys, want no more than %d", n, c.most)
+						m.Fatalf("got a request for %d keys, want no more than %d", n, c.most)
 					}
 					m.answer(0, nil)
 				}
 				m.wantGood(m.calls...)
 				if requests > 300/(c.most/2-1)+maxFlights+1 {
-					t.Errorf("got %d requests for 300 calls, want fuller ones", requests)
+					m.Errorf("got %d requests for 300 calls, want fuller ones", requests)
 				}
 			})
 		})
