@@ -20,7 +20,8 @@
 // The fence is a comparison: that nothing has been put, since the snapshot, where a tombstone that can reach the token has to
 // stand. Revocations of others are in nobody's way. What is pending is kept in memory, up to 256 revocations of a tenant, and is
 // held against the revision of a key in the same read as the token; so an introspection is one request, an exchange is two, and
-// an issue is one, where nothing of its session has been revoked.
+// an issue is one, where nothing of its session has been revoked. Calls of one process that wait at the same time share the requests by which
+// they read.
 //
 // # Limits
 //
@@ -36,6 +37,8 @@
 //
 // An Insert is one commit, of up to 1,000 rows, whatever --max-txn-ops is ([Options].MaxTxnOps), but it has to fit into one request
 // (--max-request-bytes). A batch that does not is a [domain.FieldError], and nothing of it is written: use smaller ones.
+//
+// The first commit below a prefix writes the format of the keys there. One that this version does not know is [ErrFormat].
 //
 // docs/adr/0016-etcd.md says why it is built so.
 package etcdstore

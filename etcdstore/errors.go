@@ -22,7 +22,7 @@ var (
 	ErrRefused = errors.New("etcdstore: request refused")
 	// ErrCorrupt: a record is damaged.
 	ErrCorrupt = errors.New("etcdstore: record is corrupt")
-	// ErrFormat: a record has a format that this version does not know.
+	// ErrFormat: the database, or a record, has a format that this version does not know: a newer one has written it.
 	ErrFormat = errors.New("etcdstore: unknown format")
 )
 

@@ -28,9 +28,11 @@ type Options struct {
 type Backend struct {
 	client    *clientv3.Client
 	opts      Options
+	reads     gathering
 	cache     cache
 	known     known
 	latest    atomic.Int64 // the latest revision that it has seen
+	formatted atomic.Bool  // what is below the prefix is known to have this version's format
 	conflicts atomic.Uint64
 
 	mu     sync.Mutex

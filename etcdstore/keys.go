@@ -12,6 +12,7 @@ import (
 
 // The keys of the whole database, below the prefix. Names are as they are, so that they come in byte order.
 const (
+	allFormat  = "f" // → the format of all that is below the prefix
 	allNames   = "n" // name of a tenant that was created or written to → nothing, or when it was erased
 	allPending = "p" // name of a tenant that may have pending tombstones → the id of the latest
 	allTenants = "t" // length and name of a tenant, then what follows

@@ -39,24 +39,23 @@ func leaves(cmps []clientv3.Cmp, ops []clientv3.Op) (compares, writes int) {
 }
 
 func TestPack(t *testing.T) {
+	manyCmps, manyOps := make([]clientv3.Cmp, 5000), make([]clientv3.Op, 125_000)
+	for i := range manyCmps {
+		manyCmps[i] = clientv3.Compare(clientv3.ModRevision(fmt.Sprint(i)), "=", 0)
+	}
+	for i := range manyOps {
+		manyOps[i] = clientv3.OpPut(fmt.Sprint(i), "")
+	}
 	for _, most := range []int{16, 128, 1000} {
 		packs := 0
 		tree := treeFor(most)
 		for _, n := range []int{0, 1, tree.branches, tree.branches + 1, most, most + 1, tree.leaf * tree.branches, 20_000, 60_000} {
-			for _, m := range []int{0, 1, tree.branches, tree.branches + 1, most, 5000} {
+			for _, m := range []int{0, 1, tree.branches, tree.branches + 1, most, len(manyCmps)} {
 				if !tree.holds(m, n) {
 					continue
 				}
 				packs++
-				var cmps []clientv3.Cmp
-				var ops []clientv3.Op
-				for i := range m {
-					cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(fmt.Sprint(i)), "=", 0))
-				}
-				for i := range n {
-					ops = append(ops, clientv3.OpPut(fmt.Sprint(i), ""))
-				}
-				packed, then := tree.pack(cmps, ops, "poison")
+				packed, then := tree.pack(manyCmps[:m:m], manyOps[:n:n], "poison")
 				if !fits(packed, then, nil, most) {
 					t.Errorf("%d comparisons and %d operations do not fit into %d", m, n, most)
 				}

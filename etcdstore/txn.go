@@ -25,6 +25,8 @@ type txn struct {
 	name    string // the tenant
 	root    string // what its keys begin with
 
+	unformatted bool // the format is yet to be written
+
 	rev     int64              // the snapshot; 0 before the first read
 	blind   bool               // it must not read
 	seen    map[string]item    // keys as they are in the snapshot
@@ -165,22 +167,13 @@ func (t *txn) run(f func(*txn) error) (err error) {
 			err = fault.err
 		}
 	}()
+	t.checkFormat()
 	return f(t)
 }
 
-// requestContext bounds a single request, so that a member that does not answer holds nobody up for ever.
-func (b *Backend) requestContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, b.opts.RequestTimeout)
-}
-
-// maxReads is how many reads one request holds.
-const maxReads = 100
-
 // fetch reads, linearizably if it is the first to, and else of the revision that the first has seen.
 func (t *txn) fetch(ops ...clientv3.Op) []*etcdserverpb.RangeResponse {
-	if t.blind {
-		check(errBlind)
-	}
+	t.mayRead()
 	answers := make([]*etcdserverpb.RangeResponse, 0, len(ops))
 	for len(ops) > 0 {
 		some := ops[:min(len(ops), min(maxReads, t.backend.opts.MaxTxnOps))]
@@ -191,29 +184,27 @@ func (t *txn) fetch(ops ...clientv3.Op) []*etcdserverpb.RangeResponse {
 				clientv3.WithRev(t.rev)(&some[i])
 			}
 		}
-		ctx, cancel := t.backend.requestContext(t.ctx)
-		var rev int64
-		if len(some) == 1 {
-			r, err := t.backend.client.Do(ctx, some[0])
-			cancel()
-			check(t.unread(err))
-			answers = append(answers, (*etcdserverpb.RangeResponse)(r.Get()))
-			rev = r.Get().Header.Revision
-		} else {
-			r, err := t.backend.client.Txn(ctx).Then(some...).Commit()
-			cancel()
-			check(t.unread(err))
-			for _, one := range r.Responses {
-				answers = append(answers, one.GetResponseRange())
-			}
-			rev = r.Header.Revision
-		}
-		if t.rev == 0 {
-			t.rev = rev
-			t.backend.saw(rev)
-		}
+		r, err := t.backend.ask(t.ctx, some)
+		check(t.unread(err))
+		answers = append(answers, r.ranges...)
+		t.seeing(r.rev)
 	}
 	return answers
+}
+
+// mayRead ends a blind run.
+func (t *txn) mayRead() {
+	if t.blind {
+		check(errBlind)
+	}
+}
+
+// seeing fixes the snapshot, if this is the first read.
+func (t *txn) seeing(revision int64) {
+	if t.rev == 0 {
+		t.rev = revision
+		t.backend.saw(revision)
+	}
 }
 
 // unread explains why a read failed.
@@ -230,10 +221,11 @@ func itemOf(kv *mvccpb.KeyValue) item { return item{string(kv.Key), kv.Value, kv
 func (t *txn) prefetch(keys []string, spans ...span) {
 	keys = slices.DeleteFunc(slices.Clone(keys), func(key string) bool { _, ok := t.seen[key]; return ok })
 	spans = slices.DeleteFunc(slices.Clone(spans), func(s span) bool { return t.ranges[s] != nil })
-	ops := make([]clientv3.Op, 0, len(keys)+len(spans))
-	for _, key := range keys {
-		ops = append(ops, clientv3.OpGet(key))
+	if t.rev == 0 && len(spans) == 0 && len(keys) <= fewKeys && len(keys) > 0 {
+		t.share(keys)
+		return
 	}
+	ops := gets(keys)
 	for _, s := range spans {
 		ops = append(ops, clientv3.OpGet(s.start, clientv3.WithRange(s.end), clientv3.WithLimit(maxPage)))
 	}
@@ -248,6 +240,17 @@ func (t *txn) prefetch(keys []string, spans ...span) {
 		}
 		t.ranges[spans[i-len(keys)]] = f
 	}
+}
+
+// share makes the first read, of keys, together with others.
+func (t *txn) share(keys []string) {
+	t.mayRead()
+	r, err := t.backend.together(t.ctx, keys)
+	check(t.unread(err))
+	for i, key := range keys {
+		t.note(key, r.ranges[i])
+	}
+	t.seeing(r.rev)
 }
 
 // note notes what was read of a key.
@@ -357,14 +360,15 @@ func (t *txn) more(s span, seen *fetched) {
 
 // commit writes what the run has written, if nothing that it relies on has changed, and reports whether it did.
 func (t *txn) commit() (committed bool, err error) {
-	cmps := slices.Clone(t.others)
+	cmps, ops := t.writeFormat()
+	cmps = append(cmps, t.others...)
 	for key, mod := range t.same {
 		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", mod))
 	}
 	for s := range t.still {
 		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(s.start).WithRange(s.end), "<", t.rev+1))
 	}
-	ops := slices.Clone(t.special)
+	ops = append(ops, t.special...)
 	ops = append(ops, t.tipOps()...)
 	for key, w := range t.writes {
 		if w.gone {

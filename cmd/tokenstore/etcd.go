@@ -21,13 +21,16 @@ import (
 // etcdPasswordEnv has the password of --etcd-user, which nobody reads in the process list.
 const etcdPasswordEnv = "TOKENSTORE_ETCD_PASSWORD"
 
-// etcdDial is how long the command waits for a member before it gives up.
-const etcdDial = 5 * time.Second
+const (
+	etcdTimeout   = 10 * time.Second // defaults --etcd-timeout
+	etcdKeepAlive = 5 * time.Second  // a member that is silent for so long is asked whether it is there, and given up after as long again
+)
 
 // etcdFlags say how a cluster of etcd is reached.
 type etcdFlags struct {
 	user          string
 	ca, cert, key string
+	timeout       time.Duration
 }
 
 func (f *etcdFlags) register(flags *pflag.FlagSet) {
@@ -35,6 +38,7 @@ func (f *etcdFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ca, "etcd-ca", "", "reach the cluster by TLS, and trust the authorities in `FILE`")
 	flags.StringVar(&f.cert, "etcd-cert", "", "the certificate of this client, in `FILE`, together with --etcd-key")
 	flags.StringVar(&f.key, "etcd-key", "", "the key of this client, in `FILE`")
+	flags.DurationVar(&f.timeout, "etcd-timeout", 0, "give up if the cluster has not answered within this time of the start (default 10s)")
 }
 
 // etcdAddress takes an address apart: etcd://HOST:PORT,HOST:PORT/PREFIX.
@@ -42,6 +46,9 @@ func etcdAddress(address string) (endpoints []string, prefix string, err error) 
 	rest, is := strings.CutPrefix(address, "etcd://")
 	if !is {
 		return nil, "", errors.New("not etcd://")
+	}
+	if strings.Contains(rest, "?") {
+		return nil, "", usage("--db: etcd:// has no parameters: see --etcd-user, --etcd-ca and the like")
 	}
 	hosts, prefix, _ := strings.Cut(rest, "/")
 	for endpoint := range strings.SplitSeq(hosts, ",") {
@@ -63,6 +70,9 @@ func (f *etcdFlags) check(address string) error {
 	if f.user != "" && os.Getenv(etcdPasswordEnv) == "" {
 		return usage("--etcd-user needs a password in " + etcdPasswordEnv)
 	}
+	if f.timeout < 0 {
+		return usage("--etcd-timeout must be positive")
+	}
 	_, _, err := etcdAddress(address)
 	return err
 }
@@ -81,9 +91,10 @@ func (f *etcdFlags) open(ctx context.Context, address string) (store.Backend, er
 	if err != nil {
 		return nil, err
 	}
+	timeout := cmp.Or(f.timeout, etcdTimeout)
 	config := clientv3.Config{
 		Endpoints: endpoints, Username: f.user, Password: os.Getenv(etcdPasswordEnv), Logger: zap.NewNop(),
-		DialTimeout: etcdDial, DialKeepAliveTime: etcdDial, DialKeepAliveTimeout: etcdDial,
+		DialTimeout: timeout, DialKeepAliveTime: etcdKeepAlive, DialKeepAliveTimeout: etcdKeepAlive,
 	}
 	if f.user == "" {
 		config.Password = ""
@@ -93,19 +104,29 @@ func (f *etcdFlags) open(ctx context.Context, address string) (store.Backend, er
 			return nil, fmt.Errorf("--etcd-ca, --etcd-cert and --etcd-key can't be used: %w", err)
 		}
 	}
+	asked, stop := context.WithTimeout(ctx, timeout)
+	defer stop()
+	failed := func(err error) error {
+		at := strings.Join(endpoints, ",")
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("no member of the cluster at %s has answered within %v: %w", at, timeout, err)
+		}
+		return fmt.Errorf("the cluster at %s can't be reached, or refuses: %w", at, err)
+	}
 	client, err := clientv3.New(config)
 	if err != nil {
-		return nil, fmt.Errorf("the cluster can't be reached: %w", err)
+		return nil, failed(err)
 	}
 	backend, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
 	database := etcdDatabase{backend, client}
-	asked, stop := context.WithTimeout(ctx, 2*etcdDial)
-	defer stop()
-	if _, err := database.Tenants(asked, "", 1); err != nil {
-		return nil, errors.Join(fmt.Errorf("the cluster can't be reached, or refuses: %w", err), database.Close())
+	switch _, err := database.Tenants(asked, "", 1); {
+	case errors.Is(err, etcdstore.ErrFormat):
+		return nil, errors.Join(fmt.Errorf("the database can't be opened: %w", err), database.Close())
+	case err != nil:
+		return nil, errors.Join(failed(err), database.Close())
 	}
 	return database, nil
 }

@@ -136,6 +136,8 @@ func TestDatabaseNames(t *testing.T) {
 		"nobody there, migrate":    {"the database is as it was", "postgres://u:" + secret + "@127.0.0.1:1/d?sslmode=disable&connect_timeout=5", []string{"migrate"}},
 		"no port":                  {"followed by HOST:PORT", "", []string{"serve", good, "--db", "etcd://h/prefix"}},
 		"a user with the hosts":    {"followed by HOST:PORT", "", []string{"serve", good, "--db", "etcd://u:" + secret + "@h:2379/prefix"}},
+		"parameters":               {"etcd:// has no parameters", "", []string{"serve", good, "--db", "etcd://h:2379/prefix?password=" + secret}},
+		"no patience at all":       {"--etcd-timeout must be positive", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-timeout=-1s"}},
 		"half a certificate":       {"go together", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-cert", "x.pem"}},
 		"a user without password":  {"needs a password in TOKENSTORE_ETCD_PASSWORD", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-user", "u"}},
 		"no authorities":           {"can't be used", "", []string{"serve", good, "--db", "etcd://127.0.0.1:1/", "--etcd-ca", "missing.pem"}},

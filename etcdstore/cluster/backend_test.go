@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,36 +23,34 @@ import (
 // What one process records another one hears of, from the moment it watches; also what came while history was dropped.
 func TestWatch(t *testing.T) {
 	b := newBetween(t)
-	ctx, stop := context.WithCancel(t.Context())
-	var mu sync.Mutex
-	heard := map[ulid.ULID]string{}
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	heard := make(chan ulid.ULID, 1000)
 	over := make(chan error, 1)
 	watcher := b.backend.(*spread).backends[2]
 	go func() {
 		over <- watcher.Watch(ctx, func(tenant string, id ulid.ULID) {
-			mu.Lock()
-			defer mu.Unlock()
-			heard[id] = tenant
+			if tenant != "tenant" {
+				t.Errorf("a revocation must be told of with its tenant: got %q", tenant)
+			}
+			heard <- id
 		})
 	}()
 	await := func(id ulid.ULID) {
 		t.Helper()
-		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-			mu.Lock()
-			tenant := heard[id]
-			mu.Unlock()
-			if tenant == "tenant" {
-				return
+		for {
+			select {
+			case is := <-heard:
+				if is == id {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatal("a revocation of another process must be heard of")
 			}
 		}
-		t.Fatal("a revocation of another process must be heard of")
 	}
-	for began := false; !began; { // until the watch stands
-		id := b.revoke(b.quick, domain.Target{UserID: "first"}).Tombstone.ID
-		time.Sleep(20 * time.Millisecond)
-		mu.Lock()
-		began = heard[id] != ""
-		mu.Unlock()
+	for len(heard) == 0 && ctx.Err() == nil { // until the watch stands
+		b.revoke(b.quick, domain.Target{UserID: "first"})
 	}
 	for i := range 5 {
 		r := b.revoke(b.quick, domain.Target{UserID: fmt.Sprint("user-", i)})
@@ -237,6 +234,64 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// What the first commit writes is the format. A database of another one is refused, by a process that comes and by one that was about to be
+// the first to write; and so is one whose format can't be read.
+func TestFormat(t *testing.T) {
+	b := newBetween(t)
+	ctx, prefix := t.Context(), b.backend.(*spread).prefix
+	key := prefix + "f"
+	must(t, second(shared.client.Delete(ctx, key)))
+	fresh := func() store.Store {
+		backend, err := etcdstore.New(shared.client, &etcdstore.Options{Prefix: prefix})
+		must(t, err)
+		st, err := backend.Tenant("tenant")
+		must(t, err)
+		return st
+	}
+	is := func(want string) {
+		t.Helper()
+		r, err := shared.client.Get(ctx, key)
+		must(t, err)
+		if got := fmt.Sprintf("%q", r.Kvs); len(r.Kvs) > 1 || (want == "") != (len(r.Kvs) == 0) || want != "" && string(r.Kvs[0].Value) != want {
+			t.Errorf("got format %s, want %q", got, want)
+		}
+	}
+	refused := func(st store.Store, want error) {
+		t.Helper()
+		keys, bytes := size(t, b.backend)
+		id := b.id()
+		_, gets := st.Get(ctx, id)
+		updates := st.Update(ctx, id, func(store.View) store.Decision { return store.Decision{} })
+		_, inserts := st.Insert(ctx, rows(domain.AsOf{}, b.token("user")))
+		_, revokes := st.Revoke(ctx, store.Revocation{ID: id, Targets: []domain.Target{{UserID: "user"}}, Time: base})
+		for _, err := range []error{gets, updates, inserts, revokes} {
+			if !errors.Is(err, want) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
+		if k, n := size(t, b.backend); k != keys || n != bytes {
+			t.Errorf("what is refused must write nothing")
+		}
+	}
+	if _, err := fresh().Get(ctx, b.id()); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v, want not found", err)
+	}
+	is("")
+	b.when(func() { must(t, second(shared.client.Put(ctx, key, "2"))) })
+	if _, err := b.slow.Insert(ctx, rows(domain.AsOf{}, b.token("user"))); !errors.Is(err, etcdstore.ErrFormat) {
+		t.Errorf("what was of another format before the first commit must be refused: got %v", err)
+	}
+	b.happened()
+	refused(fresh(), etcdstore.ErrFormat)
+	must(t, second(shared.client.Put(ctx, key, "one")))
+	refused(fresh(), etcdstore.ErrCorrupt)
+	must(t, second(shared.client.Delete(ctx, key)))
+	for range 2 { // the second finds it
+		b.insert(fresh(), rows(domain.AsOf{}, b.token("user")))
+		is("1")
+	}
+}
+
 // A cluster that nobody reaches is an error that says so, and whether anything may have been written.
 func TestUnreachable(t *testing.T) {
 	nodes, err := cluster.Nodes(t.TempDir())
@@ -263,28 +318,9 @@ func TestUnreachable(t *testing.T) {
 
 // A user of the cluster needs no permission but to read and write what is below the prefix.
 func TestPermissions(t *testing.T) {
-	nodes, err := cluster.Nodes(t.TempDir())
-	must(t, err)
-	alone := nodes[0]
-	alone.Initial = alone.Name + "=http://" + alone.Peer
-	member, err := alone.Start()
-	must(t, err)
-	defer member.Close()
-	<-member.Server.ReadyNotify()
-	root, err := cluster.Client(alone.Client)
-	must(t, err)
-	defer root.Close()
+	lone := startGuarded(t)
 	ctx := t.Context()
-	prefix := "tokenstore/"
-	for _, err := range []error{
-		second(root.RoleAdd(ctx, "root")), second(root.UserAdd(ctx, "root", "root")), second(root.UserGrantRole(ctx, "root", "root")),
-		second(root.RoleAdd(ctx, "tokens")), second(root.UserAdd(ctx, "tokens", "tokens")), second(root.UserGrantRole(ctx, "tokens", "tokens")),
-		second(root.RoleGrantPermission(ctx, "tokens", prefix, clientv3.GetPrefixRangeEnd(prefix), clientv3.PermissionType(clientv3.PermReadWrite))),
-		second(root.AuthEnable(ctx)),
-	} {
-		must(t, err)
-	}
-	client, err := clientv3.New(clientv3.Config{Endpoints: []string{alone.Client}, Username: "tokens", Password: "tokens", Logger: zap.NewNop()})
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{lone.Client}, Username: guest, Password: guestPassword, Logger: zap.NewNop()})
 	must(t, err)
 	defer client.Close()
 	within, err := etcdstore.New(client, nil)
@@ -322,5 +358,3 @@ func manager(t *testing.T, b store.Backend) *tokenstore.Manager {
 	must(t, err)
 	return m
 }
-
-func second[T any](_ T, err error) error { return err }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,25 +26,30 @@ type between struct {
 	backend store.Backend
 	quick   store.Store // of another process
 	happens atomic.Pointer[func()]
+	shares  atomic.Int64 // how many of the slow store's requests have read for more than one call
 	ids     byte
 }
 
 func newBetween(t *testing.T) *between {
 	t.Helper()
 	b := &between{t: t}
-	client, err := cluster.ClientWith(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		if txn, ok := req.(*etcdserverpb.TxnRequest); ok && writes(txn) {
+	intercept := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		switch txn, ok := req.(*etcdserverpb.TxnRequest); {
+		case ok && writes(txn):
 			if f := b.happens.Swap(nil); f != nil {
 				(*f)()
 			}
+		case ok && len(txn.Success) > 2: // the token of a call, and the tenant's mark
+			b.shares.Add(1)
 		}
 		return invoke(ctx, method, req, reply, cc, opts...)
-	}, shared.cluster.Nodes[0].Client)
-	if err != nil {
-		t.Fatal(err)
 	}
+	client, err := cluster.ClientWith([]grpc.DialOption{grpc.WithChainUnaryInterceptor(intercept)}, shared.cluster.Nodes[0].Client)
+	must(t, err)
 	t.Cleanup(func() { client.Close() })
 	prefix := prefix()
+	_, err = client.Put(t.Context(), prefix+"f", "1") // the format, as if something had been there before: what happens meanwhile does not write it
+	must(t, err)
 	slow, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
 	must(t, err)
 	b.backend = openSpread(t, prefix)
@@ -308,6 +314,56 @@ func TestLastRetirementMeetsRevocation(t *testing.T) {
 	if !slices.Equal(names, []string{"tenant"}) {
 		t.Errorf("a tenant with a pending revocation must be named: got %q", names)
 	}
+}
+
+// Calls of one process that meet share a request, and each is told what had been acknowledged before it was called, whatever becomes of
+// the others.
+func TestReadMeetsReads(t *testing.T) {
+	b := newBetween(t)
+	const callers, rounds = 32, 5
+	var calling sync.WaitGroup
+	for i := range callers {
+		calling.Go(func() {
+			user := fmt.Sprint("user-", i)
+			for round := range rounds {
+				token := domain.RefreshToken{ID: ulid.Make(), UserID: user, ClientID: "client", CreatedAt: base}
+				if _, err := b.quick.Insert(t.Context(), rows(domain.AsOf{}, token)); err != nil {
+					t.Error(err)
+				}
+				if v, err := b.slow.Get(t.Context(), token.ID); err != nil || v.Token.ID != token.ID || v.Revoked() {
+					t.Errorf("a token that was inserted, and not revoked, must be shown as such: got %+v, %v", v, err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				calling.Go(func() {
+					if _, err := b.slow.Get(ctx, token.ID); err != nil && !errors.Is(err, context.Canceled) {
+						t.Errorf("a call that is cancelled must say so: got %v", err)
+					}
+				})
+				_, err := b.quick.Revoke(t.Context(), store.Revocation{ID: ulid.Make(), Targets: []domain.Target{{UserID: user}}, Time: base})
+				cancel()
+				if err != nil {
+					t.Error(err)
+				}
+				if v, err := b.slow.Get(t.Context(), token.ID); err != nil || !v.Revoked() {
+					t.Errorf("round %d: what was revoked before a call must be shown as revoked: got %+v, %v", round, v, err)
+				}
+				err = b.slow.Update(t.Context(), token.ID, func(v store.View) store.Decision {
+					if !v.Revoked() {
+						t.Error("what was revoked before an exchange must be decided upon as revoked")
+					}
+					return store.Decision{Err: domain.ErrRevoked}
+				})
+				if !errors.Is(err, domain.ErrRevoked) {
+					t.Errorf("got %v, want revoked", err)
+				}
+			}
+		})
+	}
+	calling.Wait()
+	if b.shares.Load() == 0 {
+		t.Error("no calls have met")
+	}
+	t.Logf("%d requests were shared", b.shares.Load())
 }
 
 func TestErasureMeetsInsert(t *testing.T) {

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"time"
 
+	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // Size is how many members a cluster has.
@@ -30,8 +32,16 @@ type Node struct {
 	Listen  string // where it listens for them, if there is a network between; else empty
 	Initial string // all members, as --initial-cluster
 	Quota   int64  // the size at which it takes no more writes; 0 for etcd's own
-	Patient bool   // it waits longer for a leader, and for a commit, than is usual: for machines that have much else to do
+	TLS     *TLS   // how clients reach it; nil for plainly
+
+	// Tick is how often a leader is heard of; after ten without one, another is elected. Defaults to etcd's own, 100 ms.
+	Tick time.Duration
+	// Careless has it not wait for its disk: for a member that is never killed.
+	Careless bool
 }
+
+// TLS are files in PEM: whom to trust, and one's own certificate and its key.
+type TLS struct{ CA, Cert, Key string }
 
 // Nodes returns the members of a new cluster, with ports that were free a moment ago.
 func Nodes(dir string) ([]Node, error) {
@@ -53,6 +63,18 @@ func Nodes(dir string) ([]Node, error) {
 	return nodes, nil
 }
 
+// Alone returns a member that is alone in its cluster, and quick. It is never to be killed.
+func Alone(dir string) (*Node, error) {
+	nodes, err := Nodes(dir)
+	if err != nil {
+		return nil, err
+	}
+	n := &nodes[0]
+	introduce(nodes[:1])
+	n.Tick, n.Careless = 10*time.Millisecond, true
+	return n, nil
+}
+
 // introduce tells each member the addresses of all.
 func introduce(nodes []Node) {
 	var all []string
@@ -69,6 +91,10 @@ func (n *Node) Start() (*embed.Etcd, error) {
 	cfg := embed.NewConfig()
 	cfg.Name, cfg.Dir = n.Name, n.Dir
 	client, peer := []url.URL{{Scheme: "http", Host: n.Client}}, []url.URL{{Scheme: "http", Host: n.Peer}}
+	if n.TLS != nil {
+		client[0].Scheme = "https"
+		cfg.ClientTLSInfo = transport.TLSInfo{TrustedCAFile: n.TLS.CA, CertFile: n.TLS.Cert, KeyFile: n.TLS.Key, ClientCertAuth: true}
+	}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = client, client
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer
 	if n.Listen != "" {
@@ -76,9 +102,12 @@ func (n *Node) Start() (*embed.Etcd, error) {
 	}
 	cfg.InitialCluster = n.Initial
 	cfg.QuotaBackendBytes = n.Quota
-	if n.Patient {
-		cfg.TickMs, cfg.ElectionMs = 500, 5000
+	if n.Tick > 0 {
+		cfg.TickMs = uint(n.Tick.Milliseconds())
+		cfg.ElectionMs = 10 * cfg.TickMs
 	}
+	cfg.UnsafeNoFsync = n.Careless
+	cfg.EnableGRPCGateway = false
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	return embed.StartEtcd(cfg)
 }
@@ -90,18 +119,18 @@ type Cluster struct {
 	dir     string
 }
 
-// New starts a cluster whose data lies in a temporary folder, and waits until it is ready. Ports that somebody else has taken
-// meanwhile have it begin anew.
-func New() (c *Cluster, err error) {
+// New starts a cluster whose data lies in a temporary folder, and waits until it is ready. Its members wait for their disks unless they are
+// careless. Ports that somebody else has taken meanwhile have it begin anew.
+func New(careless bool) (c *Cluster, err error) {
 	for range 5 {
-		if c, err = start(); err == nil {
+		if c, err = start(careless); err == nil {
 			return c, nil
 		}
 	}
 	return nil, err
 }
 
-func start() (*Cluster, error) {
+func start(careless bool) (*Cluster, error) {
 	dir, err := os.MkdirTemp("", "etcdstore-")
 	if err != nil {
 		return nil, err
@@ -111,7 +140,8 @@ func start() (*Cluster, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	for i := range c.Nodes {
-		c.Nodes[i].Patient = true
+		c.Nodes[i].Tick = 500 * time.Millisecond // the machine may have much else to do
+		c.Nodes[i].Careless = careless
 		member, err := c.Nodes[i].Start()
 		if err != nil {
 			return nil, errors.Join(err, c.Close())
@@ -141,16 +171,15 @@ func Endpoints(nodes []Node) (all []string) {
 // Client returns a client of members.
 func Client(endpoints ...string) (*clientv3.Client, error) { return ClientWith(nil, endpoints...) }
 
-// ClientWith returns a client whose requests go through an interceptor, unless that is nil.
-func ClientWith(intercept grpc.UnaryClientInterceptor, endpoints ...string) (*clientv3.Client, error) {
-	config := clientv3.Config{
+// ClientWith returns a client whose connections have options. It tries often to reach a member that has come back.
+func ClientWith(options []grpc.DialOption, endpoints ...string) (*clientv3.Client, error) {
+	soon := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: 5 * time.Second}
+	soon.Backoff.BaseDelay, soon.Backoff.MaxDelay = 20*time.Millisecond, 200*time.Millisecond
+	options = append(options, grpc.WithConnectParams(soon))
+	return clientv3.New(clientv3.Config{
 		Endpoints: endpoints, Logger: zap.NewNop(), DialTimeout: 5 * time.Second,
-		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-	}
-	if intercept != nil {
-		config.DialOptions = []grpc.DialOption{grpc.WithChainUnaryInterceptor(intercept)}
-	}
-	return clientv3.New(config)
+		DialKeepAliveTime: 2 * time.Second, DialKeepAliveTimeout: 2 * time.Second, DialOptions: options,
+	})
 }
 
 // Close ends all members and removes their data.

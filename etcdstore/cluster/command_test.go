@@ -10,7 +10,7 @@ import (
 
 // TestOperator: the commands of an operator work on a part of a cluster that other processes use.
 func TestOperator(t *testing.T) {
-	command := servetest.Build(t, "../../cmd/tokenstore")
+	command := command(t)
 	prefix := prefix()
 	backend, err := etcdstore.New(shared.client, &etcdstore.Options{Prefix: prefix})
 	if err != nil {

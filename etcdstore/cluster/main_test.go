@@ -5,18 +5,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 
 	"example.com/tokenstore/etcdstore/cluster"
+	"example.com/tokenstore/internal/servetest"
 	"example.com/tokenstore/store"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// shared is the one cluster of the test binary, and its clients: one for each member, and one for all.
+// shared is the one cluster of the test binary, and its clients: one for each member, and one for all; and the command, once it is built.
 var shared struct {
 	cluster *cluster.Cluster
 	members []*clientv3.Client
 	client  *clientv3.Client
+	dir     string
+	build   sync.Once
+	command string
 }
 
 func TestMain(m *testing.M) {
@@ -40,7 +45,8 @@ func fewChecks() error {
 }
 
 func run(m *testing.M) int {
-	c, err := cluster.New()
+	measures := flag.Lookup("test.bench").Value.String() != "" // what waits for a disk
+	c, err := cluster.New(!measures)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "the cluster does not start:", err)
 		return 1
@@ -61,7 +67,22 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer shared.client.Close()
+	if shared.dir, err = os.MkdirTemp("", "etcdstore-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(shared.dir)
 	return m.Run()
+}
+
+// command builds tokenstore, once.
+func command(t *testing.T) string {
+	t.Helper()
+	shared.build.Do(func() { shared.command = servetest.BuildInto(t, "../../cmd/tokenstore", shared.dir) })
+	if shared.command == "" {
+		t.Fatal("the command was not built")
+	}
+	return shared.command
 }
 
 // prefix is one that no other test has.

@@ -147,15 +147,12 @@ func (p *Processes) Ready(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	for {
-		short, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := client.Txn(short).Then(clientv3.OpPut("ready", "")).Commit()
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	return Await(ctx, func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		_, err := client.Txn(ctx).Then(clientv3.OpPut("ready", "")).Commit()
+		return err == nil
+	})
 }
 
 // Close kills all members and removes their data.

@@ -19,7 +19,7 @@ func TestRestoreCluster(t *testing.T) {
 	restoretest.Run(t, restoretest.Config{
 		Step: 5,
 		New: func(t testing.TB) store.Backend {
-			lone = startLone(t, filepath.Join(t.TempDir(), "data"), "")
+			lone = startLone(t, "")
 			return lone.open(t)
 		},
 		Backup: func(t testing.TB, _ store.Backend) func(testing.TB) store.Backend {
@@ -31,7 +31,7 @@ func TestRestoreCluster(t *testing.T) {
 			lone.start(t)
 			return func(t testing.TB) store.Backend {
 				t.Helper()
-				return startLone(t, filepath.Join(t.TempDir(), "data"), backup).open(t)
+				return startLone(t, backup).open(t)
 			}
 		},
 	})
@@ -39,22 +39,21 @@ func TestRestoreCluster(t *testing.T) {
 
 // member is alone in its cluster.
 type member struct {
-	cluster.Node
+	*cluster.Node
 	running *embed.Etcd
 }
 
 // startLone starts a member on new data, or on a copy of a backup.
-func startLone(t testing.TB, dir, backup string) *member {
+func startLone(t testing.TB, backup string) *member {
 	t.Helper()
-	nodes, err := cluster.Nodes(filepath.Dir(dir))
+	node, err := cluster.Alone(t.TempDir())
 	if err == nil && backup != "" {
-		err = os.CopyFS(dir, os.DirFS(backup))
+		err = os.CopyFS(node.Dir, os.DirFS(backup))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &member{Node: nodes[0]}
-	m.Dir, m.Initial = dir, m.Name+"=http://"+m.Peer
+	m := &member{Node: node}
 	m.start(t)
 	t.Cleanup(m.stop)
 	return m

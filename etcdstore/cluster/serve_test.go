@@ -21,7 +21,7 @@ import (
 // is revoked is refused by the others at once, and what another process revokes is swept by theirs, though they hardly poll. How soon
 // others hear of it is logged.
 func TestThreeServers(t *testing.T) {
-	command := servetest.Build(t, "../../cmd/tokenstore")
+	command := command(t)
 	prefix := prefix()
 	var servers []*servetest.Server
 	for _, node := range shared.cluster.Nodes {

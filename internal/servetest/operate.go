@@ -13,10 +13,11 @@ import (
 	"example.com/tokenstore"
 )
 
-// run runs the command to its end.
-func run(t *testing.T, command string, args ...string) (code int, stdout, stderr string) {
+// Run runs the command to its end, with more of an environment and arguments.
+func Run(t *testing.T, command string, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), command, args...)
+	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -34,7 +35,7 @@ func Operate(t *testing.T, command, db string, m *tokenstore.Manager) {
 	t.Helper()
 	operate := func(want int, args ...string) string {
 		t.Helper()
-		code, stdout, stderr := run(t, command, append(args, "--db", db)...)
+		code, stdout, stderr := Run(t, command, nil, append(args, "--db", db)...)
 		if code != want {
 			t.Fatalf("%v: exit code %d, want %d: %q, %q", args, code, want, stdout, stderr)
 		}

@@ -24,7 +24,13 @@ const Bearer = "bearer-of-the-tests-0123456789"
 // Build builds the command in a folder, that of cmd/tokenstore, which is a module of its own.
 func Build(t *testing.T, dir string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "tokenstore")
+	return BuildInto(t, dir, t.TempDir())
+}
+
+// BuildInto is Build, for several tests that share the command in a folder.
+func BuildInto(t *testing.T, dir, into string) string {
+	t.Helper()
+	path := filepath.Join(into, "tokenstore")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off")

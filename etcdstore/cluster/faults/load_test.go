@@ -17,6 +17,7 @@ import (
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 )
 
 // load is callers of several processes that insert, exchange, introspect and revoke while something befalls the cluster, and
@@ -32,7 +33,10 @@ type load struct {
 	users  map[string][]*revoked
 
 	acknowledged, refused, unknown atomic.Int64
-	latest                         atomic.Int64 // when the latest acknowledgement of a write came, in Unix nanoseconds
+	since, counted                 atomic.Int64  // how many calls have been acknowledged of those that began after a tick
+	heard                          chan struct{} // has something after an acknowledgement
+	recorded                       chan struct{} // and after that of a revocation
+	again                          *time.Ticker  // when a client that was told to come again does
 }
 
 // token is one that was issued. Whether it was is open until the insertion was acknowledged.
@@ -55,13 +59,22 @@ type revoked struct {
 const users = 6
 
 func newLoad(t *testing.T, c *cluster.Processes) *load {
-	return &load{t: t, cluster: c, prefix: "load/", users: map[string][]*revoked{}}
+	l := &load{t: t, cluster: c, prefix: "load/", users: map[string][]*revoked{}, heard: make(chan struct{}, 1), recorded: make(chan struct{}, 2)}
+	l.again = time.NewTicker(time.Millisecond) // for all of them together
+	t.Cleanup(l.again.Stop)
+	return l
 }
 
 // store opens the database by way of some members, as a process of its own does.
 func (l *load) store(endpoints ...string) (*etcdstore.Backend, store.Store, *clientv3.Client) {
 	l.t.Helper()
-	client, err := cluster.Client(endpoints...)
+	return l.storeWith(nil, endpoints...)
+}
+
+// storeWith does so by a client whose connections have options.
+func (l *load) storeWith(options []grpc.DialOption, endpoints ...string) (*etcdstore.Backend, store.Store, *clientv3.Client) {
+	l.t.Helper()
+	client, err := cluster.ClientWith(options, endpoints...)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -113,23 +126,62 @@ func (l *load) call(ctx context.Context, st store.Store) {
 	}
 }
 
-// outcome counts an answer, and reports whether the call was acknowledged, or may have had an effect.
-func (l *load) outcome(err error) (acknowledged, open bool) {
+// outcome counts an answer to a call that began at a tick, and reports whether it was acknowledged, or may have had an effect.
+func (l *load) outcome(begun int64, err error) (acknowledged, open bool) {
 	switch {
 	case err == nil:
 		l.acknowledged.Add(1)
-		l.latest.Store(time.Now().UnixNano())
+		if begun > l.since.Load() {
+			l.counted.Add(1)
+		}
+		tell(l.heard)
 		return true, true
 	case errors.Is(err, store.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
 		l.unknown.Add(1)
 		return false, true
 	case errors.Is(err, store.ErrNotCommitted):
 		l.refused.Add(1)
-		time.Sleep(10 * time.Millisecond) // as a client does that is told to come again
+		<-l.again.C
 		return false, false
 	}
 	l.t.Errorf("a call must succeed, or say whether it was committed: got %v", err)
 	return false, true
+}
+
+// awaitNext waits for the first, and returns how long that took.
+func (l *load) awaitNext() time.Duration {
+	l.t.Helper()
+	began := time.Now()
+	l.awaitMore(1)
+	return time.Since(began).Round(time.Millisecond)
+}
+
+func tell(of chan struct{}) {
+	select {
+	case of <- struct{}{}:
+	default: // it has been told
+	}
+}
+
+// countFromHere counts the acknowledgements of calls that begin from now on.
+func (l *load) countFromHere() {
+	l.since.Store(l.clock.Add(1))
+	l.counted.Store(0)
+}
+
+// awaitMore waits until so many calls that begin from now on have been acknowledged.
+func (l *load) awaitMore(calls int64) {
+	l.t.Helper()
+	l.countFromHere()
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
+	defer cancel()
+	for l.counted.Load() < calls {
+		select {
+		case <-l.heard:
+		case <-ctx.Done():
+			l.t.Fatal("the cluster must take writes")
+		}
+	}
 }
 
 // callTimeout is how long a caller waits.
@@ -143,7 +195,7 @@ func (l *load) insert(st store.Store) {
 	one := &token{id: ulid.Make(), user: fmt.Sprint("user-", rand.IntN(users)), begun: l.clock.Add(1)}
 	row := store.Insertion{Token: domain.RefreshToken{ID: one.id, UserID: one.user, ClientID: "client", CreatedAt: time.Now().UTC()}}
 	results, err := st.Insert(ctx, []store.Insertion{row})
-	acknowledged, open := l.outcome(err)
+	acknowledged, open := l.outcome(one.begun, err)
 	if acknowledged && results[0].Err != nil {
 		l.t.Errorf("a token that nothing bars must be admitted: got %v", results[0].Err)
 		return
@@ -208,7 +260,7 @@ func (l *load) exchange(st store.Store) {
 	})
 	acknowledged, open := false, false
 	if !errors.Is(err, store.ErrNotFound) && !errors.Is(err, domain.ErrRevoked) {
-		acknowledged, open = l.outcome(err)
+		acknowledged, open = l.outcome(begun, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -250,21 +302,29 @@ func (l *load) revoke(st store.Store) {
 	l.users[user] = append(l.users[user], r)
 	l.mu.Unlock()
 	_, err := st.Revoke(ctx, store.Revocation{ID: r.id, Targets: []domain.Target{{UserID: user}}, Time: time.Now().UTC()})
-	acknowledged, _ := l.outcome(err)
+	acknowledged, _ := l.outcome(r.begun, err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if acknowledged {
 		r.acked = l.clock.Add(1)
+		tell(l.recorded)
+		tell(l.recorded) // so that two sweepers meet
 	}
 }
 
-// sweep applies what is pending until ctx ends.
+// sweep applies what is pending, whenever something is, until ctx ends.
 func (l *load) sweep(ctx context.Context, st store.Store) {
-	for ctx.Err() == nil {
-		_, _ = l.slice(ctx, st)
+	for {
 		select {
+		case <-l.recorded:
 		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
+			return
+		}
+		for pending := 1; pending > 0 && ctx.Err() == nil; {
+			var err error
+			if pending, err = l.slice(ctx, st); err != nil {
+				pending = 0 // until the next is recorded
+			}
 		}
 	}
 }
