@@ -34,29 +34,27 @@ func (e *UnfinishedError) Unwrap() error { return ErrUnfinished }
 // if the backend can't be restored. Until it is repeated, what the lost time has revoked may be live: so a program asks before it uses
 // a database that others may have restored. It reads the record of each tenant, and writes nothing.
 func Unfinished(ctx context.Context, backend store.Backend) error {
-	for after := ""; ; {
-		names, err := backend.Tenants(ctx, after, store.MaxPage)
-		if err != nil || len(names) == 0 {
+	for tenant, err := range tenants(ctx, backend) {
+		if err != nil {
 			return err
 		}
-		for _, after = range names {
-			s, err := backend.Tenant(after)
-			if err != nil {
-				return err
-			}
-			restorer, is := store.As[store.Restorer](s)
-			if !is {
-				return nil
-			}
-			known, err := restorer.Restorations(ctx)
-			if err != nil {
-				return err
-			}
-			for open := range unfinished(known) {
-				return &UnfinishedError{Tenant: after, ID: open.ID, Method: open.Method}
-			}
+		s, err := backend.Tenant(tenant)
+		if err != nil {
+			return err
+		}
+		restorer, is := store.As[store.Restorer](s)
+		if !is {
+			return nil
+		}
+		known, err := restorer.Restorations(ctx)
+		if err != nil {
+			return err
+		}
+		for open := range unfinished(known) {
+			return &UnfinishedError{Tenant: tenant, ID: open.ID, Method: open.Method}
 		}
 	}
+	return nil
 }
 
 // unfinished are the restorations that have not come to their end.
