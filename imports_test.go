@@ -34,6 +34,7 @@ var arrows = []arrow{
 	{pkg: "domain", may: []string{ulids}},
 	{pkg: "store", may: []string{"domain", ulids}},
 	{pkg: "store/storetest", may: []string{"store", "domain", ulids, rapids}},
+	{pkg: "store/storecheck", may: []string{"internal/codec", "store", "domain", ulids}},
 	{pkg: "internal/codec", may: []string{"store", "domain"}},  // what backends that keep bytes share
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},

@@ -79,25 +79,6 @@ func (e *EventGapError) Unwrap() error { return ErrEventsMissing }
 // of this one.
 var ErrOtherEvents = errors.New("tokenstore: the events are those of another database")
 
-// ErrUnfinished: another restoration of the database was broken off. The error is an [UnfinishedError], which names it.
-var ErrUnfinished = errors.New("tokenstore: another restoration is unfinished")
-
-// UnfinishedError names a restoration that was broken off, and that has to be repeated, by its method, before another one begins. It
-// matches [ErrUnfinished].
-type UnfinishedError struct {
-	Tenant string // Tenant is one for which it is unfinished.
-	ID     ulid.ULID
-	Method store.RestoreMethod
-}
-
-// Error says which one it is.
-func (e *UnfinishedError) Error() string {
-	return fmt.Sprintf("%v: %s, by %s, of tenant %q", ErrUnfinished, e.ID, e.Method, e.Tenant)
-}
-
-// Unwrap makes the error match [ErrUnfinished].
-func (e *UnfinishedError) Unwrap() error { return ErrUnfinished }
-
 // ErrNamelessErasure: the events report an erasure, but no longer of whom. They were read from the feed after it was done, so it
 // can't be repeated. Restore with a cut-off, and erase the user again.
 var ErrNamelessErasure = errors.New("tokenstore: the events do not say any more who was erased")
@@ -216,15 +197,12 @@ func (x *restoration) prepare(ctx context.Context) error {
 // goOn takes the id of what was broken off in a tenant, and refuses to begin anything else: what the lost time has revoked, and was not
 // recorded again, would be forgotten.
 func (x *restoration) goOn(t *restoredTenant) error {
-	for _, known := range t.known {
-		if known.Complete {
-			continue
-		}
+	for open := range unfinished(t.known) {
 		if x.record.ID.IsZero() {
-			x.record.ID = known.ID
+			x.record.ID = open.ID
 		}
-		if known.ID != x.record.ID || known.Method != x.record.Method {
-			return &UnfinishedError{Tenant: t.name, ID: known.ID, Method: known.Method}
+		if open.ID != x.record.ID || open.Method != x.record.Method {
+			return &UnfinishedError{Tenant: t.name, ID: open.ID, Method: open.Method}
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 // Backup writes a consistent copy of the whole file to a new file, as [Backend.Snapshot] does, while readers and writers go on. The
 // copy is opened and checked ([Backend.Check]) before it gets its name, so that a crash at any instant leaves either no file of that
 // name or a whole one; beside it may stay a file whose name begins with a dot and has .part- in it. A name that is taken is
-// an error that matches [fs.ErrExist], and what has it is left alone.
+// an error that matches [fs.ErrExist], and what has it is left alone. After [ErrUnsettled] the file is there, and whole.
 func (b *Backend) Backup(ctx context.Context, path string) error {
 	return placeFile(ctx, path, func(w io.Writer) error { return b.Snapshot(ctx, w) }, nil)
 }

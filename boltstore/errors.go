@@ -27,6 +27,10 @@ var (
 // stays; the store goes on when there is room again.
 var ErrFull = errors.New("boltstore: no room")
 
+// ErrUnsettled: what was to be made has its name and is whole, but the folder could not be synced, so that after a loss of power the name
+// may be gone, or lead to the file that was there before. The error is an [ErrUnusable], too.
+var ErrUnsettled = errors.New("boltstore: the file's name may not be on the disk yet")
+
 // ErrBeyondRepair: [Repair] has met damage to records, which nothing else in the file tells of; a [DamageError] names them. The file
 // is as it was.
 var ErrBeyondRepair = errors.New("boltstore: beyond repair")

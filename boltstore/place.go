@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,13 +62,24 @@ func (d draft) takeFree() error {
 		return err
 	}
 	err := os.Link(d.name, d.path)
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return err
+	case err != nil:
+		return unusable(err)
 	}
-	return placed(err, d.path)
+	return settled(d.path)
 }
 
-// placed ends a step that gives a file a name: no other may reach the disk before it.
+// settled brings the name of what is in its place to the disk.
+func settled(path string) error {
+	if err := settleFolder(path); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsettled, unusable(err))
+	}
+	return nil
+}
+
+// placed ends a step that gives a file a second name: no other may reach the disk before it.
 func placed(err error, path string) error {
 	if err == nil {
 		err = settleFolder(path)
@@ -96,7 +108,10 @@ func (d draft) takeOver(keep string) (kept string, err error) {
 			return "", err
 		}
 	}
-	return kept, placed(os.Rename(d.name, d.path), d.path)
+	if err := os.Rename(d.name, d.path); err != nil {
+		return kept, unusable(err)
+	}
+	return kept, settled(d.path)
 }
 
 // keepAs gives a file a second name that nothing has yet, or finds the one that it was given before a crash.

@@ -167,3 +167,53 @@ func TestDraftTakesItsPlace(t *testing.T) {
 		t.Errorf("beside it lie %q", names)
 	}
 }
+
+// Where the folder can't be synced once a draft has its place, it stays there, and the error says that it has it.
+func TestDraftOfUnsettledFolder(t *testing.T) {
+	const nobody = 65534
+	dir, err := os.MkdirTemp("", "boltstore-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if os.Geteuid() == 0 { // permissions are not for root
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "tokens.db")
+	took := make(chan [2]error)
+	go func() {
+		runtime.LockOSThread() // and it ends with the goroutine
+		if os.Geteuid() == 0 {
+			if err := syscall.Setfsuid(nobody); err != nil {
+				took <- [2]error{err, err}
+				return
+			}
+		}
+		made := func(text string) (draft, error) {
+			d, err := newDraft(path, "test")
+			return d, errors.Join(err, os.WriteFile(d.name, []byte(text), 0o600))
+		}
+		first, err := made("first")
+		second, other := made("second")
+		if err := errors.Join(err, other, os.Chmod(dir, 0o300)); err != nil {
+			took <- [2]error{err, err}
+			return
+		}
+		free := first.takeFree()
+		_, over := second.takeOver("")
+		took <- [2]error{free, over}
+	}()
+	for i, err := range <-took {
+		if !errors.Is(err, ErrUnsettled) || !errors.Is(err, ErrUnusable) {
+			t.Errorf("%d: got error %v, want ErrUnsettled", i, err)
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if text := readFile(t, path); string(text) != "second" {
+		t.Errorf("what took the place must be there: got %q", text)
+	}
+}

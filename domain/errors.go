@@ -16,9 +16,14 @@ type FieldError struct {
 	Size  int    // Size is the length or count that was found, where the limit is one of size.
 }
 
-// Error names the field and the limit, and never the value.
+// Error names the field and the limit, the size where it says something, and never the value.
 func (e *FieldError) Error() string {
-	return fmt.Sprintf("tokenstore: %s: must be %s (size %d)", e.Field, e.Limit, e.Size)
+	text := "tokenstore: " + e.Field + ": must be " + e.Limit
+	ofSize := e.Limit != "" && e.Limit[0] >= '0' && e.Limit[0] <= '9' // such as "1..300 characters"
+	if e.Size != 0 || ofSize {
+		text += fmt.Sprintf(" (size %d)", e.Size)
+	}
+	return text
 }
 
 // Is reports that a FieldError is an [ErrInvalid].

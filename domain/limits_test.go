@@ -248,6 +248,9 @@ func TestFieldError(t *testing.T) {
 	if got, want := err.Error(), "import row 7: tokenstore: tenant: must be 1..100 characters (size 0)"; got != want {
 		t.Errorf("text is %q, want %q", got, want)
 	}
+	if got, want := (domain.Target{}).Validate().Error(), "tokenstore: target: must be at least one constraint, or explicitly everything"; got != want {
+		t.Errorf("where the limit is none of size the text is %q, want %q", got, want)
+	}
 	if errors.Is(err, domain.ErrInvalidGrant) || errors.Is(err, domain.ErrRevoked) {
 		t.Error("a FieldError is taken for a refusal")
 	}

@@ -67,10 +67,13 @@ func (f *databaseFlags) backUp(ctx context.Context, out string) (err error) {
 	return nil
 }
 
-// notPlaced says that a file was not made.
+// notPlaced says that a file was not made, or how far that can be relied on.
 func notPlaced(out string, err error) error {
-	if errors.Is(err, fs.ErrExist) {
+	switch {
+	case errors.Is(err, fs.ErrExist):
 		return usage("%s is there already, and left alone", out)
+	case errors.Is(err, boltstore.ErrUnsettled):
+		return fmt.Errorf("%s was made, and is whole, but a loss of power may take away its name, since the folder could not be synced: %w", out, err)
 	}
 	return fmt.Errorf("%s was not made: %w", out, err)
 }
@@ -137,7 +140,7 @@ func (f *scheduleFlags) run(ctx context.Context, database store.Backend, made *p
 			return
 		case err != nil:
 			made.WithLabelValues("failed").Inc()
-			logger.ErrorContext(ctx, "no backup was made", "file", path, "error", err)
+			logger.ErrorContext(ctx, "the backup failed", "error", notPlaced(path, err))
 		default:
 			made.WithLabelValues("made").Inc()
 			logger.InfoContext(ctx, "backed up, and checked", "file", path)

@@ -5,13 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/boltstore"
+	"go.etcd.io/bbolt"
 )
 
 // onFile are the commands on a database that must be there, with what else they need.
@@ -40,9 +42,34 @@ func commandOf(name string) string {
 	return command
 }
 
-// A file that can't be used is told of, with the reason, and is as it was.
+// onWhole are the commands on a whole file, with what else they need. out is a folder for what they make; "FILE" is the file.
+func onWhole(out string) map[string][]string {
+	return map[string][]string{
+		"check":             {"--db", "FILE"},
+		"check, repair":     {"--db", "FILE", "--repair", "--yes"},
+		"compact":           {"--db", "FILE", "--yes"},
+		"backup":            {"--db", "FILE", filepath.Join(out, "backup.db")},
+		"restore":           {"--db", filepath.Join(out, "restored.db"), "--override", "--yes", "FILE"},
+		"restore, in place": {"--db", "FILE", "--override", "--in-place", "--yes"},
+	}
+}
+
+// badFile is a file that can't be used, and what is said of it.
+type badFile struct {
+	path  string
+	code  int
+	says  string
+	whole map[string]refused // what commands on a whole file end by, where it is something else
+}
+
+type refused struct {
+	code int
+	says string
+}
+
+// A file that can't be used is told of, with the reason, and is as it was; nothing is made of it.
 func TestBadFiles(t *testing.T) {
-	dir := t.TempDir()
+	dir, out := sharedDir(t), sharedDir(t)
 	put := func(name string, data []byte) string {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -52,10 +79,7 @@ func TestBadFiles(t *testing.T) {
 		return path
 	}
 	db, _ := fileOf(t, 2000)
-	whole, err := os.ReadFile(db)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := read(t, db)
 	flipped := bytes.Clone(whole)
 	for i := 0; i < len(flipped); i += 64 {
 		flipped[i] ^= 0xff
@@ -65,32 +89,67 @@ func TestBadFiles(t *testing.T) {
 		root[i] ^= 0x55
 	}
 	served := put("served.db", whole)
-	serve(t, served)
-	files := map[string]struct {
-		path string
-		code int
-		says string
-	}{
-		"none":            {filepath.Join(dir, "none.db"), exitUsage, "--db: there is no file " + filepath.Join(dir, "none.db")},
-		"no folder":       {filepath.Join(dir, "none", "tokens.db"), exitUsage, "--db: there is no file"},
-		"a folder":        {dir, exitFailed, "not a tokenstore file"},
-		"a text":          {put("text", bytes.Repeat([]byte("no database\n"), 1000)), exitFailed, "not a tokenstore file"},
-		"empty":           {put("empty", nil), exitFailed, "can't be opened"},
-		"truncated":       {put("truncated.db", whole[:5*os.Getpagesize()]), exitFailed, "truncated"},
-		"flipped":         {put("flipped.db", flipped), exitFailed, "can't be opened"},
-		"damaged":         {put("damaged.db", root), exitFailed, "corrupt"},
-		"held by another": {served, exitFailed, "in use by another process, such as tokenstore serve, and only one can hold it: use its management API, or stop it"},
+	trial := put("trial.db", whole)
+	asTrial(t, trial)
+	denied := put("denied.db", whole)
+	if err := os.Chmod(denied, 0); err != nil {
+		t.Fatal(err)
+	}
+	notThere := map[string]refused{"restore": {exitUsage, "no such file or directory"}}
+	found := func(says string) map[string]refused {
+		return map[string]refused{"check": {exitFound, says}, "check, repair": {exitFound, "beyond repair"}}
+	}
+	inUse := refused{exitFailed, "is in use: end the process that holds it first"}
+	files := map[string]badFile{
+		"none":           {filepath.Join(dir, "none.db"), exitUsage, "there is no file " + filepath.Join(dir, "none.db"), notThere},
+		"no folder":      {filepath.Join(dir, "none", "tokens.db"), exitUsage, "there is no file", notThere},
+		"a folder":       {dir, exitFailed, "not a tokenstore file", nil},
+		"a text":         {put("text", bytes.Repeat([]byte("no database\n"), 1000)), exitFailed, "not a tokenstore file", nil},
+		"empty":          {put("empty", nil), exitFailed, "not a tokenstore file", nil},
+		"truncated":      {put("truncated.db", whole[:5*os.Getpagesize()]), exitFailed, "truncated", found("truncated")},
+		"flipped":        {put("flipped.db", flipped), exitFailed, "no meta page is whole", found("no meta page is whole")},
+		"damaged":        {put("damaged.db", root), exitFailed, "corrupt", found("corrupt")},
+		"a trial format": {trial, exitFailed, "a trial format of before the first release", nil},
+		"no permission":  {denied, exitFailed, "permission denied", nil},
+		"held by another": {served, exitFailed, "in use by another process, such as tokenstore serve, and only one can hold it: use its management API, or stop it", map[string]refused{
+			"check": inUse, "check, repair": inUse, "compact": inUse,
+			"backup":  {exitFailed, "which has to make its backups: tokenstore serve does with --backup-dir"},
+			"restore": {exitFailed, "a backup is a copy that nobody writes to"},
+		}},
 	}
 	for kind, file := range files {
+		if kind == "held by another" {
+			serve(t, served)
+		}
 		before, _ := os.ReadFile(file.path) // what can't be read has no bytes
+		run := toEnd
+		if kind == "no permission" {
+			run = toEndUnprivileged
+		}
+		want := func(t *testing.T, name string, want refused, args []string) {
+			code, stdout, stderr := run(t, append([]string{commandOf(name)}, args...)...)
+			if code != want.code || (stdout != "") != (code == exitFound) || !strings.Contains(stdout+stderr, want.says) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("exit code %d, %q, %q; want %d and %q", code, stdout, stderr, want.code, want.says)
+			}
+		}
 		t.Run(kind, func(t *testing.T) {
 			for name, args := range onFile() {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					code, stdout, stderr := toEnd(t, append([]string{commandOf(name), "--db", file.path}, args...)...)
-					if code != file.code || stdout != "" || !strings.Contains(stderr, file.says) || strings.Count(stderr, "\n") != 1 {
-						t.Errorf("exit code %d, %q, %q; want %d and %q", code, stdout, stderr, file.code, file.says)
+					want(t, name, refused{file.code, file.says}, append([]string{"--db", file.path}, args...))
+				})
+			}
+		})
+		t.Run(kind+", as a whole", func(t *testing.T) {
+			for name, args := range onWhole(out) {
+				t.Run(name, func(t *testing.T) { // one at a time, since some want it alone
+					other, is := file.whole[name]
+					if !is {
+						other = refused{file.code, file.says}
 					}
+					args = slices.Clone(args)
+					args[slices.Index(args, "FILE")] = file.path
+					want(t, name, other, args)
 				})
 			}
 		})
@@ -98,10 +157,53 @@ func TestBadFiles(t *testing.T) {
 			t.Errorf("%s: the file has changed", kind)
 		}
 	}
-	for _, path := range []string{files["none"].path, filepath.Dir(files["no folder"].path)} {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s was made (%v)", path, err)
-		}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 8 {
+		t.Errorf("something was made beside them: %v, %v", entries, err)
+	}
+	if entries, err := os.ReadDir(out); err != nil || len(entries) != 0 {
+		t.Errorf("something was made of them: %v, %v", entries, err)
+	}
+}
+
+// asTrial gives a file the mark of a trial format.
+func asTrial(t *testing.T, db string) {
+	t.Helper()
+	file, err := bbolt.Open(db, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = file.Update(func(tx *bbolt.Tx) error {
+		about := tx.Bucket([]byte("about"))
+		return errors.Join(about.Delete([]byte("version")), about.Put([]byte("format"), []byte{0, 0, 0, 3}))
+	})
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A folder that can't be synced does not undo what has been made in it, and what is said is what is there.
+func TestFolderThatCannotBeSynced(t *testing.T) {
+	of, _ := fileOf(t, 1)
+	db, dir := filepath.Join(sharedDir(t), "tokens.db"), sharedDir(t)
+	if err := os.WriteFile(db, read(t, of), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	giveAway(t, db)
+	if err := os.Chmod(dir, 0o300); err != nil { // names can be made in it, and it can't be opened
+		t.Fatal(err)
+	}
+	defer func() { _ = os.Chmod(dir, 0o700) }()
+	feed := filepath.Join(dir, "feed.ndjson")
+	code, _, stderr := toEndUnprivileged(t, "serve", "--db", db, "--static-token", token+"="+scopes, "--feed-copy", feed)
+	if _, err := os.Stat(feed); err != nil || code != exitFailed || !strings.Contains(stderr, feed+": the file is there, but a loss of power may take away its name") {
+		t.Errorf("exit code %d, %q, %v", code, stderr, err)
+	}
+	unsettled := fmt.Errorf("%w: a test", boltstore.ErrUnsettled)
+	if err := notPlaced("x.db", unsettled); !strings.Contains(err.Error(), "x.db was made, and is whole") {
+		t.Errorf("a backup: %v", err)
+	}
+	if err := (&fileFlags{databaseFlags{db: "x.db"}}).refused(unsettled); !strings.Contains(err.Error(), "x.db is the new file, and whole") {
+		t.Errorf("a repair: %v", err)
 	}
 }
 
@@ -146,27 +248,46 @@ func TestDamageWithin(t *testing.T) {
 	}
 }
 
-// A tenant that was never written to is empty, and to look at it does not make it one.
+// A tenant that was never written to is told of, since its name may be mistyped; neither to look at it nor to revoke makes it one.
 func TestTenantThatIsNone(t *testing.T) {
 	db, _ := fileWith(t, 1)
+	const says = `there is no tenant "nobody"`
+	run := func(name string, args ...string) (int, string, string) {
+		t.Helper()
+		return toEnd(t, append([]string{commandOf(name), "--db", db, "--tenant", "nobody"}, args...)...)
+	}
 	for name, args := range onFile() {
-		if strings.HasPrefix(name, "revoke") || name == "erase-user" || name == "show" || name == "revocations, one" {
+		code, stdout, stderr := run(name, args...)
+		if name == "tenants" || name == "stats, of all" {
+			if code != 0 {
+				t.Errorf("%s is about all: exit code %d, %q", name, code, stderr)
+			}
 			continue
 		}
-		if code, _, stderr := toEnd(t, append([]string{commandOf(name), "--db", db, "--tenant", "nobody"}, args...)...); code != 0 {
-			t.Errorf("%s: exit code %d, %q", name, code, stderr)
+		if code != exitNotFound || stdout != "" || !strings.Contains(stderr, says) {
+			t.Errorf("%s: exit code %d, %q, %q", name, code, stdout, stderr)
 		}
 	}
-	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
-		var names []string
-		for name, err := range m.Tenants(ctx) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			names = append(names, name)
+	tenants := func(want string) {
+		t.Helper()
+		if code, stdout, stderr := toEnd(t, "tenants", "--db", db, "-o", "ndjson"); code != 0 || stdout != want {
+			t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
 		}
-		if fmt.Sprint(names) != "[default]" {
-			t.Errorf("the tenants are %q", names)
+	}
+	tenants("{\"tenant\":\"default\"}\n")
+	if code, _, stderr := run("revoke", "--user", "auth0|ann", "--yes", "--new-tenant"); code != 0 {
+		t.Errorf("where it is meant: exit code %d, %q", code, stderr)
+	}
+	tenants("{\"tenant\":\"default\"}\n{\"tenant\":\"nobody\"}\n")
+	if code, _, stderr := run("list"); code != 0 {
+		t.Errorf("then it is there: exit code %d, %q", code, stderr)
+	}
+	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
+		if _, err := m.CreateTenant(ctx, "created", nil); err != nil {
+			t.Fatal(err)
 		}
 	})
+	if code, _, stderr := toEnd(t, "list", "--db", db, "--tenant", "created"); code != 0 {
+		t.Errorf("one that was created is there, though it is empty: exit code %d, %q", code, stderr)
+	}
 }

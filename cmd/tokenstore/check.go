@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"example.com/tokenstore/boltstore"
+	"example.com/tokenstore/store/storecheck"
 	"github.com/spf13/cobra"
 )
 
@@ -28,15 +29,18 @@ func (f *fileFlags) check(what string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return usage("--db: there is no file %s", f.name())
 	case err != nil:
-		return usage("--db: %w", err)
+		return usage("--db: %w", fileError(err))
 	}
 	return nil
 }
 
 // refused says why a file was left as it was.
 func (f *fileFlags) refused(err error) error {
-	if errors.Is(err, boltstore.ErrLocked) {
+	switch {
+	case errors.Is(err, boltstore.ErrLocked):
 		return fmt.Errorf("%s is in use: end the process that holds it first", f.name())
+	case errors.Is(err, boltstore.ErrUnsettled):
+		return fmt.Errorf("%s is the new file, and whole, but a loss of power may bring back the old one, since the folder could not be synced: %w", f.name(), err)
 	}
 	return fmt.Errorf("%s is as it was: %w", f.name(), err)
 }
@@ -50,10 +54,12 @@ type checkFlags struct {
 func newCheckCommand() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check --db FILE",
-		Short: "Look whether a file is in order, and mend it",
+		Use:   "check --db FILE|URL",
+		Short: "Look whether a database is in order, and mend a file",
 		Long: "check reads all of a file that no process has open, changes nothing, and prints what is wrong, one finding a line: damaged pages\n" +
-			"and records; indexes, fence and counts that do not agree with the tokens and revocations. The exit code is 4 if there is any.\n\n" +
+			"and records; indexes, fence and counts that do not agree with the tokens and revocations. The exit code is 4 if there is any.\n" +
+			"PostgreSQL and etcd are asked, while others use them: whether each token is the same by its id and in all lists, and is refused if it\n" +
+			"is revoked; whether counts agree. What lies beneath that, their own tools tell.\n\n" +
 			"--repair makes the indexes, the fence and the counts anew, in another file, which takes the place of the damaged one once it is\n" +
 			"checked and on the disk. The damaged one is kept; its name is printed. No token, revocation or event is left out: where one can't\n" +
 			"be read nothing is repaired, it is named, and the exit code is 4. Then go back to a backup.",
@@ -68,7 +74,14 @@ func newCheckCommand() *cobra.Command {
 		if f.yes && !f.repair {
 			return usage("--yes goes with --repair: without it nothing is changed")
 		}
-		err := f.fileFlags.check("check is for a file: a database server looks after its own indexes. For PostgreSQL there is pg_amcheck, for etcd etcdctl endpoint hashkv")
+		if err := f.databaseFlags.check(); err != nil {
+			return err
+		}
+		if f.scheme() != "" && !f.repair {
+			return f.ask(cmd.Context(), cmd.OutOrStdout())
+		}
+		err := f.fileFlags.check("--repair is for a file: PostgreSQL makes its own indexes anew by REINDEX, and etcd has nothing to make anew; " +
+			"what a record has lost is in a backup, or in an export that is imported into an empty database")
 		if err != nil {
 			return err
 		}
@@ -78,6 +91,33 @@ func newCheckCommand() *cobra.Command {
 		return f.look(cmd.Context(), cmd.OutOrStdout())
 	}
 	return cmd
+}
+
+// ask asks a server for all that it holds.
+func (f *checkFlags) ask(ctx context.Context, out io.Writer) (err error) {
+	database, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, database.Close()) }()
+	looking := newBar("checking", -1)
+	report, err := storecheck.Check(ctx, database, &storecheck.Options{Progress: func(r storecheck.Report) { looking.reach(int64(r.Tokens)) }})
+	looking.done()
+	for _, finding := range report.Findings {
+		fmt.Fprintln(out, finding)
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("the check stopped after %s tokens: %w", grouped(report.Tokens), err)
+	case len(report.Findings) > 0:
+		return exitError{exitFound, errors.New("the database is not in order")}
+	}
+	fmt.Fprintf(os.Stderr, "the database is in order: %s tokens of %d tenants, of which %s are revoked and %s expired, and wait to be removed\n",
+		grouped(report.Tokens), report.Tenants, grouped(report.Covered), grouped(report.Expired))
+	if report.Changed > 0 {
+		fmt.Fprintf(os.Stderr, "%d tenants were written to meanwhile: what they count was not compared\n", report.Changed)
+	}
+	return nil
 }
 
 func (f *checkFlags) look(ctx context.Context, out io.Writer) error {

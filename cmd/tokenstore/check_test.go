@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -109,76 +108,16 @@ func TestCompactFile(t *testing.T) {
 	}
 }
 
-// What is no file of ours, is not there, is damaged, of before, or in use is told apart; nothing is made, and nothing changed.
-func TestCheckOfWhatIsNoFile(t *testing.T) {
-	dir := t.TempDir()
-	put := func(name string, data []byte) string {
-		t.Helper()
-		name = filepath.Join(dir, name)
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	db, _ := fileOf(t, 500)
-	sound := read(t, db)
-	flipped := bytes.Clone(sound)
-	for at := 2 * os.Getpagesize(); at < len(flipped); at += os.Getpagesize() {
-		flipped[at] ^= 0x40
-	}
-	trial, _ := fileOf(t, 1)
-	file, err := bbolt.Open(trial, 0o600, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = file.Update(func(tx *bbolt.Tx) error {
-		about := tx.Bucket([]byte("about"))
-		return errors.Join(about.Delete([]byte("version")), about.Put([]byte("format"), []byte{0, 0, 0, 3}))
-	})
-	if err := errors.Join(err, file.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for what, c := range map[string]struct {
-		db, want            string
-		check, repair, both int
-	}{
-		"nothing":        {filepath.Join(dir, "none.db"), "there is no file", exitUsage, exitUsage, exitUsage},
-		"no folder":      {filepath.Join(dir, "none", "x.db"), "there is no file", exitUsage, exitUsage, exitUsage},
-		"a folder":       {dir, "not a tokenstore file", exitFailed, exitFailed, exitFailed},
-		"text":           {put("text", []byte("some text")), "not a tokenstore file", exitFailed, exitFailed, exitFailed},
-		"an empty file":  {put("empty", nil), "not a tokenstore file", exitFailed, exitFailed, exitFailed},
-		"a cut file":     {put("cut", sound[:4*os.Getpagesize()]), "file is truncated", exitFound, exitFound, exitFailed},
-		"flipped bits":   {put("flipped", flipped), "file is corrupt", exitFound, exitFound, exitFailed},
-		"a trial format": {trial, "a trial format of before the first release", exitFailed, exitFailed, exitFailed},
-	} {
-		before, _ := os.ReadFile(c.db)
-		for args, want := range map[string]int{"check": c.check, "check --repair --yes": c.repair, "compact --yes": c.both} {
-			code, stdout, stderr := toEnd(t, append(strings.Fields(args), "--db", c.db)...)
-			if code != want || !strings.Contains(stdout+stderr, c.want) {
-				t.Errorf("%s of %s: exit code %d, %q, %q", args, what, code, stdout, stderr)
-			}
-		}
-		if after, _ := os.ReadFile(c.db); !bytes.Equal(after, before) {
-			t.Errorf("%s was changed", what)
-		}
-	}
-	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 4 {
-		t.Errorf("something was made: %v, %v", entries, err)
-	}
-	p := serve(t, db)
-	for _, args := range [][]string{{"check"}, {"check", "--repair", "--yes"}, {"compact", "--yes"}} {
-		if code, _, stderr := toEnd(t, append(args, "--db", db)...); code != exitFailed || stderr != "tokenstore: "+db+" is in use: end the process that holds it first\n" {
-			t.Errorf("%s of a file in use: exit code %d, %q", args, code, stderr)
-		}
-	}
-	if code := p.end(syscall.SIGTERM); code != 0 {
-		t.Errorf("the server ended with %d", code)
-	}
-	for _, url := range []string{"postgres://db.example/tokens", "etcd://127.0.0.1:1/tokens"} {
-		for _, args := range [][]string{{"check"}, {"compact", "--yes"}} {
+// A server is asked, and repairs itself: what is for a file is refused there.
+func TestCheckOfServers(t *testing.T) {
+	for _, url := range []string{"postgres://127.0.0.1:1/tokens?sslmode=disable&connect_timeout=5", "etcd://127.0.0.1:1/tokens"} {
+		for _, args := range [][]string{{"check", "--repair", "--yes"}, {"compact", "--yes"}} {
 			if code, _, stderr := toEnd(t, append(args, "--db", url)...); code != exitUsage || !strings.Contains(stderr, "is for a file") {
 				t.Errorf("%s of %s: exit code %d, %q", args, url, code, stderr)
 			}
 		}
+	}
+	if code, _, stderr := toEnd(t, "check", "--db", "postgres://127.0.0.1:1/tokens?sslmode=disable&connect_timeout=5"); code != exitFailed || !strings.Contains(stderr, "can't be opened") {
+		t.Errorf("where nobody answers: exit code %d, %q", code, stderr)
 	}
 }

@@ -38,7 +38,7 @@ func (c *credentials) all(add func(pair string) error) error {
 	}
 	text, err := os.ReadFile(c.file)
 	if err != nil {
-		return usage("--%s-file: %w", c.name, err)
+		return usage("--%s-file: %w", c.name, fileError(err))
 	}
 	if err := eachLine(string(text), add); err != nil {
 		return usage("--%s-file %s, %w", c.name, c.file, err)

@@ -160,7 +160,7 @@ func newMigrateCommand() *cobra.Command {
 		Short: "Prepare a PostgreSQL database, or bring it to this version",
 		Long: "migrate makes the tables that this version needs, in one transaction; it changes nothing where that has been done. No other\n" +
 			"command does: it takes an account that may create tables, and a moment that its operator has chosen.",
-		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens  # exit code 1 if nobody answers there`,
+		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
 		Args:    noArgs,
 	}
 	f.register(cmd.Flags())

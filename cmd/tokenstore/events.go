@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"os"
 	"strconv"
 
 	"example.com/tokenstore"
@@ -45,6 +46,12 @@ func newEventsCommand() *cobra.Command {
 			return err
 		}
 		return f.with(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
+			if err := f.known(cmd.Context(), m); err != nil {
+				if !f.follow || !isCode(err, exitNotFound) {
+					return err
+				}
+				fmt.Fprintf(os.Stderr, "tokenstore: there is no tenant %q yet; waiting for it\n", f.tenant)
+			}
 			return f.events(cmd.Context(), m, cmd.OutOrStdout())
 		})
 	}
@@ -85,6 +92,9 @@ func (f *eventsFlags) events(ctx context.Context, m *tokenstore.Manager, out io.
 	}
 	if field, ok := errors.AsType[*tokenstore.FieldError](err); ok && field.Field == "after" {
 		return usage("--after: the feed has not come to %d", after)
+	}
+	if gone, ok := errors.AsType[*tokenstore.CursorGoneError](err); ok {
+		return fmt.Errorf("what came after event %d is not there any more, or the database was restored: take stock anew, and begin with --after %d", gone.Cursor, gone.Resume)
 	}
 	return err
 }

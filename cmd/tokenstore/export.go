@@ -36,6 +36,7 @@ func newExportCommand() *cobra.Command {
 			return nil
 		},
 	}
+	f.writes = true // it would bring back what a restoration has not revoked again yet
 	f.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.full, "full", false, "export digests, and what is remembered of revocations, too")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -53,6 +54,9 @@ func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
+	if err := f.known(ctx, manager); err != nil {
+		return err
+	}
 	out := os.Stdout
 	if name != "-" {
 		if out, err = f.create(name); err != nil {
@@ -84,7 +88,7 @@ func (f *exportFlags) create(name string) (*os.File, error) {
 	}
 	out, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
-		return nil, usage("%w", err)
+		return nil, usage("%w", fileError(err))
 	}
 	return out, nil
 }

@@ -34,7 +34,7 @@ type feedCopy struct {
 	last tokenstore.Event // the last one when it was opened; of a new copy, at most the number to begin after
 }
 
-// open opens the copy, or makes one. A line that a crash has left incomplete is cut off: its event is written again. A file that is no
+// open opens the copy, or makes one, and keeps other processes from writing to it until it is closed. A line that a crash has left incomplete is cut off: its event is written again. A file that is no
 // copy of this feed is left alone.
 func (f *feedCopyFlags) open(ctx context.Context, database string, manager *tokenstore.Manager) (c *feedCopy, err error) {
 	if f.path == "" {
@@ -42,7 +42,7 @@ func (f *feedCopyFlags) open(ctx context.Context, database string, manager *toke
 	}
 	file, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("--feed-copy: %w", err)
+		return nil, fmt.Errorf("--feed-copy: %w", fileError(err))
 	}
 	defer func() {
 		if err != nil {
@@ -58,6 +58,9 @@ func (f *feedCopyFlags) open(ctx context.Context, database string, manager *toke
 	}
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is no regular file")
+	}
+	if err := lockCopy(file); err != nil {
+		return nil, err
 	}
 	c = &feedCopy{File: file}
 	end, err := c.find(info.Size())
@@ -125,13 +128,19 @@ func (c *feedCopy) goOn(ctx context.Context, manager *tokenstore.Manager) error 
 	return nil
 }
 
+// errTaken is for a copy that another process writes to: the lines of two would mix.
+var errTaken = errors.New("another process copies a feed to it: each needs a file of its own")
+
 // settleName brings the name of a new file to the disk.
 func settleName(path string) error {
 	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	if err != nil {
+		return fmt.Errorf("the file is there, but a loss of power may take away its name, since the folder could not be synced: %w", fileError(err))
+	}
+	return nil
 }
 
 // run appends what comes until ctx ends. What fails is logged, counted, and tried again from the last whole line on.

@@ -85,7 +85,7 @@ func TestFeedCopyAfterRestoration(t *testing.T) {
 	if code := p.end(syscall.SIGTERM); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
-	if code, _, stderr := toEnd(t, "restore", "--db", db, "--override", "--reason", "a test", "--yes"); code != 0 {
+	if code, _, stderr := toEnd(t, "restore", "--db", db, "--override", "--in-place", "--reason", "a test", "--yes"); code != 0 {
 		t.Fatal(stderr)
 	}
 	code, _, stderr := toEnd(t, "serve", "--db", db, "--static-token", token+"="+scopes, "--feed-copy", first)
@@ -137,5 +137,24 @@ func TestFeedCopyThatIsNone(t *testing.T) {
 	}
 	if after, err := os.ReadFile(db); err != nil || len(after) < len(before) {
 		t.Errorf("the database must be left alone: %d bytes of %d, %v", len(after), len(before), err)
+	}
+}
+
+// Two servers never write to one copy; the second says so, and the file is free again when the first has ended.
+func TestFeedCopyIsOnes(t *testing.T) {
+	db, _ := fileWith(t, 1)
+	other, _ := fileWith(t, 1)
+	copied := filepath.Join(t.TempDir(), "feed.ndjson")
+	p := serve(t, db, "--feed-copy", copied)
+	code, _, stderr := toEnd(t, "serve", "--db", other, "--static-token", token+"="+scopes, "--feed-copy", copied)
+	if code != exitFailed || !strings.Contains(stderr, copied+": another process copies a feed to it") {
+		t.Errorf("the second: exit code %d, %q", code, stderr)
+	}
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	p = serve(t, other, "--feed-copy", copied)
+	if code := p.end(syscall.SIGTERM); code != 0 {
+		t.Errorf("once it is free: exit code %d: %s", code, p.stderr)
 	}
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"example.com/tokenstore"
@@ -12,6 +16,56 @@ import (
 	"example.com/tokenstore/domain"
 	"github.com/oklog/ulid/v2"
 )
+
+// nobody is an account without rights.
+const nobody = 65534
+
+// sharedDir makes a folder that is of nobody where the test is root, so that the program can be refused there.
+func sharedDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tokenstore-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	giveAway(t, dir)
+	return dir
+}
+
+// giveAway makes a file nobody's, where the test is root.
+func giveAway(t testing.TB, name string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := os.Chown(name, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// toEndUnprivileged runs the program to its end, as one that is not root and that permissions are for.
+func toEndUnprivileged(t testing.TB, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	if os.Geteuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
 
 // inFile opens a file with the library, as long as no other process holds it.
 func inFile(t testing.TB, db string, do func(ctx context.Context, m *tokenstore.Manager)) {

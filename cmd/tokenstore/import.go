@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/revocation"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -39,7 +41,7 @@ func newImportCommand() *cobra.Command {
 			return nil
 		},
 	}
-	f.creates = true
+	f.creates, f.writes = true, true
 	f.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.nullLegacySessions, "null-legacy-sessions", false, "leave out the session id of tokens created before the cut-off, instead of refusing them")
 	cmd.Flags().BoolVar(&f.beyondMemory, "beyond-memory", false, "let in tokens so old that their revocation may be forgotten; each is logged")
@@ -64,20 +66,27 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 	input, size := os.Stdin, int64(-1)
 	if name != "-" {
 		if input, err = os.Open(name); err != nil {
-			return usage("%w", err)
+			return usage("%w", fileError(err))
 		}
 		defer input.Close()
 		if info, err := input.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
 		}
 	}
+	_, err = os.Lstat(f.name())
+	makes := f.scheme() == "" && errors.Is(err, fs.ErrNotExist)
 	bar := newBar("importing", size, progressbar.OptionShowBytes(true))
 	errs := bar.over(os.Stderr)
 	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Options{}, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, database.Close()) }()
+	defer func() {
+		if err != nil && makes {
+			err = errors.Join(err, f.unmake(ctx, database))
+		}
+		err = errors.Join(err, database.Close())
+	}()
 	read := manager.ImportNDJSON
 	if f.full {
 		read = manager.ImportFull
@@ -95,6 +104,15 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 		return exitError{exitRefused, fmt.Errorf("%d lines were refused", report.Refused)}
 	}
 	return nil
+}
+
+// unmake removes the file that was made for an import of which nothing came in. It is still held, so nobody else has written to it.
+func (f *importFlags) unmake(ctx context.Context, database store.Backend) error {
+	names, err := database.Tenants(context.WithoutCancel(ctx), "", 1)
+	if err != nil || len(names) > 0 {
+		return err
+	}
+	return os.Remove(f.name())
 }
 
 // refusal is the message of a refused line. A foreign id is not told: it is whatever the line says.

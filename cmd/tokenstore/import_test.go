@@ -151,3 +151,35 @@ func TestImportCutShort(t *testing.T) {
 		t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
+
+// A file that was made for an import of which nothing came in is removed again; one that was there, or that something came into, is not.
+func TestImportLeavesNoEmptyFile(t *testing.T) {
+	bad := `{"id":"foreign-1"}` + "\n"
+	for name, c := range map[string]struct {
+		text  string
+		flags []string
+		code  int
+		kept  bool
+	}{
+		"all refused":      {bad, nil, exitRefused, false},
+		"no full export":   {tokenLine(1, "") + "\n", []string{"--full"}, exitFailed, false},
+		"nothing in it":    {"", nil, 0, true},
+		"some were let in": {bad + tokenLine(1, "") + "\n", nil, exitRefused, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := filepath.Join(t.TempDir(), "tokens.db")
+			code, _, stderr := importText(t, db, c.text, c.flags...)
+			if _, err := os.Lstat(db); code != c.code || (err == nil) != c.kept {
+				t.Errorf("exit code %d, %q; the file: %v", code, stderr, err)
+			}
+		})
+	}
+	db := filepath.Join(t.TempDir(), "tokens.db")
+	inFile(t, db, func(context.Context, *tokenstore.Manager) {})
+	if code, _, _ := importText(t, db, bad); code != exitRefused {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Lstat(db); err != nil {
+		t.Errorf("what was there before must stay, though it is empty: %v", err)
+	}
+}

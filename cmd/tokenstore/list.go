@@ -45,7 +45,7 @@ func newListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return f.with(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
+		return f.withKnown(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
 			return f.list(cmd.Context(), m, after, cmd.OutOrStdout())
 		})
 	}

@@ -210,10 +210,26 @@ func TestNotFound(t *testing.T) {
 		if code != exitNotFound || stdout != "" || !strings.Contains(stderr, "01KJM9SR009WPFZ1FJR8TC7J5W") {
 			t.Errorf("%s: exit code %d, %q, %q", command, code, stdout, stderr)
 		}
-		for _, id := range []string{"secret-value", "01KJM9SR009WPFZ1FJR8TC7J5w", ""} {
+		for _, id := range []string{"secret-value", "01KJM9SR009WPFZ1FJR8TC7J5U", ""} {
 			if code, _, stderr := toEnd(t, command, "--db", db, id); code != exitUsage || strings.Contains(stderr, "secret-value") {
 				t.Errorf("%s: exit code %d, %q", command, code, stderr)
 			}
 		}
+	}
+}
+
+// An id is read in lower case too, as people type it, and names the same.
+func TestLowerCaseIDs(t *testing.T) {
+	db, issued := fileWith(t, 2)
+	ids := idsOf(issued)
+	small := strings.ToLower(ids[0].String())
+	if code, stdout, stderr := toEnd(t, "show", "--db", db, small); code != 0 || !strings.Contains(stdout, ids[0].String()) {
+		t.Errorf("show: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	if code, _, stderr := toEnd(t, "revoke", "--db", db, "--token", small, "--yes"); code != 0 {
+		t.Errorf("revoke: exit code %d, %q", code, stderr)
+	}
+	if n := stillThere(t, db, ids); n != 1 {
+		t.Errorf("%d tokens are there, want 1", n)
 	}
 }

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -23,7 +25,7 @@ const (
 	exitUsage    = 2 // exitUsage: the command line can't be right, or a question was not answered by yes. Nothing was done.
 	exitRefused  = 3 // exitRefused: an import went through, but some lines were refused.
 	exitFound    = 4 // exitFound: check has found something, which was not repaired.
-	exitNotFound = 5 // exitNotFound: there is nothing of that id.
+	exitNotFound = 5 // exitNotFound: there is nothing of that id, or no such tenant.
 )
 
 // exitError is an error that ends the program with a code of its own.
@@ -33,6 +35,12 @@ type exitError struct {
 }
 
 func (e exitError) Unwrap() error { return e.error }
+
+// isCode reports whether an error ends the program with the code.
+func isCode(err error, code int) bool {
+	e, is := errors.AsType[exitError](err)
+	return is && e.code == code
+}
 
 // usage is an error of the command line.
 func usage(format string, args ...any) error {
@@ -51,11 +59,17 @@ func main() {
 	if err.Error() == context.Canceled.Error() { // joined with nothing else
 		err = errors.New("interrupted")
 	}
-	fmt.Fprintln(os.Stderr, "tokenstore:", err)
+	fmt.Fprintln(os.Stderr, "tokenstore:", message(err))
 	if e, ok := errors.AsType[exitError](err); ok {
 		os.Exit(e.code)
 	}
 	os.Exit(exitFailed)
+}
+
+// message is the text of an error. Where those of the library begin by the name of the program, that is left out: it is said once.
+func message(err error) string {
+	const name = "tokenstore: "
+	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), ": "+name, ": "), name)
 }
 
 func newCommand() *cobra.Command {
@@ -68,7 +82,8 @@ func newCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noneEmpty(cmd.Flags()) }
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exitError{exitUsage, err} })
+	root.SetFlagErrorFunc(flagError)
+	root.SuggestionsMinimumDistance = 2             // two letters that have changed places
 	root.CompletionOptions.DisableDefaultCmd = true // ours has an example for each shell
 	root.AddCommand(
 		newServeCommand(), newListCommand(), newShowCommand(), newRevokeCommand(), newRevocationsCommand(), newEraseUserCommand(),
@@ -101,7 +116,38 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	case cmd.HasParent():
 		return usage("%s takes flags only; see tokenstore %[1]s --help", cmd.Name())
 	}
-	return usage("%q is no command; see tokenstore --help", args[0])
+	near := ""
+	if all := cmd.SuggestionsFor(args[0]); len(all) > 0 {
+		near = ", but " + strings.Join(all, " or ") + " is"
+	}
+	return usage("%q is no command%s; see tokenstore --help", args[0], near)
+}
+
+// flagError says what is wrong with a flag, without its value, which may be a secret that has come to the wrong place. Of what should
+// have been a command that is said first, since it has no flags.
+func flagError(cmd *cobra.Command, err error) error {
+	if flags := cmd.Flags(); !cmd.HasParent() && flags.NArg() > 0 {
+		return noArgs(cmd, flags.Args())
+	}
+	invalid, is := errors.AsType[*pflag.InvalidValueError](err)
+	if !is {
+		return exitError{exitUsage, err}
+	}
+	form, known := map[string]string{
+		"int": "a whole number", "float64": "a number", "duration": "a time such as 90s, 5m or 24h", "bool": "true or false",
+	}[invalid.GetFlag().Value.Type()]
+	if !known {
+		form = "what tokenstore " + cmd.Name() + " --help says"
+	}
+	return usage("--%s: must be %s", invalid.GetFlag().Name, form)
+}
+
+// fileError is an error of a file, by its name and the reason alone.
+func fileError(err error) error {
+	if p, is := errors.AsType[*fs.PathError](err); is {
+		return fmt.Errorf("%s: %w", p.Path, p.Err)
+	}
+	return err
 }
 
 func newVersionCommand() *cobra.Command {

@@ -23,10 +23,11 @@ type recordFlags struct {
 	operatorFlags
 	confirmFlags
 	id, reason, actor string
-	wait              bool
+	wait, newTenant   bool
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
+	f.writes = true
 	f.operatorFlags.register(flags, formTable)
 	f.confirmFlags.register(flags)
 	account := ""
@@ -37,6 +38,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.reason, "reason", "", "why, for people")
 	flags.StringVar(&f.actor, "actor", account, "who asks for it (default the account that runs the command)")
 	flags.Lookup("actor").DefValue = "" // the help is the same for everybody
+	flags.BoolVar(&f.newTenant, "new-tenant", false, "record it for a tenant that nothing was ever written to, too")
 	flags.BoolVar(&f.wait, "wait", false, "sweep what is revoked, and end when nothing is left of it")
 }
 
@@ -65,8 +67,15 @@ func (f *recordFlags) record(ctx context.Context, out io.Writer, r tokenstore.Re
 	do func(context.Context, *tokenstore.Manager) (tokenstore.Receipt, error)) error {
 	s := sweeper{bar: &bar{}, failed: make(chan error, 1)}
 	return f.with(ctx, s.options(), func(m *tokenstore.Manager) error {
+		err := f.known(ctx, m)
+		switch missing := isCode(err, exitNotFound); {
+		case missing && !f.newTenant:
+			return fmt.Errorf("%w. Nothing was recorded; --new-tenant has it recorded all the same", err)
+		case err != nil && !missing:
+			return err
+		}
 		expected := int64(-1)
-		err := f.confirm(ctx, func() (string, error) {
+		err = f.confirm(ctx, func() (string, error) {
 			p, err := estimate(ctx, m, r.Targets)
 			if p.Complete {
 				expected = int64(p.Matched)

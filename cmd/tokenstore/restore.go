@@ -13,7 +13,6 @@ import (
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -23,6 +22,7 @@ type restoreFlags struct {
 	confirmFlags
 	events           []string
 	cutoff, override bool
+	inPlace          bool
 	also             []string
 	id               string
 	reason, actor    string
@@ -31,10 +31,10 @@ type restoreFlags struct {
 func newRestoreCommand() *cobra.Command {
 	var f restoreFlags
 	cmd := &cobra.Command{
-		Use:   "restore --db FILE BACKUP | --db FILE|URL, with --events, --cut-off or --override",
+		Use:   "restore --db FILE BACKUP | --db FILE|URL --in-place, with --events, --cut-off or --override",
 		Short: "Put a backup to use, without bringing back what was revoked since",
-		Long: "restore makes the file of a backup, which must not be there yet. Without a backup it makes a database fit for use that its own\n" +
-			"tools have put back, in place; nothing else may use it meanwhile. It begins a new epoch, so that nothing from the lost time is taken\n" +
+		Long: "restore makes the file of a backup, which must not be there yet. With --in-place, and no backup, it makes a database fit for use that\n" +
+			"its own tools have put back; nothing else may use it meanwhile. It begins a new epoch, so that nothing from the lost time is taken\n" +
 			"for current, and it wants to know what is to become of what was revoked since the backup, by one of:\n\n" +
 			"  --events    it is revoked again, by the copy of each tenant's feed that was kept outside of what is restored\n" +
 			"  --cut-off   everything that was issued before now is revoked: everybody has to log in again\n" +
@@ -42,7 +42,7 @@ func newRestoreCommand() *cobra.Command {
 			"If it is broken off, call it again. A file gets its name last.",
 		Example: "  tokenstore restore --db restored.db --events events.ndjson --yes backups/tokens-2026-11-26.db\n" +
 			"  tokenstore restore --db restored.db --cut-off --yes backups/tokens-2026-11-26.db\n" +
-			"  tokenstore restore --db postgres://app@localhost/tokens --events acme=acme.ndjson --events globex=globex.ndjson --yes  # exit code 1 if nobody answers there",
+			"  tokenstore restore --db postgres://app@localhost/tokens --events acme=acme.ndjson --events globex=globex.ndjson --in-place --yes",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage("restore takes one backup at most")
@@ -55,6 +55,7 @@ func newRestoreCommand() *cobra.Command {
 	f.confirmFlags.register(flags)
 	flags.StringArrayVar(&f.events, "events", nil, "the feed since the backup, as tokenstore events and WriteEvents write it: `TENANT=FILE` for each\n"+
 		"tenant of the backup, or FILE for the tenant default")
+	flags.BoolVar(&f.inPlace, "in-place", false, "change the database of --db itself, which has been put back to an earlier state")
 	flags.BoolVar(&f.cutoff, "cut-off", false, "revoke everything that was issued before now, in all tenants")
 	flags.BoolVar(&f.override, "override", false, "let what was revoked since the backup be live again")
 	flags.StringArrayVar(&f.also, "also", nil, "begin a new epoch for a `TENANT` that the backup does not have, too")
@@ -76,6 +77,12 @@ func (f *restoreFlags) check(args []string) error {
 	}
 	if len(args) > 0 && f.scheme() != "" {
 		return usage("a backup to restore is for a file: %s is put back by its own tools first", f.scheme())
+	}
+	switch {
+	case len(args) > 0 && f.inPlace:
+		return usage("--in-place changes the database itself, and takes no backup to make one of")
+	case len(args) == 0 && !f.inPlace:
+		return usage("restore takes the backup that --db is to be made of, or --in-place for a database that has been put back to an earlier state. Nothing was done")
 	}
 	methods := 0
 	for _, given := range []bool{len(f.events) > 0, f.cutoff, f.override} {
@@ -107,16 +114,16 @@ func (f *restoreFlags) check(args []string) error {
 func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 	request := tokenstore.RestoreRequest{Cutoff: f.cutoff, Override: f.override, Tenants: f.also, Reason: f.reason, Actor: f.actor}
 	if f.id != "" {
-		if request.ID, err = ulid.ParseStrict(f.id); err != nil {
-			return usage("--id: no ULID")
+		if request.ID, err = parseID("--id", f.id); err != nil {
+			return err
 		}
 	}
 	if len(args) > 0 {
 		if _, err := os.Lstat(f.name()); err == nil {
-			return usage("--db: %s is there already, and left alone: move it away, or leave out the backup to restore it in place", f.name())
+			return usage("--db: %s is there already, and left alone: move it away; or, if it is what has been put back, restore it with --in-place and no backup", f.name())
 		}
 		if _, err := os.Stat(args[0]); err != nil {
-			return usage("%w", err)
+			return usage("%w", fileError(err))
 		}
 	}
 	closeAll, err := f.openEvents(&request, append([]string{f.name()}, args...))
@@ -140,16 +147,24 @@ func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 
 // ask asks where something that is there is changed, or everybody is logged out, or what was revoked comes back.
 func (f *restoreFlags) ask(ctx context.Context, args []string) error {
-	question := ""
+	var question string
+	if f.inPlace {
+		question = "The database itself will be changed, and there is no way back: in each of its tenants a new epoch begins, and logins and readers of before are not taken for current. "
+	}
 	switch {
 	case f.override:
-		question = "What was revoked since the backup will be live again. Is that to be?"
+		question += "What was revoked since the backup will be live again."
 	case f.cutoff:
-		question = "Everything that was issued before now will be revoked. Is that to be?"
-	case len(args) == 0:
-		question = "The database will be changed in place. Is nothing else using it, and is it to be?"
+		question += "Everything that was issued before now will be revoked, and everybody has to log in again."
+	case f.inPlace:
+		question += "What the events report is revoked again."
 	default:
 		return nil
+	}
+	if f.inPlace {
+		question += " Does nothing else use it, and is it to be?"
+	} else {
+		question += " Is that to be?"
 	}
 	return f.confirm(ctx, func() (string, error) { return question, nil })
 }
@@ -203,7 +218,7 @@ func (f *restoreFlags) openEvents(request *tokenstore.RestoreRequest, restored [
 		}
 		file, err := os.Open(name)
 		if err != nil {
-			return closeAll, usage("--events: %w", err)
+			return closeAll, usage("--events: %w", fileError(err))
 		}
 		open = append(open, file)
 		if err := outside(file, restored); err != nil {

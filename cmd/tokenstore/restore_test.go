@@ -6,12 +6,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
 // lostFile is a backup of a file, whose user auth0|ann was revoked before it and auth0|ben after, and the feed.
@@ -106,7 +109,7 @@ func TestRestoreCommand(t *testing.T) {
 			}
 			for _, run := range [][]string{
 				append([]string{"restore", "--db", db, "--reason", "disk lost", "--actor", "ops", backup}, c.args...),
-				append([]string{"restore", "--db", place, "--reason", "disk lost", "--actor", "ops", "--yes"}, c.args...),
+				append([]string{"restore", "--db", place, "--reason", "disk lost", "--actor", "ops", "--in-place", "--yes"}, c.args...),
 			} {
 				if code, stdout, stderr := toEnd(t, run...); code != 0 || stdout != "" || !strings.Contains(stderr, c.says) {
 					t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
@@ -172,8 +175,10 @@ func TestRestoreRefuses(t *testing.T) {
 		"a backup that is not there": {[]string{"--db", db, filepath.Join(dir, "none"), "--override", "--yes"}, exitUsage, "no such file"},
 		"a backup that is none":      {[]string{"--db", db, events, "--override", "--yes"}, exitFailed, "not a tokenstore file"},
 		"a name that is taken":       {[]string{"--db", backup, backup, "--override", "--yes"}, exitUsage, "there already"},
-		"in place, unasked":          {[]string{"--db", backup, "--events", events}, exitUsage, "--yes"},
-		"in place, nothing there":    {[]string{"--db", db, "--override", "--yes"}, exitUsage, "there is no file"},
+		"in place, unasked":          {[]string{"--db", backup, "--events", events, "--in-place"}, exitUsage, "--yes"},
+		"in place, not said so":      {[]string{"--db", backup, "--events", events, "--yes"}, exitUsage, "or --in-place"},
+		"in place, and a backup":     {[]string{"--db", db, backup, "--events", events, "--in-place", "--yes"}, exitUsage, "takes no backup"},
+		"in place, nothing there":    {[]string{"--db", db, "--override", "--in-place", "--yes"}, exitUsage, "there is no file"},
 		"two backups":                {[]string{"--db", db, "a", "b", "--override"}, exitUsage, "one backup"},
 		"a backup of a server":       {[]string{"--db", "postgres://localhost/x", "a", "--override"}, exitUsage, "its own tools"},
 	} {
@@ -186,5 +191,100 @@ func TestRestoreRefuses(t *testing.T) {
 	names, err := os.ReadDir(dir)
 	if err != nil || len(names) != 2 {
 		t.Errorf("what was refused must leave nothing: %v, %v", names, err)
+	}
+}
+
+// What a restoration has left open is not built on: whatever writes, serves or exports says so, until the restoration is repeated.
+func TestUnfinishedRestoration(t *testing.T) {
+	db, issued := fileWith(t, 1)
+	id := ulid.Make()
+	file, err := boltstore.Open(db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tenant := range []string{"default", "other"} {
+		s, err := file.Tenant(tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := store.Restoration{ID: id, Time: time.Now(), Method: store.RestoreCutoff, Complete: tenant == "default"}
+		if _, err := s.(store.Restorer).Restore(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	counts := func() string {
+		t.Helper()
+		code, stdout, stderr := toEnd(t, "stats", "--db", db, "--all-tenants", "-o", "ndjson")
+		if code != 0 || strings.Count(stdout, "\n") != 2 {
+			t.Fatalf("stats: exit code %d, %q, %q", code, stdout, stderr)
+		}
+		return stdout
+	}
+	was := counts()
+	lines := filepath.Join(t.TempDir(), "lines.ndjson")
+	if err := os.WriteFile(lines, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"serve", "--static-token", token + "=" + scopes, "--listen", "127.0.0.1:0"},
+		{"import", lines},
+		{"export", "-"},
+		{"revoke", "--user", "auth0|ann", "--yes"},
+		{"revoke", "--tenant", "new", "--new-tenant", "--everything", "--yes"},
+		{"erase-user", "--user", "auth0|ann", "--yes"},
+	} {
+		code, stdout, stderr := toEnd(t, append(args, "--db", db)...)
+		if code != exitFailed || stdout != "" || !strings.Contains(stderr, "restoration "+id.String()+", by cutoff, was broken off") || !strings.Contains(stderr, `tenant "other"`) {
+			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+	if is := counts(); is != was {
+		t.Errorf("nothing may be written: it was\n%s and is\n%s", was, is)
+	}
+	for _, args := range [][]string{{"list"}, {"show", issued[0].Token.ID.String()}, {"events", "--after", "latest"}, {"stats"}, {"check"}} {
+		if code, _, stderr := toEnd(t, append(args, "--db", db)...); code != 0 {
+			t.Errorf("to look is free: %v: exit code %d, %q", args, code, stderr)
+		}
+	}
+	if code, _, stderr := toEnd(t, "restore", "--db", db, "--override", "--in-place", "--yes"); code != exitFailed || !strings.Contains(stderr, id.String()) {
+		t.Errorf("another restoration: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := toEnd(t, "restore", "--db", db, "--cut-off", "--in-place", "--yes"); code != 0 {
+		t.Errorf("the same one: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := toEnd(t, "revoke", "--user", "auth0|ann", "--yes", "--db", db); code != 0 {
+		t.Errorf("once it is finished: exit code %d, %q", code, stderr)
+	}
+}
+
+// After a restoration stats say when it was and which epoch it began, and a reader of before is told where to go on.
+func TestAfterRestoration(t *testing.T) {
+	db, _ := fileWith(t, 1)
+	if code, _, stderr := toEnd(t, "restore", "--db", db, "--override", "--in-place", "--reason", "disk lost", "--actor", "ops", "--yes"); code != 0 {
+		t.Fatal(stderr)
+	}
+	epoch := strconv.FormatUint(restorations(t, db)[0].Epoch, 10)
+	for _, args := range [][]string{{"stats", "-o", "json"}, {"stats", "--all-tenants", "-o", "ndjson"}} {
+		code, stdout, stderr := toEnd(t, append(args, "--db", db)...)
+		for _, says := range []string{`"method":"override"`, `"epoch":"` + epoch + `"`, `"complete":true`, `"reason":"disk lost"`, `"actor":"ops"`} {
+			if code != 0 || !strings.Contains(stdout, says) {
+				t.Errorf("%v: exit code %d, %q, %q; want %s", args, code, stdout, stderr, says)
+			}
+		}
+	}
+	for _, args := range [][]string{{"stats"}, {"stats", "--all-tenants"}} {
+		if code, stdout, stderr := toEnd(t, append(args, "--db", db)...); code != 0 || !strings.Contains(stdout, epoch) || !strings.Contains(stdout, " by override") {
+			t.Errorf("%v: exit code %d, %q, %q", args, code, stdout, stderr)
+		}
+	}
+	code, _, stderr := toEnd(t, "events", "--db", db)
+	if code != exitFailed || !strings.HasSuffix(stderr, "begin with --after "+epoch+"\n") {
+		t.Errorf("events: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := toEnd(t, "events", "--db", db, "--after", epoch); code != 0 {
+		t.Errorf("events from there: exit code %d, %q", code, stderr)
 	}
 }

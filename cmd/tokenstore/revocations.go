@@ -59,7 +59,7 @@ func newRevocationsCommand() *cobra.Command {
 			}
 			show = func(ctx context.Context, m *tokenstore.Manager, out io.Writer) error { return f.one(ctx, m, id, out) }
 		}
-		return f.with(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
+		return f.withKnown(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
 			return show(cmd.Context(), m, cmd.OutOrStdout())
 		})
 	}

@@ -117,7 +117,7 @@ type previewed struct {
 
 // preview counts what would be revoked.
 func (f *revokeFlags) preview(ctx context.Context, out io.Writer, targets []tokenstore.Target) error {
-	return f.with(ctx, revocation.Options{}, func(m *tokenstore.Manager) error {
+	return f.withKnown(ctx, revocation.Options{}, func(m *tokenstore.Manager) error {
 		p, err := m.Preview(ctx, targets, f.examine)
 		if err != nil {
 			return err

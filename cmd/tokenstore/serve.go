@@ -109,7 +109,7 @@ func newServeCommand() *cobra.Command {
   tokenstore serve --db tokens.db --static-token a-token-for-trials=read:refresh_tokens,delete:refresh_tokens  # until it is interrupted`,
 		Args: noArgs,
 	}
-	f.creates = true
+	f.creates, f.writes = true, true
 	f.register(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {

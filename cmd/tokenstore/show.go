@@ -22,7 +22,7 @@ func newShowCommand() *cobra.Command {
 		Use:   "show --db FILE|URL ID",
 		Short: "Show a token, and what revokes it",
 		Long: "show prints the record of a token, without anything that is made of its secret, and the pending revocations that cover it.\n" +
-			"The exit code is 5 for a token that is not there (any more).",
+			"The exit code is 5 for a token that is not there (any more), and for a tenant that is none.",
 		Example: `  tokenstore show --db tokens.db 01HPWVYJZ808DT7EJB5DEGYF84
   tokenstore show --db tokens.db --output json 01HPWVYJZ808DT7EJB5DEGYF84`,
 		Args: oneID,
@@ -36,7 +36,7 @@ func newShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return f.with(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
+		return f.withKnown(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {
 			return f.show(cmd.Context(), m, id, cmd.OutOrStdout())
 		})
 	}
@@ -51,9 +51,9 @@ func oneID(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// parseID reads an id, of a token or a revocation.
+// parseID reads an id, of a token or a revocation, in upper or lower case.
 func parseID(what, text string) (ulid.ULID, error) {
-	id, ok := domain.ParseID(text)
+	id, ok := domain.ParseID(strings.ToUpper(text))
 	if !ok {
 		return id, usage("%s: an id is 26 characters, such as 01HPWVYJZ808DT7EJB5DEGYF84", what)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type tenantFlags struct {
 	databaseFlags
 	tenant, region, cutoff string
+	writes                 bool // writes says that what a restoration has left open must not be built on
 }
 
 func (f *tenantFlags) register(flags *pflag.FlagSet) {
@@ -74,6 +76,11 @@ func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine re
 	if err != nil {
 		return nil, nil, err
 	}
+	if f.writes {
+		if err := settled(ctx, database); err != nil {
+			return nil, nil, errors.Join(err, database.Close())
+		}
+	}
 	backend := database
 	if watch != nil {
 		backend = watch(backend)
@@ -85,6 +92,40 @@ func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine re
 		return nil, nil, errors.Join(err, database.Close())
 	}
 	return database, manager, nil
+}
+
+// settled refuses a database of which a restoration was broken off.
+func settled(ctx context.Context, database store.Backend) error {
+	err := tokenstore.Unfinished(ctx, database)
+	if open, is := errors.AsType[*tokenstore.UnfinishedError](err); is {
+		return fmt.Errorf("restoration %s, by %s, was broken off, of tenant %q among others: repeat tokenstore restore as it was called. "+
+			"Until then what was revoked since the backup may be live, and nothing else may be done with the database", open.ID, open.Method, open.Tenant)
+	}
+	return err
+}
+
+// known returns an error for a tenant that nothing was ever written to: its name may be mistyped.
+func (f *tenantFlags) known(ctx context.Context, m *tokenstore.Manager) error {
+	state, err := m.State(ctx)
+	if err != nil || state.Sequence > 0 {
+		return err
+	}
+	for name, err := range m.Tenants(ctx) { // it may have been created, and nothing more
+		if err != nil || name == f.tenant {
+			return err
+		}
+	}
+	return exitError{exitNotFound, fmt.Errorf("there is no tenant %q: nothing was ever written to it. Those that there are: tokenstore tenants", f.tenant)}
+}
+
+// withKnown does as with, for a tenant that is there.
+func (f *tenantFlags) withKnown(ctx context.Context, engine revocation.Options, do func(*tokenstore.Manager) error) error {
+	return f.with(ctx, engine, func(m *tokenstore.Manager) error {
+		if err := f.known(ctx, m); err != nil {
+			return err
+		}
+		return do(m)
+	})
 }
 
 // with opens the database, lets something be done with the tenant's manager, and closes it.

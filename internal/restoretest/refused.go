@@ -132,6 +132,9 @@ func unfinished(t *testing.T, l *Life) {
 	defer b.Close()
 	first := l.Request()
 	first.Cutoff, first.Events = true, nil
+	if err := tokenstore.Unfinished(t.Context(), b); err != nil {
+		t.Errorf("nothing was begun: got %v", err)
+	}
 	report, err := tokenstore.Restore(t.Context(), &failing{Backend: b, left: 1}, first) // of the second tenant nothing has begun
 	if !errors.Is(err, errBroken) {
 		t.Fatalf("got %v", err)
@@ -151,8 +154,15 @@ func unfinished(t *testing.T, l *Life) {
 			t.Errorf("%s must be refused while a restoration is unfinished: got %v", name, err)
 		}
 	}
+	open, is := errors.AsType[*tokenstore.UnfinishedError](tokenstore.Unfinished(t.Context(), b))
+	if !is || open.Tenant != Acme || open.ID != report.ID || open.Method != store.RestoreCutoff {
+		t.Errorf("who asks must be told what is unfinished: got %v", open)
+	}
 	if now, err := tokenstore.Restore(t.Context(), b, first); err != nil || now.ID != report.ID {
 		t.Errorf("a restoration that was broken off must go on: got %+v, error %v", now, err)
+	}
+	if err := tokenstore.Unfinished(t.Context(), b); err != nil {
+		t.Errorf("all is finished: got %v", err)
 	}
 	for _, tenant := range []string{Acme, Globex} {
 		record(t, b, tenant)

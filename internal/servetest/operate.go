@@ -87,6 +87,11 @@ func Operate(t *testing.T, command, db string, m *tokenstore.Manager) {
 	if err := json.Unmarshal([]byte(operate(0, "stats", "-o", "json")), &stats); err != nil || stats.Tokens != 0 || stats.Events != n || n == 0 || stats.Pending != 0 {
 		t.Errorf("stats: %+v, %v, want %d events", stats, err, n)
 	}
+	operate(0, "check")
+	operate(2, "check", "--repair", "--yes")
+	operate(5, "list", "--tenant", "mistyped")
+	operate(5, "revoke", "--tenant", "mistyped", "--everything", "--yes")
+	lines(1, "tenants")
 	follow(t, command, db, m, n)
 }
 
