@@ -23,8 +23,8 @@ var (
 	ErrUnusable = errors.New("boltstore: file can't be used")
 )
 
-// ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]). What was acknowledged
-// stays; the store goes on when there is room again.
+// ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]), or for the file that was to be made.
+// What was acknowledged stays; the store goes on when there is room again.
 var ErrFull = errors.New("boltstore: no room")
 
 // ErrBeyondRepair: [Repair] has met damage to records, which nothing else in the file tells of; a [DamageError] names them. The file
