@@ -38,7 +38,7 @@ var arrows = []arrow{
 	{pkg: "internal/codec", may: []string{"store", "domain"}},  // what backends that keep bytes share
 	{pkg: "memstore", may: []string{"store", "domain", ulids}}, // no other backend, and not the engine
 	{pkg: "boltstore", may: []string{"internal/codec", "store", "domain", ulids, bbolt, bbolt + "/errors"}},
-	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids}},
+	{pkg: "boltstore/internal/filetest", may: []string{"internal/crashtest", "boltstore", "store", "domain", ulids, bbolt}},
 	{pkg: "internal/crashtest", may: []string{".", "store", "domain", ulids}},
 	{pkg: "internal/restoretest", may: []string{".", "store", ulids}},
 	{pkg: "internal/daemon"},

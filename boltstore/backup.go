@@ -60,18 +60,23 @@ func placeFile(ctx context.Context, path string, fill func(io.Writer) error, pre
 func (d draft) fill(f func(io.Writer) error) error {
 	file, err := os.OpenFile(d.name, os.O_WRONLY, 0)
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
-	if err = f(file); err == nil {
-		err = file.Sync()
-	}
-	if err := errors.Join(err, file.Close()); err != nil {
-		if noRoom(err) {
-			err = fmt.Errorf("%w: %w", ErrFull, err)
+	err = f(writerFunc(func(p []byte) (n int, err error) {
+		if n, err = file.Write(p); err != nil {
+			err = notWritten(err)
 		}
-		return err
+		return n, err
+	}))
+	if err == nil {
+		if err = file.Sync(); err != nil {
+			err = notWritten(err)
+		}
 	}
-	return nil
+	if closed := file.Close(); closed != nil {
+		err = errors.Join(err, notWritten(closed))
+	}
+	return err
 }
 
 // ready checks a copy, and has it prepared.

@@ -68,7 +68,8 @@ var (
 )
 
 // Open opens the file, and creates it, readable by its owner alone, if it does not exist and MustExist is not set. A file that can't be opened is
-// left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked] or [ErrUnusable].
+// left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked], [ErrUnusable], or [ErrFull] where
+// there is no room for what it writes.
 // Of a file that was closed, opening reads what leads to its records, a small part. After a crash it reads the whole file, to look
 // for free pages, and takes time in proportion to its size. Damage to what is not read is an [ErrCorrupt] of the call that comes
 // to it, and a finding of [Backend.Check].
@@ -243,7 +244,7 @@ func (b *Backend) Snapshot(ctx context.Context, w io.Writer) (err error) {
 	}
 	temp, err := os.CreateTemp(b.dir, ".tokenstore-snapshot-*")
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	defer func() {
 		if removed := errors.Join(temp.Close(), os.Remove(temp.Name())); removed != nil {
@@ -261,10 +262,8 @@ func (b *Backend) Snapshot(ctx context.Context, w io.Writer) (err error) {
 	switch {
 	case failed != nil && ctx.Err() != nil:
 		return ctx.Err()
-	case failed != nil && noRoom(failed):
-		return fmt.Errorf("%w: %w", ErrFull, failed)
 	case failed != nil:
-		return unusable(failed)
+		return notWritten(failed)
 	case err != nil:
 		return err
 	}

@@ -77,13 +77,6 @@ func (d draft) write(ctx context.Context, fill func(*copier) error) error {
 	return notWritten(err)
 }
 
-func notWritten(err error) error {
-	if noRoom(err) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
-	}
-	return unusable(err)
-}
-
 // wrote notes what was written, and begins another transaction when it is enough. What was got from the one before is not to be
 // used then.
 func (c *copier) wrote(bytes int) (another bool, err error) {

@@ -23,8 +23,8 @@ var (
 	ErrUnusable = errors.New("boltstore: file can't be used")
 )
 
-// ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]). What was acknowledged
-// stays; the store goes on when there is room again.
+// ErrFull: there is no room for the commit, which was not made (it is a [store.ErrNotCommitted]), or for the file that was to be made.
+// What was acknowledged stays; the store goes on when there is room again.
 var ErrFull = errors.New("boltstore: no room")
 
 // ErrUnsettled: what was to be made has its name and is whole, but the folder could not be synced, so that after a loss of power the name

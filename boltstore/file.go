@@ -22,7 +22,7 @@ func create(path string) error {
 	defer func() { _ = d.drop() }()
 	db, err := bbolt.Open(d.name, 0o600, &bbolt.Options{Timeout: lockTimeout})
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	tx, err := db.Begin(true)
 	if err == nil {
@@ -30,11 +30,11 @@ func create(path string) error {
 			err = protect(tx.Commit)
 		}
 		if !rollBack(tx) {
-			return unusable(err) // nor can it be closed
+			return notWritten(err) // nor can it be closed
 		}
 	}
 	if err := errors.Join(err, db.Close()); err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	if err := d.takeFree(); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -74,6 +74,14 @@ func unusable(err error) error {
 		return ErrLocked
 	}
 	return fmt.Errorf("%w: %w", ErrUnusable, err)
+}
+
+// notWritten is for a file that is being made, or given its name.
+func notWritten(err error) error {
+	if noRoom(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return unusable(err)
 }
 
 // inspectLocked inspects the file while no other process can write it.

@@ -64,7 +64,7 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 		return err
 	}
 	if err := settle(); err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	if version == f.version {
 		return nil
@@ -72,10 +72,10 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 	switch err := protect(func() error { return f.migrate(db) }); {
 	case err == nil, isDamage(err), errors.Is(err, ErrFormat):
 		return err
-	case noRoom(err), errors.Is(err, berrors.ErrMaxSizeReached):
+	case errors.Is(err, berrors.ErrMaxSizeReached):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	default:
-		return unusable(err)
+		return notWritten(err)
 	}
 }
 

@@ -25,11 +25,11 @@ type draft struct {
 func newDraft(path, kind string) (draft, error) {
 	temp, err := os.CreateTemp(filepath.Dir(path), draftPrefix(path, kind)+"*")
 	if err != nil {
-		return draft{}, unusable(err)
+		return draft{}, notWritten(err)
 	}
 	d := draft{name: temp.Name(), path: path}
 	if err := temp.Close(); err != nil {
-		return draft{}, errors.Join(unusable(err), d.drop())
+		return draft{}, errors.Join(notWritten(err), d.drop())
 	}
 	return d, nil
 }
@@ -39,7 +39,7 @@ func draftPrefix(path, kind string) string { return "." + filepath.Base(path) + 
 // drop removes the name that it had while it was made.
 func (d draft) drop() error {
 	if err := os.Remove(d.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unusable(err)
+		return notWritten(err)
 	}
 	return nil
 }
@@ -48,10 +48,10 @@ func (d draft) drop() error {
 func (d draft) sync() error {
 	file, err := os.OpenFile(d.name, os.O_RDWR, 0)
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	if err := errors.Join(file.Sync(), file.Close()); err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func placed(err error, path string) error {
 		err = settleFolder(path)
 	}
 	if err != nil {
-		return unusable(err)
+		return notWritten(err)
 	}
 	return nil
 }
@@ -95,10 +95,10 @@ func placed(err error, path string) error {
 func (d draft) takeOver(keep string) (kept string, err error) {
 	old, err := os.Stat(d.path)
 	if err != nil {
-		return "", unusable(err)
+		return "", notWritten(err)
 	}
 	if err := errors.Join(takeOwner(d.name, old), os.Chmod(d.name, old.Mode().Perm())); err != nil {
-		return "", unusable(err)
+		return "", notWritten(err)
 	}
 	if err := d.sync(); err != nil {
 		return "", err

@@ -236,6 +236,72 @@ func TestRepairPages(t *testing.T) {
 	_ = leaf
 }
 
+// crowd makes a file with so many revocations, half of them retired, that each thing that is derived of them has pages of its own.
+func crowd(t *testing.T) (path string) {
+	t.Helper()
+	b, s := rig(t)
+	path = b.db.Path()
+	insertOne(t, s, 1, "ann")
+	const each = 100
+	for n := range each {
+		for _, r := range []store.Revocation{
+			{ID: number(1000 + n), Targets: []domain.Target{{UserID: fmt.Sprint("user-", n)}}, Time: instant},
+			{ID: number(2000 + n), Targets: []domain.Target{{ClientID: fmt.Sprint("client-", n)}}, Time: instant},
+		} {
+			if _, err := s.Revoke(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		retireAll(t, s, number(1000+n))
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A count that is wrong is mended also where what would tell whether a record is missing can't be read; where some of that can be, it is
+// listened to.
+func TestRepairUnreadable(t *testing.T) {
+	sound := crowd(t)
+	want, data := contents(t, sound), readFile(t, sound)
+	fewer := func(m *meta) { m.pending, m.history, m.guards = m.pending-1, m.history-1, m.guards-1 }
+	for _, c := range []struct {
+		unreadable []byte
+		change     change
+		want       string // what can't be mended
+	}{
+		{bucketFence, ofMeta(fewer), ""},
+		{bucketWalkers, ofMeta(fewer), ""},
+		{bucketHistory, ofMeta(fewer), ""},
+		{bucketAges, ofMeta(fewer), ""},
+		{bucketFence, together(dropNth(bucketLive, 1), ofMeta(func(m *meta) { m.pending -= 2 })), "is gone, and named in walkers"},
+		{bucketWalkers, together(dropNth(bucketLive, 1), ofMeta(func(m *meta) { m.pending -= 2 })), "is gone, and named in fence"},
+	} {
+		path := writeFile(t, data)
+		spoilt := spoil(t, path, c.change)
+		spoilt[leafOf(t, spoilt, c.unreadable)*os.Getpagesize()+8] ^= 0x40 // its kind
+		path = writeFile(t, spoilt)
+		_, err := Repair(t.Context(), path, nil)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: it can be made again: got error %v", c.unreadable, err)
+		case c.want == "":
+			if got := contents(t, path); got != want {
+				t.Errorf("%s: it holds something else:\n%s\nand before:\n%s", c.unreadable, got, want)
+			}
+		default:
+			var damage *DamageError
+			if !errors.Is(err, ErrBeyondRepair) || !errors.As(err, &damage) || !strings.Contains(strings.Join(damage.Findings, "\n"), c.want) {
+				t.Errorf("%s: got %v, want that it names %q", c.unreadable, err, c.want)
+			}
+			if !bytes.Equal(readFile(t, path), spoilt) {
+				t.Errorf("%s: the file must stay as it was", c.unreadable)
+			}
+		}
+	}
+}
+
 func writeFile(t *testing.T, data []byte) string {
 	t.Helper()
 	path := t.TempDir() + "/tokens.db"

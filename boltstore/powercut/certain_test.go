@@ -258,3 +258,49 @@ func TestReaderLeaves(t *testing.T) {
 		t.Errorf("the commit must succeed when the disk works again: got %v", err)
 	}
 }
+
+// TestReaderOfWhatIsCertain: a commit that nobody sees yet holds up no reader.
+func TestReaderOfWhatIsCertain(t *testing.T) {
+	folder, disk := mount(t)
+	h := begin(t, folder, disk, 0)
+	if err := disk.Hold(1); err != nil { // of its pages, before the one that shows them
+		t.Fatal(err)
+	}
+	revoked := make(chan error, 1)
+	go func() { revoked <- filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h) }()
+	if err := disk.Held(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if state, err := h.Store.State(ctx); err != nil || state.Pending != 0 {
+		t.Errorf("what is on the disk must be shown at once: got %+v, error %v", state, err)
+	}
+	if err := disk.Free(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-revoked; err != nil {
+		t.Errorf("the commit must succeed: got %v", err)
+	}
+}
+
+// TestCloseInDoubt: where the disk may lack the last page of a commit, closing the file writes nothing over that the commit before needs.
+func TestCloseInDoubt(t *testing.T) {
+	folder, disk := mount(t)
+	for seed := range uint64(32) {
+		h := begin(t, folder, disk, seed)
+		want := dump(t.Context(), t, h)
+		if _, err := disk.Fail(powercut.Fault{Of: powercut.Syncs, After: 1, Errno: syscall.EIO, Lasting: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := filetest.Revoke(100, domain.Target{UserID: "user-1"})(t.Context(), h); !errors.Is(err, store.ErrUnknownOutcome) {
+			t.Fatalf("a commit whose last sync failed must be of unknown outcome: got %v", err)
+		}
+		_ = h.Backend.Close()
+		left := afterCut(t, cut(t, disk))
+		got := dump(t.Context(), t, left) // it is in order
+		if _, err := left.Store.Revocation(t.Context(), filetest.ID(100)); err != nil && got != want {
+			t.Error("without the commit the file must be as it was before")
+		}
+	}
+}

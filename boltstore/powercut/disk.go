@@ -7,7 +7,6 @@
 package powercut
 
 import (
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -78,12 +77,6 @@ type content struct {
 type change struct {
 	at   int64
 	data []byte // nil: the file is now at bytes long
-}
-
-// link is a name that was given to a file, or taken away.
-type link struct {
-	name string
-	file *file
 }
 
 // NewDisk is a disk that is empty. What happens at a cut follows from seed.
@@ -194,7 +187,7 @@ func (d *Disk) cut() {
 		return
 	}
 	d.off = true
-	for _, f := range slices.SortedFunc(maps.Values(d.names), func(a, b *file) int { return int(a.inode) - int(b.inode) }) {
+	for _, f := range d.files() {
 		share := []float64{0, 0.1, 0.5, 0.9, 1}[d.rand.IntN(5)]
 		d.rand.Shuffle(len(f.pending), func(i, j int) { f.pending[i], f.pending[j] = f.pending[j], f.pending[i] })
 		for _, c := range f.pending {
@@ -202,7 +195,7 @@ func (d *Disk) cut() {
 				f.stable.apply(d.torn(c))
 			}
 		}
-		f.pending = nil // it may have another name
+		f.pending = nil
 	}
 	for _, l := range d.links[:d.rand.IntN(len(d.links)+1)] {
 		d.journal(l)
@@ -220,15 +213,6 @@ func (d *Disk) torn(c change) change {
 		return change{c.at, c.data[:at]}
 	}
 	return change{c.at + int64(at), c.data[at:]}
-}
-
-// journal brings the change of a name to the platter.
-func (d *Disk) journal(l link) {
-	if l.file == nil {
-		delete(d.stable, l.name)
-		return
-	}
-	d.stable[l.name] = l.file
 }
 
 // apply makes a change.
@@ -329,15 +313,6 @@ func (d *Disk) read(f *file, p []byte, at int64) (int, syscall.Errno) {
 	return f.now.readAt(p, at), 0
 }
 
-func (d *Disk) size(f *file) (int64, syscall.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.off {
-		return 0, syscall.EIO
-	}
-	return f.now.size, 0
-}
-
 // sync syncs a file, or the directory if f is nil.
 func (d *Disk) sync(f *file) syscall.Errno {
 	d.mu.Lock()
@@ -379,62 +354,8 @@ func (d *Disk) sync(f *file) syscall.Errno {
 	return d.step()
 }
 
-func (d *Disk) lookup(name string) (*file, syscall.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if errno := d.begin(Reads); errno != 0 {
-		return nil, errno
-	}
-	f := d.names[name]
-	if f == nil {
-		return nil, syscall.ENOENT
-	}
-	return f, 0
-}
-
 func (d *Disk) open() syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.begin(Opens)
-}
-
-// link names a file, or a new one if f is nil.
-func (d *Disk) link(name string, f *file) (*file, syscall.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if errno := d.begin(Names); errno != 0 {
-		return nil, errno
-	}
-	if d.names[name] != nil {
-		return nil, syscall.EEXIST
-	}
-	if f == nil {
-		f = d.newFile()
-	}
-	d.names[name] = f
-	d.links = append(d.links, link{name, f})
-	return f, d.step()
-}
-
-func (d *Disk) unlink(name string) syscall.Errno {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if errno := d.begin(Names); errno != 0 {
-		return errno
-	}
-	if d.names[name] == nil {
-		return syscall.ENOENT
-	}
-	delete(d.names, name)
-	d.links = append(d.links, link{name: name})
-	return d.step()
-}
-
-func (d *Disk) list() ([]string, syscall.Errno) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.off {
-		return nil, syscall.EIO
-	}
-	return slices.Sorted(maps.Keys(d.names)), 0
 }

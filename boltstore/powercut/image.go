@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // Load puts a copy of an image file on the disk, synced, under a name. There may be no such image.
@@ -44,14 +45,40 @@ func (d *Disk) Save(name, image string) error {
 		}
 		return nil
 	}
+	return f.stable.save(image)
+}
+
+// SaveAll copies all that is on the platter to a folder, under the names that it has there. A file of two names has both.
+func (d *Disk) SaveAll(folder string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	saved := map[*file]string{}
+	for name, f := range d.stable {
+		image := filepath.Join(folder, name)
+		if first := saved[f]; first != "" {
+			if err := os.Link(first, image); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := f.stable.save(image); err != nil {
+			return err
+		}
+		saved[f] = image
+	}
+	return nil
+}
+
+// save writes it to an image file.
+func (c *content) save(image string) error {
 	out, err := os.OpenFile(image, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	err = out.Truncate(f.stable.size)
-	for n, piece := range f.stable.pieces {
+	err = out.Truncate(c.size)
+	for n, piece := range c.pieces {
 		at := n * pieceSize
-		_, written := io.Copy(io.NewOffsetWriter(out, at), bytes.NewReader(piece[:min(pieceSize, f.stable.size-at)]))
+		_, written := io.Copy(io.NewOffsetWriter(out, at), bytes.NewReader(piece[:min(pieceSize, c.size-at)]))
 		err = errors.Join(err, written)
 	}
 	return errors.Join(err, out.Close())

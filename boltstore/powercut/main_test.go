@@ -17,15 +17,16 @@ import (
 // childEnv names what a test binary that is run as a child process does instead of testing.
 const childEnv = "POWERCUT_TEST_CHILD"
 
-var children = map[string]func(path string) error{
-	"disk": func(path string) error { return powercut.Serve(path, stdio{os.Stdin, os.Stdout}) },
-	"work": func(path string) error {
-		b, err := boltstore.Open(path, nil)
+var children = map[string]func(args []string) error{
+	"disk": func(args []string) error { return powercut.Serve(args[0], stdio{os.Stdin, os.Stdout}) },
+	"work": func(args []string) error {
+		b, err := boltstore.Open(args[0], nil)
 		if err != nil {
 			return err
 		}
 		return crashtest.Work(context.Background(), b, crashtest.NewJob(8), os.Stdout)
 	},
+	"remake": remakeChild,
 }
 
 func TestMain(m *testing.M) {
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	if err := children[name](os.Args[1]); err != nil {
+	if err := children[name](os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -41,13 +42,13 @@ func TestMain(m *testing.M) {
 }
 
 // child is this test binary as a process of its own. It is killed when ctx ends.
-func child(ctx context.Context, t testing.TB, name, path string) *exec.Cmd {
+func child(ctx context.Context, t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, self, path)
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+name)
 	return cmd
 }

@@ -50,6 +50,7 @@ var (
 	_ fs.NodeCreater   = (*root)(nil)
 	_ fs.NodeLinker    = (*root)(nil)
 	_ fs.NodeUnlinker  = (*root)(nil)
+	_ fs.NodeRenamer   = (*root)(nil)
 	_ fs.NodeReaddirer = (*root)(nil)
 	_ fs.NodeFsyncer   = (*root)(nil)
 )
@@ -59,10 +60,16 @@ func (r *root) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) sy
 	return 0
 }
 
+// describe says what a file is. Its mode and its owner don't change.
+func describe(d *Disk, f *file, out *fuse.Attr) syscall.Errno {
+	size, names, errno := d.attributes(f)
+	out.Mode, out.Size, out.Nlink = syscall.S_IFREG|0o600, uint64(size), names
+	return errno
+}
+
 // child is the node of a file.
 func (r *root) child(ctx context.Context, d *Disk, f *file, out *fuse.EntryOut) *fs.Inode {
-	size, _ := d.size(f)
-	out.Mode, out.Size, out.Nlink = syscall.S_IFREG|0o600, uint64(size), 1
+	_ = describe(d, f, &out.Attr)
 	return r.NewInode(ctx, &node{disk: d, file: f}, fs.StableAttr{Mode: syscall.S_IFREG, Ino: f.inode})
 }
 
@@ -99,6 +106,13 @@ func (r *root) Unlink(_ context.Context, name string) syscall.Errno {
 	return r.mount.disk.Load().unlink(name)
 }
 
+func (r *root) Rename(_ context.Context, name string, _ fs.InodeEmbedder, to string, flags uint32) syscall.Errno {
+	if flags != 0 { // there is one folder, and nothing but the plain call is used
+		return syscall.EINVAL
+	}
+	return r.mount.disk.Load().rename(name, to)
+}
+
 func (r *root) Readdir(context.Context) (fs.DirStream, syscall.Errno) {
 	names, errno := r.mount.disk.Load().list()
 	var entries []fuse.DirEntry
@@ -128,9 +142,7 @@ var (
 )
 
 func (n *node) Getattr(_ context.Context, _ fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	size, errno := n.disk.size(n.file)
-	out.Mode, out.Size, out.Nlink = syscall.S_IFREG|0o600, uint64(size), 1
-	return errno
+	return describe(n.disk, n.file, &out.Attr)
 }
 
 func (n *node) Setattr(ctx context.Context, h fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {

@@ -98,6 +98,8 @@ func (c *control) Free(bool, *bool) error {
 
 func (c *control) Save(to Setup, _ *bool) error { return c.disk().Save(to.Name, to.Image) }
 
+func (c *control) SaveAll(to Setup, _ *bool) error { return c.disk().SaveAll(to.Image) }
+
 // Remote controls a disk that another process shows by [Serve].
 type Remote struct{ client *rpc.Client }
 
@@ -147,6 +149,11 @@ func (r *Remote) Free() error { return r.client.Call("Disk.Free", true, new(bool
 // Save copies what is on the platter under a name to an image file, or removes that if nothing is.
 func (r *Remote) Save(name, image string) error {
 	return r.client.Call("Disk.Save", Setup{Name: name, Image: image}, new(bool))
+}
+
+// SaveAll copies all that is on the platter to a folder, under the names that it has there. A file of two names has both.
+func (r *Remote) SaveAll(folder string) error {
+	return r.client.Call("Disk.SaveAll", Setup{Image: folder}, new(bool))
 }
 
 // Close ends the mount.

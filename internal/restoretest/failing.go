@@ -13,8 +13,9 @@ var errBroken = errors.New("broken off")
 // failing is a backend whose calls that write fail after so many, a late one after it has taken effect.
 type failing struct {
 	store.Backend
-	left int
-	late bool
+	left   int
+	late   bool
+	slices bool // slices of a sweep fail from the first on
 }
 
 // fails reports whether a call is to fail.
@@ -65,8 +66,22 @@ func (s failingStore) Revoke(ctx context.Context, r store.Revocation) (store.Sta
 }
 
 func (s failingStore) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
-	if s.f.fails() {
+	if s.f.slices || s.f.fails() {
 		return nil, errBroken
 	}
 	return s.Store.Apply(ctx, ids, bounds)
 }
+
+// gappy is a backend whose events have numbers with gaps, for all that is known of it.
+type gappy struct{ store.Backend }
+
+func (g gappy) Tenant(name string) (store.Store, error) {
+	s, err := g.Backend.Tenant(name)
+	return gappyStore{s}, err
+}
+
+type gappyStore struct{ store.Store }
+
+func (s gappyStore) Gapless() bool { return false }
+
+func (s gappyStore) Unwrap() store.Store { return s.Store }

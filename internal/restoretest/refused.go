@@ -2,6 +2,7 @@ package restoretest
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,27 +31,28 @@ func second(t *testing.T, l *Life) {
 	r = l.Request()
 	r.Events[Acme] = strings.NewReader(l.Events[Acme] + l.after(t, record(t, b, Acme).Epoch))
 	wantGap(t, b, r, Acme)
-	record(t, b, Acme)
+
+	// What the epoch has put behind is not there any more, and that is as if it had never been.
+	epoch := record(t, b, Acme)
+	known := slices.DeleteFunc(l.told(t, Acme), func(e tokenstore.Event) bool { return e.Number > epoch.LastEvent })
+	r = l.Request()
+	r.Events = files(map[string]string{Acme: written(t, known) + l.after(t, epoch.Epoch), Globex: ""})
+	if report, err := tokenstore.Restore(t.Context(), b, r); err != nil || report.Revoked != 1 {
+		t.Errorf("a copy of what was before the lost time, and of what came since, must do: got %+v, error %v", report, err)
+	}
 }
 
 // after is the line of the last revocation of a feed, with the number that comes after one.
 func (l *Life) after(t *testing.T, number uint64) string {
 	t.Helper()
 	var last tokenstore.Event
-	for e, err := range tokenstore.ReadEvents(strings.NewReader(l.Events[Acme])) {
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range l.told(t, Acme) {
 		if e.Kind == tokenstore.KindRevoked {
 			last = e
 		}
 	}
 	last.Number = number + 1
-	var text strings.Builder
-	if err := tokenstore.WriteEvents(&text, func(yield func(tokenstore.Event, error) bool) { yield(last, nil) }); err != nil {
-		t.Fatal(err)
-	}
-	return text.String()
+	return written(t, []tokenstore.Event{last})
 }
 
 // oldCopy restores what ends with an epoch by a copy from before the backup that the epoch was made of.
@@ -112,7 +114,9 @@ func unheard(t *testing.T, l *Life) {
 		t.Fatal(err)
 	}
 	must[tokenstore.Issued](t)(issue(t.Context(), m, "ann", tokenstore.AsOf{}))
-	revoke(t, m, tokenstore.Target{UserID: "ann"})
+	revoked := revoke(t, m, tokenstore.Target{UserID: "ann"})
+	wantGap(t, b, l.Request(), silent)
+	sweep(t, b, silent, revoked.ID())
 	wantGap(t, b, l.Request(), silent)
 	for name, text := range map[string]string{"an empty copy": "", "events of later": l.Events[Globex]} {
 		r := l.Request()
@@ -166,5 +170,25 @@ func unfinished(t *testing.T, l *Life) {
 	}
 	for _, tenant := range []string{Acme, Globex} {
 		record(t, b, tenant)
+	}
+}
+
+// withheld goes on with a restoration that was broken off, and does not bring all of its events again.
+func withheld(t *testing.T, l *Life) {
+	b := l.Open(t)
+	defer b.Close()
+	request := func() tokenstore.RestoreRequest {
+		r := l.Request()
+		r.Tenants = []string{"fresh"} // which the backup does not have
+		return r
+	}
+	if _, err := tokenstore.Restore(t.Context(), &failing{Backend: b, left: 3}, request()); !errors.Is(err, errBroken) { // each epoch has begun
+		t.Fatalf("got %v", err)
+	}
+	r := request()
+	delete(r.Events, Globex)
+	wantGap(t, b, r, Globex)
+	if report, err := tokenstore.Restore(t.Context(), b, request()); err != nil || report.Tenants != 3 {
+		t.Errorf("a restoration that was broken off must go on: got %+v, error %v", report, err)
 	}
 }

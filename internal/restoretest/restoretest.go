@@ -3,7 +3,9 @@
 package restoretest
 
 import (
+	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +29,8 @@ type Config struct {
 func Run(t *testing.T, c Config) {
 	for name, f := range map[string]func(*testing.T, *Life){
 		"Events": events, "Cutoff": cutoff, "Override": override, "Twice": twice, "Missing": missing, "BrokenOff": brokenOff, "Crowded": crowded,
-		"Second": second, "Unfinished": unfinished, "OldCopy": oldCopy, "Unheard": unheard, "Foreign": foreign,
+		"Second": second, "Unfinished": unfinished, "OldCopy": oldCopy, "Unheard": unheard, "Foreign": foreign, "Withheld": withheld,
+		"Doubled": doubled, "UpToDate": upToDate, "Forgotten": forgotten, "Long": long, "Absent": absent, "Gaps": gaps,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, Live(t, c)) })
 	}
@@ -314,6 +317,11 @@ func crowded(t *testing.T, l *Life) {
 		revoke(t, m, tokenstore.Target{IssuedBefore: time.Unix(int64(i), 0)})
 	}
 	more := tokenstore.RestoreRequest{Cutoff: true}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := tokenstore.Restore(ctx, &failing{Backend: b, left: math.MaxInt, slices: true}, more); !errors.Is(err, errBroken) {
+		t.Errorf("where no room can be made that must be said: got %v", err)
+	}
 	if report, err := tokenstore.Restore(t.Context(), b, more); err != nil || report.Revoked != 2 {
 		t.Errorf("room must be made for what is to be revoked: got %+v, error %v", report, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -39,8 +40,8 @@ func goTest(ctx context.Context, root, pkg string, names []string, overlay strin
 	if overlay != "" {
 		args = append(args, "-overlay="+overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = root
+	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
+	cmd.Dir = filepath.Join(root, pkg) // which may be of a module below
 	// The failures of property tests are wanted here, and none is to be kept or made as small as can be.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "RAPID_NOFAILFILE=true", "RAPID_SHRINKTIME=1s")
 	var complaint bytes.Buffer

@@ -95,7 +95,7 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 		if err != nil {
 			return err
 		}
-		s := score{pkg: p.pkg, all: len(mutants)}
+		s := score{pkg: p.pkg}
 		p.rounds = p.rounds[:min(o.rounds, len(p.rounds))]
 		t, err := prepare(src, mutants)
 		if err != nil {
@@ -103,7 +103,11 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 		}
 		for i := range mutants {
 			mutants[i].alone = mutants[i].alone || o.alone
-			mutants[i].chosen = files.MatchString(mutants[i].File)
+			planned := p.has(mutants[i].File)
+			mutants[i].chosen = planned && files.MatchString(mutants[i].File)
+			if planned {
+				s.all++
+			}
 		}
 		if err := errors.Join(try(ctx, w, t, p, log), t.close()); err != nil {
 			return err
@@ -126,7 +130,8 @@ func run(ctx context.Context, w io.Writer, o options, chosen []plan) error {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(explained)) {
-			if whole && strings.HasPrefix(name, "`"+p.pkg+"/") && !survived[name] {
+			file, _, _ := strings.Cut(strings.TrimPrefix(name, "`"), "`")
+			if whole && p.has(file) && !survived[name] {
 				asExplained = false
 				fmt.Fprintf(w, "- %s\n  is explained, and does not survive\n", name)
 			}

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func parse(text []byte, s *source) ([]mutant, error) {
 			if !known {
 				return nil, fmt.Errorf("mutation: %v: no %s of %q", p, at.Type, op.tok)
 			}
-			mutants = append(mutants, mutant{s.pkg + "/" + f.Name, at.Line, at.Column, op.tok, to, op, op.constant, true})
+			mutants = append(mutants, mutant{path.Join(s.pkg, f.Name), at.Line, at.Column, op.tok, to, op, op.constant, true})
 		}
 	}
 	slices.SortFunc(mutants, func(a, b mutant) int {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -10,6 +12,13 @@ import (
 type plan struct {
 	pkg    string
 	rounds []round
+	files  string // a pattern of the files that are changed; "" for all
+}
+
+// has reports whether a file, named as in the module, is changed.
+func (p plan) has(file string) bool {
+	is, err := regexp.MatchString(p.files, path.Base(file))
+	return path.Dir(file) == p.pkg && is && err == nil
 }
 
 // round is some tests of a package, and an environment for them.
@@ -29,20 +38,23 @@ var manager = round{pkg: ".", skip: "^TestREADME|^TestRevoke100000$"}
 var bolt = round{pkg: "boltstore", skip: slow + "|^TestWritersShareCommits$|^TestCreateCrash$", env: []string{"RAPID_CHECKS=10"}}
 
 var plans = []plan{
-	{"domain", []round{{pkg: "domain"}, {pkg: "memstore"}, manager}},
-	{"store", []round{{pkg: "store"}, {pkg: "memstore"}, manager}},
-	{"memstore", []round{{pkg: "memstore"}, manager}},
-	{"revocation", []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
-	{"internal/codec", []round{bolt}}, // what it writes is read by the backends, of which this is the quickest
-	{"boltstore", []round{
+	{pkg: "domain", rounds: []round{{pkg: "domain"}, {pkg: "memstore"}, manager}},
+	{pkg: "store", rounds: []round{{pkg: "store"}, {pkg: "memstore"}, manager}},
+	{pkg: "memstore", rounds: []round{{pkg: "memstore"}, manager}},
+	{pkg: "revocation", rounds: []round{{pkg: "revocation", skip: "Thousand", env: []string{"RAPID_CHECKS=20"}}, {pkg: "revocation"}, manager}},
+	{pkg: "internal/codec", rounds: []round{bolt}}, // what it writes is read by the backends, of which this is the quickest
+	{pkg: "boltstore", rounds: []round{
 		bolt,
 		{pkg: "boltstore/powercut", skip: "^TestPowerCut$|^TestLyingDiskIsCaught$"}, // these need FUSE, and are skipped where it is missing
 		{pkg: "boltstore", run: slow + "|^TestConformance$", env: []string{"RAPID_CHECKS=20", "CRASH_ROUNDS=20", "EXHAUSTIVE=small"}},
 	}},
+	{pkg: ".", files: "^restore", rounds: []round{ // of the manager only what is not asked of every backend
+		{pkg: "boltstore", run: "^TestRestore", skip: slow}, manager,
+	}},
 }
 
 // slow are the tests of boltstore that take a while.
-const slow = "^TestPromises$|^TestCrash$|^TestDamaged$|^TestImportKilled$|^TestFullDisk$"
+const slow = "^TestPromises$|^TestCrash$|^TestDamaged$|Killed$|^TestFullDisk$"
 
 // choose returns the plans of these packages, of all if there are none.
 func choose(packages []string) ([]plan, error) {

@@ -16,7 +16,8 @@ import (
 
 // source is a package of the module, with the operators of its files.
 type source struct {
-	root, pkg string
+	root, pkg string // where the module is, and the folder of the package in it
+	name      string // of the package
 	operators map[place]*operator
 }
 
@@ -49,7 +50,7 @@ func load(ctx context.Context, root, pkg string) (*source, error) {
 	if len(loaded) != 1 || len(loaded[0].Errors) > 0 {
 		return nil, fmt.Errorf("mutation: %d packages of the name %s, %v", len(loaded), pkg, loaded[0].Errors)
 	}
-	s := &source{root, pkg, map[place]*operator{}}
+	s := &source{root, pkg, loaded[0].Name, map[place]*operator{}}
 	for _, f := range loaded[0].Syntax {
 		if err := s.read(loaded[0].Fset, f, loaded[0].TypesInfo); err != nil {
 			return nil, err

@@ -208,7 +208,7 @@ func (s *source) switched(mutants []mutant, folder string) (replace map[string]s
 			return nil, err
 		}
 	}
-	return replace, put("mutants_switched.go", fmt.Sprintf(helpers, filepath.Base(s.pkg), len(mutants)+1))
+	return replace, put("mutants_switched.go", fmt.Sprintf(helpers, s.name, len(mutants)+1))
 }
 
 // apply makes edits of a text. Of those at one place the ones that close an expression come first, from within, and then the ones

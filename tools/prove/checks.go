@@ -116,10 +116,16 @@ var checks = []check{
 		unit:     cuts, floor: 300,
 	},
 	{
+		method:   "power cut while a file is compacted, repaired, backed up or restored, bbolt",
+		promises: []string{"S5"},
+		tests:    []test{{"boltstore/powercut", "TestPowerCutWhileRemade"}},
+		unit:     cuts, floor: 300,
+	},
+	{
 		method:   "every operation of the disk fails, kind by kind, bbolt", // all of them, whatever the effort
 		promises: []string{"S5"},
-		tests:    []test{{"boltstore/powercut", "TestDiskFaults"}},
-		unit:     passed, floor: 10, fixed: true,
+		tests:    []test{{"boltstore/powercut", "TestDiskFaults"}, {"boltstore/powercut", "TestRemakeFaults"}},
+		unit:     passed, floor: 35, each: 10, fixed: true,
 	},
 	{
 		method:   "died at each failpoint of bbolt, at work",
