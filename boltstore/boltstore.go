@@ -172,8 +172,8 @@ func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]strin
 
 // names returns keys of a bucket after the given one.
 func (b *Backend) names(ctx context.Context, bucket []byte, after string, limit int, holds func(*txn, []byte) bool) ([]string, error) {
-	if limit < 1 {
-		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	var names []string
 	err := b.view(ctx, func(t *txn) error {

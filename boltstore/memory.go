@@ -124,8 +124,8 @@ func (r *records) forget(p *revocation) {
 
 // Trim forgets, oldest first. While nothing is old enough it waits for no writer.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed, err error) {
-	if trim.Limit < 1 {
-		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
+	if err := trim.Validate(); err != nil {
+		return store.Trimmed{}, err
 	}
 	due := false
 	err = t.view(ctx, func(r *records) error {

@@ -193,7 +193,7 @@ func (o *Options) lockTimeout() (time.Duration, error) {
 		return lockTimeout, nil
 	}
 	if o.LockTimeout < 0 {
-		return 0, &domain.FieldError{Field: "LockTimeout", Limit: "positive", Size: int(o.LockTimeout)}
+		return 0, &domain.FieldError{Field: "lock_timeout", Limit: "positive", Size: int(o.LockTimeout)}
 	}
 	return cmp.Or(o.LockTimeout, lockTimeout), nil
 }

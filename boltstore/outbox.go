@@ -52,15 +52,12 @@ func (t *tenant) Gapless() bool { return true }
 
 // Feed reads one page of events.
 func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.FeedPage, err error) {
-	if limit < 1 || limit > store.MaxPage {
-		return store.FeedPage{}, &domain.FieldError{Field: "limit", Limit: "1..100", Size: limit}
+	if err := store.CheckPage(limit); err != nil {
+		return store.FeedPage{}, err
 	}
 	err = t.view(ctx, func(r *records) error {
-		if after < r.meta.floor {
-			return &store.CursorGoneError{Cursor: after, Resume: r.meta.floor}
-		}
-		if after > r.meta.lastEvent {
-			return &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
+		if err := store.CheckCursor(after, r.meta.floor, r.meta.lastEvent); err != nil {
+			return err
 		}
 		page = store.FeedPage{Next: after, Last: r.meta.lastEvent}
 		r.after(bucketOutbox, nil, numberKey(after), func(_, v []byte) bool {

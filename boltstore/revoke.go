@@ -40,7 +40,7 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 		ID: req.ID, Targets: req.Targets, Time: req.Time, Through: req.Time, Reason: req.Reason, Actor: req.Actor, Erases: req.Erase,
 	}}}
 	tombstone := &p.status.Tombstone
-	if r.namesNothing(req.Targets) {
+	if req.NamesNothing(r.token) {
 		tombstone.Watermark = r.meta.sequence
 		p.status.Retired, p.status.RetiredAt = true, req.Time
 		return p.status, nil
@@ -53,9 +53,7 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 	if earlier == nil && !tombstone.Anchored() && r.meta.open >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
-	p.walks = slices.ContainsFunc(anchors, func(a domain.Anchor) bool {
-		return a.Kind == domain.AnchorClient || a.Kind == domain.AnchorNone
-	})
+	p.walks = tombstone.Walks()
 	tombstone.Watermark = r.meta.next()
 	if req.Erase && r.meta.erasureKey == (domain.ErasureKey{}) {
 		r.meta.erasureKey = req.Key
@@ -83,19 +81,6 @@ func (r *records) revoke(req store.Revocation, presented *domain.RefreshToken) (
 	}
 	r.save()
 	return p.status, nil
-}
-
-// namesNothing reports whether all targets name ids, and none of them a token that is there.
-func (r *records) namesNothing(targets []domain.Target) bool {
-	for i := range targets {
-		if targets[i].TokenID.IsZero() {
-			return false
-		}
-		if token, ok := r.token(targets[i].TokenID); ok && targets[i].Matches(&token) {
-			return false
-		}
-	}
-	return true
 }
 
 // sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one.

@@ -13,10 +13,7 @@ import (
 // Apply sweeps a slice. What to remove is looked up on a snapshot, beside the writers; the commit then checks that nobody
 // else has got on with the same sweep meanwhile, and removes, notes the progress and retires in one.
 func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) ([]store.Status, error) {
-	if n := len(ids); n < 1 || n > store.MaxSlice {
-		return nil, &domain.FieldError{Field: "ids", Limit: "1..100 entries", Size: n}
-	}
-	if err := bounds.Validate(); err != nil {
+	if err := store.CheckApply(ids, bounds); err != nil {
 		return nil, err
 	}
 	var s slice

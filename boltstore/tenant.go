@@ -34,13 +34,8 @@ func (t *tenant) update(ctx context.Context, f func(*records) error) error {
 
 // Insert adds tokens.
 func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
-	if n := len(rows); n < 1 || n > store.MaxBatch {
-		return nil, &domain.FieldError{Field: "tokens", Limit: "1..1000 entries", Size: n}
-	}
-	for i := range rows {
-		if err := rows[i].Validate(); err != nil {
-			return nil, err
-		}
+	if err := store.CheckInsert(rows); err != nil {
+		return nil, err
 	}
 	rows = slices.Clone(rows) // they are read by whoever leads the commit
 	var results []store.Inserted

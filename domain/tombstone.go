@@ -54,8 +54,13 @@ func (t *Tombstone) Anchors() []Anchor {
 	return anchors
 }
 
-// Anchored reports whether every target has an anchor, so that what it covers is found without a walk of all tokens.
+// Anchored reports whether every target has an anchor, so that a token is compared with those alone that may cover it.
 func (t *Tombstone) Anchored() bool { return !slices.Contains(t.Anchors(), Anchor{Kind: AnchorNone}) }
+
+// Walks reports whether its sweep has to walk all tokens, because an anchor is a client or none: lists are of users and of sessions.
+func (t *Tombstone) Walks() bool {
+	return slices.ContainsFunc(t.Anchors(), func(a Anchor) bool { return a.Kind >= AnchorClient })
+}
 
 // SameTargets reports whether two revocations name the same targets in the same order.
 func (t *Tombstone) SameTargets(targets []Target) bool {

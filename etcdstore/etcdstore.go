@@ -63,11 +63,11 @@ func New(client *clientv3.Client, opts *Options) (*Backend, error) {
 	}
 	switch {
 	case o.MaxTxnOps < 16:
-		return nil, &domain.FieldError{Field: "MaxTxnOps", Limit: "at least 16", Size: o.MaxTxnOps}
+		return nil, &domain.FieldError{Field: "max_txn_ops", Limit: "at least 16", Size: o.MaxTxnOps}
 	case o.MaxRequestBytes < 64<<10:
-		return nil, &domain.FieldError{Field: "MaxRequestBytes", Limit: "at least 65536", Size: o.MaxRequestBytes}
+		return nil, &domain.FieldError{Field: "max_request_bytes", Limit: "at least 65536", Size: o.MaxRequestBytes}
 	case o.RequestTimeout < 0:
-		return nil, &domain.FieldError{Field: "RequestTimeout", Limit: "positive", Size: int(o.RequestTimeout)}
+		return nil, &domain.FieldError{Field: "request_timeout", Limit: "positive", Size: int(o.RequestTimeout)}
 	}
 	return &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, known: known{items: map[string]item{}}}, nil
 }
@@ -127,8 +127,8 @@ func (b *Backend) Tenants(ctx context.Context, after string, limit int) ([]strin
 
 // names returns the names in a list, after the given one, of tenants of which something holds.
 func (b *Backend) names(ctx context.Context, list, after string, limit int, holds func(*txn, *item) bool) (names []string, err error) {
-	if limit < 1 {
-		return nil, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: limit}
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
 	}
 	prefix := b.opts.Prefix + list
 	err = b.view(ctx, "", func(t *txn) error {

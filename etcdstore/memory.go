@@ -114,8 +114,8 @@ const maxTrim = 200
 
 // Trim forgets, oldest first. While nothing is old enough it writes nothing.
 func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed, err error) {
-	if trim.Limit < 1 {
-		return store.Trimmed{}, &domain.FieldError{Field: "limit", Limit: "at least 1", Size: trim.Limit}
+	if err := trim.Validate(); err != nil {
+		return store.Trimmed{}, err
 	}
 	trim.Limit = min(trim.Limit, maxTrim)
 	_, err = t.update(ctx, func(x *txn) error {

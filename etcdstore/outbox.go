@@ -159,17 +159,14 @@ func (t *txn) epochNow() (epoch int64, base uint64) {
 
 // Feed reads one page of events.
 func (t *tenant) Feed(ctx context.Context, after uint64, limit int) (page store.FeedPage, err error) {
-	if limit < 1 || limit > store.MaxPage {
-		return store.FeedPage{}, &domain.FieldError{Field: "limit", Limit: "1..100", Size: limit}
+	if err := store.CheckPage(limit); err != nil {
+		return store.FeedPage{}, err
 	}
 	err = t.view(ctx, func(x *txn) error {
 		x.prefetch([]string{x.below(keyEvents), x.below(keyFloor), x.below(keyLastEvent)})
 		floor, last := x.floor(), x.lastEvent()
-		switch {
-		case after < floor:
-			return &store.CursorGoneError{Cursor: after, Resume: floor}
-		case after > last:
-			return &domain.FieldError{Field: "after", Limit: "a cursor that the feed has given out"}
+		if err := store.CheckCursor(after, floor, last); err != nil {
+			return err
 		}
 		page = store.FeedPage{Next: after, Last: last}
 		if after == last {

@@ -51,7 +51,7 @@ func (t *txn) revoke(req store.Revocation, presented *domain.RefreshToken) (stor
 		return known.status, nil
 	}
 	latest, sequence := t.tip(&h)
-	if t.namesNothing(req.Targets) {
+	if req.NamesNothing(t.token) {
 		tombstone.Watermark = sequence
 		p.status.Retired, p.status.RetiredAt = true, req.Time
 		return p.status, nil
@@ -64,9 +64,7 @@ func (t *txn) revoke(req store.Revocation, presented *domain.RefreshToken) (stor
 	if earlier == nil && !tombstone.Anchored() && t.unanchored() >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
-	p.walks = slices.ContainsFunc(anchors, func(a domain.Anchor) bool {
-		return a.Kind == domain.AnchorClient || a.Kind == domain.AnchorNone
-	})
+	p.walks = tombstone.Walks()
 	tombstone.Watermark = t.number(true)
 	if req.Erase && h.erasureKey == (domain.ErasureKey{}) {
 		h.erasureKey = req.Key
@@ -94,19 +92,6 @@ func (t *txn) revoke(req store.Revocation, presented *domain.RefreshToken) (stor
 func (t *txn) oldest(p *revocation) string {
 	id := p.id()
 	return t.below(keyOldest, instantKey(p.status.Tombstone.Time), string(id[:]))
-}
-
-// namesNothing reports whether all targets name ids, and none of them a token that is there.
-func (t *txn) namesNothing(targets []domain.Target) bool {
-	for i := range targets {
-		if targets[i].TokenID.IsZero() {
-			return false
-		}
-		if token, ok := t.token(targets[i].TokenID); ok && targets[i].Matches(&token) {
-			return false
-		}
-	}
-	return true
 }
 
 // sameTargets returns the pending tombstone with the same targets that erases, or does not, as well, if there is one. The commit

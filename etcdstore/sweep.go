@@ -13,10 +13,7 @@ import (
 // on with the same sweep meanwhile. That a tombstone has come to its end needs no more proof than the snapshot: whatever has
 // a sequence up to its watermark was committed before it.
 func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds) (statuses []store.Status, err error) {
-	if n := len(ids); n < 1 || n > store.MaxSlice {
-		return nil, &domain.FieldError{Field: "ids", Limit: "1..100 entries", Size: n}
-	}
-	if err := bounds.Validate(); err != nil {
+	if err := store.CheckApply(ids, bounds); err != nil {
 		return nil, err
 	}
 	_, err = t.update(ctx, func(x *txn) error {

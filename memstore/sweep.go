@@ -59,7 +59,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 	if t.latest.After(r.Time) {
 		status.Tombstone.Through = t.latest
 	}
-	p := &pendingTombstone{status: status, walks: !swept(status.Tombstone.Anchors())}
+	p := &pendingTombstone{status: status, walks: status.Tombstone.Walks()}
 	earlier := t.sameTargets(r.Targets, r.Erase)
 	if earlier == nil && !status.Tombstone.Anchored() && t.fence.unanchored() >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
@@ -101,13 +101,6 @@ func (t *tenant) sameTargets(targets []domain.Target, erases bool) *pendingTombs
 		}
 	}
 	return nil
-}
-
-// swept reports whether there is an index for every anchor.
-func swept(anchors []domain.Anchor) bool {
-	return !slices.ContainsFunc(anchors, func(a domain.Anchor) bool {
-		return a.Kind == domain.AnchorClient || a.Kind == domain.AnchorNone
-	})
 }
 
 // Apply sweeps a slice.

@@ -83,7 +83,7 @@ func (t *tx) revoke(ctx context.Context, r store.Revocation, presented *domain.R
 	if h.latest.After(r.Time) {
 		tombstone.Through = h.latest
 	}
-	p.walks = !swept(tombstone.Anchors())
+	p.walks = tombstone.Walks()
 	if len(earlier) == 0 && !tombstone.Anchored() && unanchored >= store.MaxUnanchored {
 		return store.Status{}, store.ErrBusy
 	}
@@ -117,13 +117,6 @@ func (t *tx) above(sequence uint64) uint64 {
 		return sequence
 	}
 	return 0
-}
-
-// swept reports whether there is an index for every anchor.
-func swept(anchors []domain.Anchor) bool {
-	return !slices.ContainsFunc(anchors, func(a domain.Anchor) bool {
-		return a.Kind == domain.AnchorClient || a.Kind == domain.AnchorNone
-	})
 }
 
 // retire ends a tombstone's work: it becomes history, its guards are remembered. That of an erasure which has come through is not
