@@ -29,7 +29,8 @@ func TestOperator(t *testing.T) {
 	servetest.Operate(t, command, dsn, m)
 }
 
-// TestMoveToPostgreSQL: the lines of docs/getting-started.md move a file into a database.
+// TestMoveToPostgreSQL: the lines of docs/getting-started.md move a file into a database, which is then served. What was revoked in the
+// file is so there.
 func TestMoveToPostgreSQL(t *testing.T) {
 	text, err := os.ReadFile("../docs/getting-started.md")
 	if err != nil {
@@ -45,15 +46,31 @@ func TestMoveToPostgreSQL(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := pgtest.Shared(t)
-	lines := command + " import --db tokens.db " + tokens + "\n" + strings.ReplaceAll(blocks[2][1], "bin/tokenstore", command)
-	lines = strings.ReplaceAll(lines, "postgres://owner@localhost/tokens", "'"+s.DSN(s.Database(t))+"'")
-	cmd := exec.CommandContext(t.Context(), "bash", "-euc", lines)
-	cmd.Dir = t.TempDir()
+	dir := t.TempDir()
+	address := filepath.Join(dir, "address")
+	lines := blocks[2][1]
+	for _, replaced := range [][2]string{
+		{"bin/tokenstore", command}, {"postgres://owner@localhost/tokens", "'" + s.DSN(s.Database(t)) + "'"},
+		{"127.0.0.1:8080", `'"$address"'`}, {"kill %1\nwait %1\n", "kill $!\nwait $!\n"},
+		{" &\n", " --listen 127.0.0.1:0 >" + address + " &\ntrap 'kill $!' ERR\nread -r address <" + address + "\n"},
+	} {
+		if !strings.Contains(lines, replaced[0]) {
+			t.Errorf("%q is nowhere in the lines", replaced[0])
+		}
+		lines = strings.ReplaceAll(lines, replaced[0], replaced[1])
+	}
+	lines = "mkfifo " + address + "\n" + command + " import --db tokens.db " + tokens + "\n" +
+		command + " revoke --db tokens.db --user 'auth0|kiosk' --wait --yes\n" + lines
+	cmd := exec.CommandContext(t.Context(), "bash", "-Eeuc", lines)
+	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if n := strings.Count(string(out), "imported 1200"); n != 2 || !regexp.MustCompile(`(?m)^tokens +1,?200$`).Match(out) {
-		t.Errorf("all tokens must be there; it says\n%s", out)
+	// 400 of the 1200 are the revoked user's.
+	for _, said := range []string{`(?m)^imported 1200,`, `(?m)^imported 800,`, `(?m)^tokens +800$`, `\{"refresh_tokens":\[\]\}`, `(?m)^targets +client tv$`} {
+		if !regexp.MustCompile(said).Match(out) {
+			t.Errorf("%s is nowhere in what it says:\n%s", said, out)
+		}
 	}
 }
