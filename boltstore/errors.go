@@ -28,7 +28,7 @@ var (
 var ErrFull = errors.New("boltstore: no room")
 
 // ErrUnsettled: what was to be made has its name and is whole, but the folder could not be synced, so that after a loss of power the name
-// may be gone, or lead to the file that was there before. The error is an [ErrUnusable], too.
+// may be gone, or lead to the file that was there before. The error is an [ErrUnusable] or an [ErrFull], too.
 var ErrUnsettled = errors.New("boltstore: the file's name may not be on the disk yet")
 
 // ErrBeyondRepair: [Repair] has met damage to records, which nothing else in the file tells of; a [DamageError] names them. The file

@@ -66,7 +66,7 @@ func (d draft) takeFree() error {
 	case errors.Is(err, fs.ErrExist):
 		return err
 	case err != nil:
-		return unusable(err)
+		return notWritten(err)
 	}
 	return settled(d.path)
 }
@@ -74,7 +74,7 @@ func (d draft) takeFree() error {
 // settled brings the name of what is in its place to the disk.
 func settled(path string) error {
 	if err := settleFolder(path); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnsettled, unusable(err))
+		return fmt.Errorf("%w: %w", ErrUnsettled, notWritten(err))
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (d draft) takeOver(keep string) (kept string, err error) {
 		}
 	}
 	if err := os.Rename(d.name, d.path); err != nil {
-		return kept, unusable(err)
+		return kept, notWritten(err)
 	}
 	return kept, settled(d.path)
 }
