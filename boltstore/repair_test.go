@@ -335,7 +335,7 @@ func leafOf(t *testing.T, data, bucket []byte) (page int) {
 // Many entries, of which few are sorted at once, come to be one run, in which each is found.
 func TestRepairManyRuns(t *testing.T) {
 	closed, _, _, _ := filled(t, 1500)
-	for _, sorted := range []int{10, 700, 1 << 20} {
+	for sorted, level := range map[int]byte{10: 4, 700: 1, 1 << 20: 1} { // that of as many runs, or of as many entries
 		path := writeFile(t, closed)
 		before := contents(t, path)
 		spoil(t, path, dropAll(bucketRuns))
@@ -352,7 +352,7 @@ func TestRepairManyRuns(t *testing.T) {
 		_, err = b.peek(t.Context(), func(x *txn) error {
 			r := x.records("acme")
 			runs := r.runs()
-			if len(runs) != 1 || runs[0].level() == 0 || runs[0].number() != 0 || r.meta.settled != 1<<(levelBits*runs[0].level()) || r.meta.fresh != 0 {
+			if len(runs) != 1 || runs[0].level() != level || runs[0].number() != 0 || r.meta.settled != 1<<(levelBits*runs[0].level()) || r.meta.fresh != 0 {
 				t.Errorf("%d sorted at once: runs %v, settled %d", sorted, runs, r.meta.settled)
 			}
 			return nil
