@@ -99,7 +99,7 @@ func (f *scheduleFlags) check(scheme string) error {
 		return usage("--backup-dir is for a file: %s is backed up by its own tools", scheme)
 	}
 	if info, err := os.Stat(f.dir); err != nil || !info.IsDir() {
-		return usage("--backup-dir: %s is no directory", f.dir)
+		return usage("--backup-dir: %s is no directory: make it first", f.dir)
 	}
 	return nil
 }

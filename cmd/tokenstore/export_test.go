@@ -38,7 +38,7 @@ func TestMoveToAnotherFile(t *testing.T) {
 	if code, _, stderr := toEnd(t, "import", "--db", other, file); code != exitFailed || !strings.Contains(stderr, "a full export has to be imported as such") {
 		t.Errorf("imported as resources: exit code %d, %q", code, stderr)
 	}
-	for _, want := range []string{"imported 1, unchanged 0, refused 0\n", "imported 0, unchanged 1, refused 0\n"} {
+	for _, want := range []string{"imported 1, unchanged 0, refused 0, guards 1\n", "imported 0, unchanged 1, refused 0, guards 1\n"} {
 		if code, stdout, stderr := toEnd(t, "import", "--db", other, "--full", file); code != 0 || stdout != want || stderr != "" {
 			t.Errorf("exit code %d, %q, %q", code, stdout, stderr)
 		}

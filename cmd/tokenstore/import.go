@@ -96,7 +96,11 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 		Refused: func(l tokenstore.RefusedLine) { fmt.Fprintln(errs, refusal(l)) },
 	})
 	bar.done()
-	fmt.Fprintf(out, "imported %d, unchanged %d, refused %d\n", report.Imported, report.Unchanged, report.Refused)
+	fmt.Fprintf(out, "imported %d, unchanged %d, refused %d", report.Imported, report.Unchanged, report.Refused)
+	if f.full {
+		fmt.Fprintf(out, ", guards %d", report.Guards)
+	}
+	fmt.Fprintln(out)
 	switch {
 	case err != nil:
 		return fmt.Errorf("import stopped, and may be repeated: %w", err)

@@ -141,7 +141,7 @@ func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 	case err != nil:
 		return err
 	}
-	fmt.Fprintf(os.Stderr, "restored %d tenants: %d events, %d revocations; the restoration is %s\n", report.Tenants, report.Events, report.Revoked, report.ID)
+	fmt.Fprintf(os.Stderr, "restored: tenants %d, events %d, revocations %d; the restoration is %s\n", report.Tenants, report.Events, report.Revoked, report.ID)
 	return nil
 }
 

@@ -96,10 +96,10 @@ func TestRestoreCommand(t *testing.T) {
 		kept, ben bool
 		says      string
 	}{
-		{store.RestoreEvents, []string{"--events", events}, true, false, "restored 1 tenants: 2 events, 2 revocations"},
-		{store.RestoreEvents, []string{"--events", "default=" + events, "--also", "new"}, true, false, "restored 2 tenants"},
-		{store.RestoreCutoff, []string{"--cut-off", "--yes"}, false, false, "0 events, 1 revocations"},
-		{store.RestoreOverride, []string{"--override", "--yes"}, true, true, "0 events, 0 revocations"},
+		{store.RestoreEvents, []string{"--events", events}, true, false, "restored: tenants 1, events 2, revocations 2"},
+		{store.RestoreEvents, []string{"--events", "default=" + events, "--also", "new"}, true, false, "restored: tenants 2, "},
+		{store.RestoreCutoff, []string{"--cut-off", "--yes"}, false, false, "events 0, revocations 1;"},
+		{store.RestoreOverride, []string{"--override", "--yes"}, true, true, "events 0, revocations 0;"},
 	} {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			db := filepath.Join(t.TempDir(), "tokens.db")

@@ -76,7 +76,7 @@ func TestMoveToPostgreSQL(t *testing.T) {
 	}
 	run("export", "--db", cluster, "--full", file)
 	run("migrate", "--db", server)
-	if got := run("import", "--db", server, "--full", file); got != "imported 2, unchanged 0, refused 0\n" {
+	if got := run("import", "--db", server, "--full", file); got != "imported 2, unchanged 0, refused 0, guards 3\n" {
 		t.Errorf("what is not revoked must be taken over: %q", got)
 	}
 	was, is := lines(t, run("export", "--db", cluster, "--full", "-")), lines(t, run("export", "--db", server, "--full", "-"))
