@@ -221,10 +221,14 @@ func TestPowerCutWhileRemade(t *testing.T) {
 			_, _, steps := c.cut(t, folder, disk, powercut.Setup{})
 			before, after := 0, 0
 			for round := range rounds {
-				// The last steps are those by which the file gets its name; where the cut comes after them all, the end was told.
-				setup := powercut.Setup{Seed: uint64(round), Cut: steps + 1 - round/2%11}
-				if round%2 == 1 {
-					setup.Cut = 1 + (round*steps)/rounds
+				setup := powercut.Setup{Seed: uint64(round)}
+				switch round % 3 {
+				case 0: // when the end has been told
+					setup.Cut = steps + 1
+				case 1: // while the file gets its name
+					setup.Cut = steps - round/3%10
+				default:
+					setup.Cut = 1 + round*steps/rounds
 				}
 				left, done, _ := c.cut(t, folder, disk, setup)
 				s := &site{folder: left, backup: c.backup}
