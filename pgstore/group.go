@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxFlights = 3  // how many groups of one kind of call and one tenant are under way at once
+	maxFlights = 2  // how many groups of one kind of call and one tenant are under way at once
 	maxGroup   = 64 // how many calls share a transaction
 )
 
