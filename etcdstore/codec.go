@@ -210,5 +210,5 @@ func originFields(c *codec.Coder, o *origin) {
 	c.Bool(&o.complete)
 }
 
-// number is a number by itself.
+// numberFields are those of a number by itself.
 func numberFields(c *codec.Coder, n *uint64) { c.Uint(n) }

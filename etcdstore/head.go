@@ -99,7 +99,7 @@ func (t *txn) notLater(than time.Time) {
 	t.others = append(t.others, clientv3.Compare(clientv3.Value(key), "<", instantKey(than.Add(1))))
 }
 
-// forget raises the horizon to a guard, or several, that are dropped.
+// forgetGuards raises the horizon to guards that are dropped.
 func (t *txn) forgetGuards(guards ...domain.Guard) {
 	h := t.head()
 	before := h.horizon

@@ -27,7 +27,7 @@ type agedGuard struct {
 	age guardAge
 }
 
-// guardSteps read guards after a place, oldest first.
+// guardStep reads guards after a place, oldest first.
 func (t *tx) guardStep(after guardAge, limit int, into *[]agedGuard) step {
 	return step{t.q.guards, []any{t.tenant, after.at, after.ns, after.digestBytes(), limit}, func(row pgx.Rows) error {
 		var g agedGuard

@@ -57,6 +57,13 @@ func CheckCursor(after, floor, last uint64) error {
 	return nil
 }
 
+func checkGuards(guards []domain.Guard) error {
+	if n := len(guards); n > MaxBatch {
+		return &domain.FieldError{Field: "guards", Limit: "0.." + strconv.Itoa(MaxBatch) + " entries", Size: n}
+	}
+	return nil
+}
+
 func checkEntries(field string, n, most int) error {
 	if n < 1 || n > most {
 		return &domain.FieldError{Field: field, Limit: "1.." + strconv.Itoa(most) + " entries", Size: n}

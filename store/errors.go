@@ -8,7 +8,7 @@ var (
 	ErrNotFound = errors.New("tokenstore: not found")
 	// ErrExists: the id of an inserted token is taken.
 	ErrExists = errors.New("tokenstore: already exists")
-	// ErrConflict: the id of a revocation is taken by one with other targets.
+	// ErrConflict: the id of a revocation is taken by one with other targets, or that of a restoration by one of another method.
 	ErrConflict = errors.New("tokenstore: revocation id used for other targets")
 	// ErrCovered: an update would replace the record of a token that a tombstone covers.
 	ErrCovered = errors.New("tokenstore: token is revoked")
@@ -29,7 +29,7 @@ var (
 	ErrClosed = errors.New("tokenstore: backend is closed")
 	// ErrNotCommitted: the commit failed, and nothing of it was or will be written. The call may be repeated.
 	ErrNotCommitted = errors.New("tokenstore: not committed")
-	// ErrUnknownOutcome: the commit failed in a way that leaves open whether it was written. Revoke, Apply, Trim and an
-	// Insert of the same tokens may be repeated as they are; Manager says how to repeat an exchange.
+	// ErrUnknownOutcome: the commit failed in a way that leaves open whether it was written. Revoke, Apply, Expire, Trim, Remember,
+	// Restore and an Insert of the same tokens may be repeated as they are; Manager says how to repeat an exchange.
 	ErrUnknownOutcome = errors.New("tokenstore: outcome unknown")
 )

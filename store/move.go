@@ -60,8 +60,8 @@ func (m *Memory) Validate() error {
 	if m.Origin.IsZero() {
 		return &domain.FieldError{Field: "origin", Limit: "a ULID other than zero"}
 	}
-	if n := len(m.Guards); n > MaxBatch {
-		return &domain.FieldError{Field: "guards", Limit: "0..1000 entries", Size: n}
+	if err := checkGuards(m.Guards); err != nil {
+		return err
 	}
 	if m.Sequence > MaxSequence {
 		return &domain.FieldError{Field: "sequence", Limit: "at most 2^63-1"}

@@ -37,7 +37,7 @@ type FeedPage struct {
 }
 
 // CursorGoneError says that events after a cursor have been dropped: they were older than is kept, or their tenant was
-// erased. It matches [ErrCursorGone].
+// erased, restored or moved. It matches [ErrCursorGone].
 type CursorGoneError struct {
 	Cursor uint64 // Cursor is the one that was asked for.
 	Resume uint64 // Resume is the cursor from which all is there.

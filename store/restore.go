@@ -69,8 +69,8 @@ func (r *Restoration) Validate() error {
 	if err := r.Method.Validate(); err != nil {
 		return err
 	}
-	if n := len(r.Guards); n > MaxBatch {
-		return &domain.FieldError{Field: "guards", Limit: "0..1000 entries", Size: n}
+	if err := checkGuards(r.Guards); err != nil {
+		return err
 	}
 	for i := range r.Guards {
 		if err := r.Guards[i].Target.Validate(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Questions that change nothing.
+// Questions, which change no token and no revocation. One of them may create a tenant.
 var (
 	previewOperation = operation{"preview", 1, (*machine).preview}
 	exportOperation  = operation{"export", 1, (*machine).exportLines}

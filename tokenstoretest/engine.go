@@ -155,7 +155,7 @@ func (m *machine) restWithEngine(t *rapid.T) {
 		work += 2*len(w.model.lives) + 4
 	}
 	// A slice and the rest after it take twice the delay. What nobody told the engine of, and what failed, is found by a look,
-	// which may be due only after a poll and a half. Upkeep that failed waits for the next walk, as often as it fails.
+	// which may be due only after a poll. Upkeep that failed waits for the next walk, as often as it fails.
 	time.Sleep(2*pollEvery + time.Duration(failures)*expireEvery + time.Duration(work)*2*m.delay)
 	m.settle()
 	m.faults.disarm()
@@ -164,8 +164,8 @@ func (m *machine) restWithEngine(t *rapid.T) {
 	m.checkDelay(t)
 }
 
-// checkDelay has one more revocation, of nobody, retired by an engine at rest: soon by one that is woken, after a poll and a
-// half at the latest by one that is not.
+// checkDelay has one more revocation, of nobody, retired by an engine at rest: soon by one that is woken, by the look of the next
+// poll by one that is not.
 func (m *machine) checkDelay(t *rapid.T) {
 	w := m.tenants[0]
 	began := time.Now()

@@ -12,7 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// chronicle is a history: what callers saw of one tenant: which calls they made, when each began and returned, and what it answered.
+// chronicle is a history, what callers saw of one tenant: which calls they made, when each began and returned, and what it answered.
 // Nothing in it is read from the store.
 type chronicle struct {
 	tenant string

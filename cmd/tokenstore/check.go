@@ -34,7 +34,7 @@ func (f *fileFlags) check(what string) error {
 	return nil
 }
 
-// refused says why a file was left as it was.
+// refused says why a file was left as it was, or how far the new one that has taken its place can be relied on.
 func (f *fileFlags) refused(err error) error {
 	switch {
 	case errors.Is(err, boltstore.ErrLocked):

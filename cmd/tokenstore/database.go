@@ -70,7 +70,7 @@ func (f *databaseFlags) check() error {
 	case scheme != "postgres" && f.postgres != (pgstore.Options{}):
 		return usage("--pg-schema, --pg-pooled and --pg-serializable are for --db postgres://")
 	case scheme != "etcd" && f.etcd != (etcdFlags{}):
-		return usage("--etcd-user, --etcd-ca, --etcd-cert and --etcd-key are for --db etcd://")
+		return usage("--etcd-user, --etcd-ca, --etcd-cert, --etcd-key and --etcd-timeout are for --db etcd://")
 	}
 	switch {
 	case scheme == "postgres":
@@ -79,6 +79,8 @@ func (f *databaseFlags) check() error {
 		return f.etcd.check(f.name())
 	case scheme != "" && len(scheme) < 20:
 		return usage("--db: no database is known by %q: it is a file, postgres:// or etcd://", scheme+"://")
+	case scheme != "":
+		return usage("--db: it is a file, postgres:// or etcd://")
 	}
 	return nil
 }
@@ -125,7 +127,8 @@ func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
 // listenAgain is how long to wait where the connection that listens has failed. The sweep polls meanwhile.
 const listenAgain = time.Second
 
-// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on; then the sweep polls.
+// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on, and the portable mode
+// tells nothing; then the sweep polls.
 func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
 	var listen func() error
 	switch d := database.(type) {

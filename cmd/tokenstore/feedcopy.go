@@ -111,8 +111,10 @@ func (c *feedCopy) goOn(ctx context.Context, manager *tokenstore.Manager) error 
 	case errors.As(err, &gone) && c.last.Number == 0:
 		c.last.Number = gone.Resume
 		return nil
-	case err != nil:
+	case errors.As(err, &gone), errors.Is(err, tokenstore.ErrInvalid):
 		return fmt.Errorf("the feed does not go on from its last line, so a new file is needed, and a new backup: %w", err)
+	case err != nil:
+		return err
 	case c.last.Number == 0:
 		return nil
 	}

@@ -110,7 +110,7 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 	return nil
 }
 
-// unmake removes the file that was made for an import of which nothing came in. It is still held, so nobody else has written to it.
+// unmake removes the file that was made for an import that failed, if nothing came in. It is still held, so nobody else has written to it.
 func (f *importFlags) unmake(ctx context.Context, database store.Backend) error {
 	names, err := database.Tenants(context.WithoutCancel(ctx), "", 1)
 	if err != nil || len(names) > 0 {

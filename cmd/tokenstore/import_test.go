@@ -152,7 +152,8 @@ func TestImportCutShort(t *testing.T) {
 	}
 }
 
-// A file that was made for an import of which nothing came in is removed again; one that was there, or that something came into, is not.
+// A file that was made for an import that failed, and of which nothing came in, is removed again; one that was there, or that something
+// came into, is not.
 func TestImportLeavesNoEmptyFile(t *testing.T) {
 	bad := `{"id":"foreign-1"}` + "\n"
 	for name, c := range map[string]struct {

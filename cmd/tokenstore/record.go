@@ -151,7 +151,7 @@ func (s *sweeper) options() revocation.Options {
 			Swept: func(_ string, status tokenstore.Status) { s.bar.reach(int64(status.Swept)) },
 			Failed: func(_ string, _ []ulid.ULID, err error) {
 				if !errors.Is(err, boltstore.ErrCorrupt) {
-					fmt.Fprintln(s.bar.over(os.Stderr), "the sweep failed, and tries again:", err)
+					fmt.Fprintln(s.bar.over(os.Stderr), "the sweep failed, and tries again:", message(err))
 					return
 				}
 				select {

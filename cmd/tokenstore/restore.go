@@ -190,7 +190,8 @@ func (f *restoreFlags) restoreAs(ctx context.Context, request tokenstore.Restore
 		return report, err
 	}
 	defer func() { err = errors.Join(err, database.Close()) }()
-	return report, do(ctx, database)
+	err = do(ctx, database) // not in the return, which might read the report before
+	return report, err
 }
 
 // openEvents opens the copies of the feeds, none of which may be a part of what is restored.

@@ -123,7 +123,7 @@ func (c *Coder) Text(v *string) {
 		c.buf = append(c.buf, *v...)
 		return
 	}
-	*v = string(c.take(n)) // a copy: nothing that is handed out points into the file
+	*v = string(c.take(n)) // a copy: nothing that is handed out points into what was read
 }
 
 // Bool is a truth value.

@@ -97,7 +97,7 @@ func New(ctx context.Context, opts Options) (*Authorizer, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	if opts.Algorithms == nil {
+	if len(opts.Algorithms) == 0 {
 		opts.Algorithms = []string{oidc.RS256, oidc.ES256}
 	}
 	ctx = oidc.ClientContext(ctx, limitedClient(cmp.Or(opts.Client, &http.Client{Timeout: 10 * time.Second})))

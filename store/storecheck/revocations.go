@@ -79,6 +79,7 @@ func (c *checker) revocation(ctx context.Context, s *store.Status, retired bool)
 			c.found.OldestPending = t.Time
 		}
 	}
+	c.found.Sequence = max(c.found.Sequence, t.Watermark)
 	if t.Watermark > c.latest {
 		return nil
 	}
@@ -291,6 +292,7 @@ func (c *checker) events(ctx context.Context) error {
 		}
 		switch {
 		case last >= state.LastEvent:
+			c.found.LastEvent = last
 			return nil
 		case len(page.Events) == 0:
 			return c.find("its latest event is %d, and should be %d", last, state.LastEvent)

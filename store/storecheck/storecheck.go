@@ -148,6 +148,9 @@ func (c *checker) check(ctx context.Context) error {
 	if c.found.Sequence > after.Sequence {
 		return c.find("something has the sequence %d, and the latest is %d", c.found.Sequence, after.Sequence)
 	}
+	if c.found.LastEvent > after.LastEvent {
+		return c.find("there is an event %d, and the latest is %d", c.found.LastEvent, after.LastEvent)
+	}
 	if counts(&before) != counts(&after) {
 		c.report.Changed++
 		return nil
@@ -155,7 +158,7 @@ func (c *checker) check(ctx context.Context) error {
 	return c.counts(&after)
 }
 
-// counts are those that whatever is written changes one of.
+// counts are numbers of which whatever changes what is counted changes one.
 func counts(s *store.State) [9]uint64 {
 	return [9]uint64{s.Sequence, s.Horizon.Sequence, uint64(s.Tokens), uint64(s.Sessionless), uint64(s.Pending), uint64(s.Guards), uint64(s.History), uint64(s.Events), s.LastEvent}
 }

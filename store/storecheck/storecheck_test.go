@@ -328,8 +328,13 @@ func TestFindsDamage(t *testing.T) {
 		"a count of tokens":           {damaged{state: func(s *store.State) { s.Tokens++ }}, "it counts 20 tokens, and has 19"},
 		"a count of sessionless ones": {damaged{state: func(s *store.State) { s.Sessionless-- }}, "it counts 2 tokens without a session, and has 3"},
 		"a sequence that is behind":   {damaged{state: func(s *store.State) { s.Sequence = 1 }}, "and the latest is 1"},
-		"the oldest pending one":      {damaged{state: func(s *store.State) { s.OldestPending = instant }}, "oldest pending"},
-		"an unfinished restoration":   {damaged{restored: []store.Restored{{ID: kept, Method: store.RestoreCutoff}}}, "restoration " + kept.String() + ", by cutoff, is unfinished"},
+		"a sequence behind, no guard": {damaged{
+			state:  func(s *store.State) { s.Sequence, s.Guards = 1, 0 },
+			guards: func([]domain.Guard) []domain.Guard { return nil },
+		}, "and the latest is 1"},
+		"a latest event that is behind": {damaged{state: func(s *store.State) { s.LastEvent = 1 }}, "and the latest is 1"},
+		"the oldest pending one":        {damaged{state: func(s *store.State) { s.OldestPending = instant }}, "oldest pending"},
+		"an unfinished restoration":     {damaged{restored: []store.Restored{{ID: kept, Method: store.RestoreCutoff}}}, "restoration " + kept.String() + ", by cutoff, is unfinished"},
 	}
 	for name, c := range damages {
 		t.Run(name, func(t *testing.T) {

@@ -76,6 +76,7 @@ func (c *checker) tokens(ctx context.Context) error {
 		if token.SessionID.IsNull() {
 			c.found.Sessionless++
 		}
+		c.found.Sequence = max(c.found.Sequence, token.Sequence)
 		if token.Sequence > c.latest {
 			continue
 		}

@@ -87,6 +87,8 @@ func checkClosed(t testing.TB, e *env) {
 	verb("Revoke", err)
 	_, err = w.Apply(w.ctx, []ulid.ULID{r.Tombstone.ID}, store.Bounds{Visit: 1, Remove: 1})
 	verb("Apply", err)
+	_, err = w.Expire(w.ctx, store.Bounds{Visit: 1, Remove: 1})
+	verb("Expire", err)
 	_, err = w.Revocation(w.ctx, r.Tombstone.ID)
 	verb("Revocation", err)
 	_, err = w.Revocations(w.ctx, store.RevocationQuery{Limit: 1})
@@ -99,8 +101,22 @@ func checkClosed(t testing.TB, e *env) {
 		_, err = outbox.Feed(w.ctx, 0, 1)
 		verb("Feed", err)
 	}
+	if mover, ok := store.As[store.Mover](w.Store); ok {
+		_, err = mover.Guards(w.ctx, store.GuardQuery{Limit: 1})
+		verb("Guards", err)
+		verb("Remember", mover.Remember(w.ctx, store.Memory{Origin: w.id()}))
+	}
+	if restorer, ok := store.As[store.Restorer](w.Store); ok {
+		_, err = restorer.Restore(w.ctx, w.restoration())
+		verb("Restore", err)
+		_, err = restorer.Restorations(w.ctx)
+		verb("Restorations", err)
+	}
 	_, err = e.backend.Pending(w.ctx, "", 1)
 	verb("Pending", err)
+	_, err = e.backend.Tenants(w.ctx, "", 1)
+	verb("Tenants", err)
+	verb("Create", e.backend.Create(w.ctx, "another"))
 	_, err = e.backend.Tenant("another")
 	verb("Tenant", err)
 }

@@ -28,7 +28,7 @@ const (
 	schedules  = "schedules"
 )
 
-// Where a package of tokenstoretest or storetest runs.
+// promisesOf says where a subtest of tokenstoretest runs: in memory, and on a file.
 func promisesOf(subtest string) []test {
 	return []test{{"tokenstoretest", "TestMemstore/" + subtest}, {"boltstore", "TestPromises/" + subtest}}
 }
