@@ -68,6 +68,9 @@ func syncless(t *testing.T, path string) (restore func()) {
 	}
 	defer null.Close()
 	if syscall.Fdatasync(int(null.Fd())) == nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("this kernel syncs its null device, and CI must not go without this test")
+		}
 		t.Skip("NOT RUN: this kernel syncs its null device")
 	}
 	fd := descriptor(t, path)

@@ -132,6 +132,7 @@ func TestDatabaseNames(t *testing.T) {
 		args []string
 	}{
 		"none":                     {"--db FILE is required, or a URL", "", []string{"serve", good}},
+		"a long scheme":            {"--db: it is a file, postgres:// or etcd://", "", []string{"serve", good, "--db", "abcdefghijklmnopqrst://u:" + secret + "@h/d"}},
 		"another scheme":           {`no database is known by "mysql://"`, "", []string{"serve", good, "--db", "mysql://u:" + secret + "@h/d"}},
 		"password":                 {"a password on a command line can be read", "", []string{"serve", good, "--db", "postgres://u:" + secret + "@h/d"}},
 		"password of the query":    {"a password on a command line can be read", "", []string{"export", "--db", "postgresql://u@h/d?password=" + secret, "-"}},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,25 @@ import (
 	"example.com/tokenstore"
 	"example.com/tokenstore/memstore"
 )
+
+// That the database can't be asked is no reason for a new copy of its feed.
+func TestFeedCopyOfWhatIsAway(t *testing.T) {
+	backend := memstore.New()
+	m, err := tokenstore.New(backend, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := feedCopy{last: tokenstore.Event{Number: 1}}
+	if err := c.goOn(t.Context(), m); !errors.Is(err, tokenstore.ErrInvalid) || !strings.Contains(err.Error(), "a new file is needed") {
+		t.Errorf("a line that the feed does not have: got %v", err)
+	}
+	if err := backend.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.goOn(t.Context(), m); !errors.Is(err, tokenstore.ErrClosed) || strings.Contains(err.Error(), "a new file is needed") {
+		t.Errorf("a database that is away: got %v", err)
+	}
+}
 
 // /readyz is degraded while the sweep does not run, and while it lags.
 func TestReadyz(t *testing.T) {

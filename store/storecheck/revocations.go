@@ -136,7 +136,6 @@ func malformed(s *store.Status, retired bool) string {
 
 // effective sees to it that nothing is live that a revocation, or what is remembered of one, covers.
 func (c *checker) effective(ctx context.Context, t domain.Tombstone) error {
-	c.found.Sequence = max(c.found.Sequence, t.Watermark)
 	for _, target := range t.Targets {
 		one := t
 		one.Targets = []domain.Target{target}
@@ -243,6 +242,7 @@ func (c *checker) guards(ctx context.Context) error {
 func (c *checker) guard(ctx context.Context, g *domain.Guard) error {
 	c.report.Guards++
 	c.found.Guards++
+	c.found.Sequence = max(c.found.Sequence, g.Watermark)
 	if err := g.Target.Validate(); err != nil {
 		return c.find("a guard with watermark %d breaks a limit: %v", g.Watermark, err)
 	}

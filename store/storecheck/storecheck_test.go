@@ -2,6 +2,7 @@ package storecheck_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -24,8 +25,9 @@ import (
 var instant = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // fill puts into a tenant tokens of all sorts: with and without a session, with a secret from elsewhere, expired, revoked and not swept,
-// swept, evicted; and an erased user. There are 7 beside the many. It returns the id of one that nothing is the matter with.
-func fill(t *testing.T, b store.Backend, tenant string, many int) ulid.ULID {
+// swept, evicted; and an erased user. There are 7 beside the many. It returns the id of one that nothing is the matter with, and what leaves
+// the tenant with something pending: an engine sweeps whatever is in its backend, so no other is filled afterwards.
+func fill(t *testing.T, b store.Backend, tenant string, many int) (kept ulid.ULID, leave func()) {
 	t.Helper()
 	ctx, now := t.Context(), instant
 	policy := tokenstore.ClientPolicy{}
@@ -55,7 +57,7 @@ func fill(t *testing.T, b store.Backend, tenant string, many int) ulid.ULID {
 		must(err)
 		return receipt
 	}
-	kept := issue("ann", "web", "a")
+	kept = issue("ann", "web", "a")
 	for i := range many { // of one user
 		issue("kim", fmt.Sprint("client-", i%3), fmt.Sprint("session-", i%7))
 	}
@@ -85,11 +87,20 @@ func fill(t *testing.T, b store.Backend, tenant string, many int) ulid.ULID {
 	}
 	stop()
 	must(<-ended)
-	issue("dan", "web", "d")
-	now = now.Add(time.Second)
-	issue("ann", "app", "a")
-	revoke(tokenstore.Target{UserID: "dan"})
-	revoke(tokenstore.Target{ClientID: "client-1"})
+	return kept, func() {
+		issue("dan", "web", "d")
+		now = now.Add(time.Second)
+		issue("ann", "app", "a")
+		revoke(tokenstore.Target{UserID: "dan"})
+		revoke(tokenstore.Target{ClientID: "client-1"})
+	}
+}
+
+// filled does all of fill, for a single tenant.
+func filled(t *testing.T, b store.Backend, tenant string, many int) ulid.ULID {
+	t.Helper()
+	kept, leave := fill(t, b, tenant, many)
+	leave()
 	return kept
 }
 
@@ -114,11 +125,13 @@ func TestSound(t *testing.T) {
 	defer file.Close()
 	for name, b := range map[string]store.Backend{"memory": memstore.New(), "file": file} {
 		t.Run(name, func(t *testing.T) {
-			fill(t, b, "acme", 130) // more than a page
+			_, leave := fill(t, b, "acme", 130) // more than a page
 			if _, err := tokenstore.Restore(t.Context(), b, tokenstore.RestoreRequest{Override: true, Now: later}); err != nil {
 				t.Fatal(err)
 			}
-			fill(t, b, "globex", 130)
+			_, alsoLeave := fill(t, b, "globex", 130)
+			leave()
+			alsoLeave()
 			report := check(t, b)
 			t.Attr("cases", strconv.Itoa(report.Tokens))
 			if len(report.Findings) > 0 {
@@ -255,10 +268,15 @@ func (b damagedBackend) Pending(ctx context.Context, after string, limit int) ([
 	return b.Backend.Pending(ctx, after, limit)
 }
 
+// move moves an id so far in the order of ids, whatever its last byte is.
+func move(id *ulid.ULID, by int64) {
+	binary.BigEndian.PutUint64(id[8:], binary.BigEndian.Uint64(id[8:])+uint64(by))
+}
+
 // Each damage is found, and named by what it is.
 func TestFindsDamage(t *testing.T) {
 	b := memstore.New()
-	kept := fill(t, b, "acme", 12)
+	kept := filled(t, b, "acme", 12)
 	drop := func(of func(store.Query) bool) damaged {
 		return damaged{list: func(q store.Query, all []tokenstore.RefreshToken) []tokenstore.RefreshToken {
 			return slices.DeleteFunc(all, func(token tokenstore.RefreshToken) bool { return token.ID == kept && of(q) })
@@ -288,9 +306,9 @@ func TestFindsDamage(t *testing.T) {
 		"not in that of its client":           {drop(both), "token " + kept.String() + " is not in the list of its user and client"},
 		"not in that of its session":          {drop(session), "token " + kept.String() + " is not in the list of its session"},
 		"not in that of all":                  {drop(every), "it counts 19 tokens, and has 18"},
-		"a stranger in the list of a user":    {add(user, func(token *tokenstore.RefreshToken) { token.ID[15]++ }, 1), "is in the list of its user, and not there by its id"},
-		"a stranger before it":                {add(user, func(token *tokenstore.RefreshToken) { token.ID[15]-- }, 0), "is in the list of its user, and not there by its id"},
-		"a stranger in the list of all":       {add(every, func(token *tokenstore.RefreshToken) { token.ID[15]++ }, 1), "is in the list of its tenant, and not there by its id"},
+		"a stranger in the list of a user":    {add(user, func(token *tokenstore.RefreshToken) { move(&token.ID, 1) }, 1), "is in the list of its user, and not there by its id"},
+		"a stranger before it":                {add(user, func(token *tokenstore.RefreshToken) { move(&token.ID, -1) }, 0), "is in the list of its user, and not there by its id"},
+		"a stranger in the list of all":       {add(every, func(token *tokenstore.RefreshToken) { move(&token.ID, 1) }, 1), "is in the list of its tenant, and not there by its id"},
 		"twice in the list of a session":      {add(session, func(*tokenstore.RefreshToken) {}, 1), "the list of a session shows token " + kept.String() + " after " + kept.String()},
 		"another record in the list":          {damaged{list: relabel(kept, user, func(token *tokenstore.RefreshToken) { token.Generation++ })}, "is another by its id than in the list of its user"},
 		"another digest by its id":            {damaged{get: func(v *store.View) { v.Token.SecretDigest[0] ^= 1 }}, "is another by its id than in the list of its tenant"},
@@ -314,6 +332,7 @@ func TestFindsDamage(t *testing.T) {
 			all[0].Target, all[0].Watermark = tokenstore.Target{ClientID: "web"}, 1000
 			return all
 		}}, "a guard remembers it"},
+		"a guard that is ahead":  {damaged{guards: func(all []domain.Guard) []domain.Guard { all[0].Watermark = 1 << 50; return all }}, "and the latest is"},
 		"a guard without target": {damaged{guards: func(all []domain.Guard) []domain.Guard { all[0].Target = tokenstore.Target{}; return all }}, "breaks a limit"},
 		"an event that is missing": {damaged{feed: func(all []store.Event) []store.Event {
 			return slices.DeleteFunc(all, func(e store.Event) bool { return e.Number == 3 })
@@ -423,7 +442,7 @@ func b2(is bool) byte {
 // What others change, remove and add between two looks is no damage.
 func TestMeanwhile(t *testing.T) {
 	b := memstore.New()
-	kept := fill(t, b, "acme", 12)
+	kept := filled(t, b, "acme", 12)
 	m, err := tokenstore.New(b, &tokenstore.Options{Tenant: "acme", Now: later})
 	if err != nil {
 		t.Fatal(err)

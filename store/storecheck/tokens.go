@@ -93,7 +93,6 @@ func (c *checker) token(ctx context.Context, listed *domain.RefreshToken) error 
 		return err
 	}
 	token := &view.Token
-	c.found.Sequence = max(c.found.Sequence, token.Sequence)
 	if err := token.Validate(); err != nil {
 		return c.find("token %s: %v", token.ID, err)
 	}
