@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +20,8 @@ func fuzz(f *testing.F, endpoint func(*rig) http.Handler) {
 	f.Add("POST", form, good.Header.Get("Authorization"), "token=x")
 	f.Add("POST", form, good.Header.Get("Authorization"), "token="+secret[:90])
 	f.Add("POST", form+"; charset=utf-8", "", "token=x&client_id=app&client_secret="+url.QueryEscape(appSecret))
+	f.Add("POST", form, strings.Replace(good.Header.Get("Authorization"), "Basic", "bASIC", 1), "token=x") // RFC 9110 §11.1
+	f.Add("POST", form, "", "token=x&client%5fid=app&client%5Fsecret="+url.QueryEscape(appSecret))
 	f.Add("POST", form, "Basic YXBwOiV6eg==", "token=a&token=b")
 	f.Add("GET", "text/plain", "Bearer x", "%zz;")
 	f.Fuzz(func(t *testing.T, method, contentType, authorization, body string) {
@@ -33,7 +36,7 @@ func fuzz(f *testing.F, endpoint func(*rig) http.Handler) {
 		if w.Code >= 500 {
 			t.Errorf("a request makes a fault of status %d", w.Code)
 		}
-		if w.Code == http.StatusOK && !strings.Contains(authorization, "Basic") && !strings.Contains(body, "client_secret") {
+		if w.Code == http.StatusOK && !knowsSecret(authorization, body) {
 			t.Error("a request without credentials is served")
 		}
 		if got := w.Body.String(); strings.Contains(got, secret) || strings.Contains(got, appSecret) {
@@ -43,6 +46,18 @@ func fuzz(f *testing.F, endpoint func(*rig) http.Handler) {
 			t.Error("the token is revoked without its secret")
 		}
 	})
+}
+
+// knowsSecret says whether a request shows the secret of any client, by either method, in whatever way it is encoded.
+func knowsSecret(authorization, body string) bool {
+	form, err := url.ParseQuery(body)
+	shown := form.Get("client_secret")
+	if scheme, credentials, found := strings.Cut(authorization, " "); found && strings.EqualFold(scheme, "basic") {
+		pair, _ := base64.StdEncoding.DecodeString(credentials)
+		_, encoded, _ := strings.Cut(string(pair), ":")
+		shown, err = url.QueryUnescape(encoded)
+	}
+	return err == nil && (shown == appSecret || shown == otherSecret || shown == apiSecret)
 }
 
 func FuzzRevocation(f *testing.F) { fuzz(f, func(r *rig) http.Handler { return r.revocation }) }
