@@ -21,7 +21,7 @@
 // stand. Revocations of others are in nobody's way. What is pending is kept in memory, up to 256 revocations of a tenant, and is
 // held against the revision of a key in the same read as the token; so an introspection is one request, an exchange is two, and
 // an issue is one, where nothing of its session has been revoked. Calls of one process that wait at the same time share the requests by which
-// they read.
+// they read, and issues the transaction by which they commit.
 //
 // # Limits
 //

@@ -28,7 +28,8 @@ type Options struct {
 type Backend struct {
 	client    *clientv3.Client
 	opts      Options
-	reads     gathering
+	reads     gathering[*reader]
+	inserts   gathering[*insertion]
 	cache     cache
 	known     known
 	latest    atomic.Int64 // the latest revision that it has seen
@@ -69,7 +70,10 @@ func New(client *clientv3.Client, opts *Options) (*Backend, error) {
 	case o.RequestTimeout < 0:
 		return nil, &domain.FieldError{Field: "request_timeout", Limit: "positive", Size: int(o.RequestTimeout)}
 	}
-	return &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, known: known{items: map[string]item{}}}, nil
+	b := &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, known: known{items: map[string]item{}}}
+	b.reads = gathering[*reader]{board: b.boardReads, verbs: &b.verbs, groups: map[string]*group[*reader]{}}
+	b.inserts = gathering[*insertion]{board: b.boardInserts, verbs: &b.verbs, groups: map[string]*group[*insertion]{}}
+	return b, nil
 }
 
 // saw notes a revision.

@@ -20,32 +20,42 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 	if err := store.CheckInsert(rows); err != nil {
 		return nil, err
 	}
-	var results []store.Inserted
-	insert := func(x *txn) error {
-		results = make([]store.Inserted, len(rows))
-		x.lookAhead(rows)
-		for i := range rows {
-			results[i] = x.insert(&rows[i], len(rows) <= fewRows)
-		}
+	results, err := t.guess(ctx, rows)
+	if results != nil || err != nil {
+		return results, err
+	}
+	x, err := t.update(ctx, func(x *txn) error {
+		results = x.insertAll(rows)
 		return nil
-	}
-	x, err := t.guess(ctx, rows, insert)
-	if x == nil && err == nil {
-		x, err = t.update(ctx, insert)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}
+	x.settled(results)
+	return results, nil
+}
+
+// insertAll decides rows one after the other, as if each were inserted before the next is looked at.
+func (t *txn) insertAll(rows []store.Insertion) []store.Inserted {
+	results := make([]store.Inserted, len(rows))
+	t.lookAhead(rows)
+	for i := range rows {
+		results[i] = t.insert(&rows[i], len(rows) <= fewRows)
+	}
+	return results
+}
+
+// settled replaces the numbers in results by what they turned out to be.
+func (t *txn) settled(results []store.Inserted) {
 	for i := range results {
-		x.final(&results[i].Sequence)
+		t.final(&results[i].Sequence)
 		if there := results[i].There; there != nil {
-			x.final(&there.Sequence)
+			t.final(&there.Sequence)
 		}
 		for j := range results[i].Evicted {
-			x.final(&results[i].Evicted[j].Sequence)
+			t.final(&results[i].Evicted[j].Sequence)
 		}
 	}
-	return results, nil
 }
 
 // lookAhead reads what most rows need in as few requests as it takes: for one row, in one.

@@ -24,6 +24,9 @@ import (
 // due, and the tenant's.
 const keysOfIssue = 5
 
+// keysOfIntrospect is how many keys an introspection reads: the token, and what tells whether more is pending than is known.
+const keysOfIntrospect = 2
+
 func BenchmarkBeside(b *testing.B) {
 	client, ctx := shared.client, b.Context()
 	prefix := prefix()
@@ -72,8 +75,14 @@ func BenchmarkBeside(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	if _, err := client.Put(ctx, prefix+"bare", record); err != nil {
-		b.Fatal(err)
+	for _, key := range []string{"bare", "bare0", "bare1"} {
+		if _, err := client.Put(ctx, prefix+key, record); err != nil {
+			b.Fatal(err)
+		}
+	}
+	introspect := func(i int) error {
+		_, err := st.Get(ctx, known[i%len(known)].ID)
+		return err
 	}
 	for _, c := range []struct {
 		name       string
@@ -87,11 +96,16 @@ func BenchmarkBeside(b *testing.B) {
 				return store.Decision{Next: &v.Token}
 			})
 		}, put(1)},
-		{"introspect to a get", func(i int) error {
-			_, err := st.Get(ctx, known[i%len(known)].ID)
-			return err
-		}, func(int) error {
+		{"introspect to a get", introspect, func(int) error {
 			_, err := client.Get(ctx, prefix+"bare")
+			return err
+		}},
+		{"introspect to a get of as many keys", introspect, func(int) error {
+			ops := make([]clientv3.Op, keysOfIntrospect)
+			for i := range ops {
+				ops[i] = clientv3.OpGet(fmt.Sprint(prefix, "bare", i))
+			}
+			_, err := client.Txn(ctx).Then(ops...).Commit()
 			return err
 		}},
 	} {

@@ -27,6 +27,7 @@ type between struct {
 	quick   store.Store // of another process
 	happens atomic.Pointer[func()]
 	shares  atomic.Int64 // how many of the slow store's requests have read for more than one call
+	merged  atomic.Int64 // and how many were to insert the tokens of more than one
 	ids     byte
 }
 
@@ -36,6 +37,9 @@ func newBetween(t *testing.T) *between {
 	intercept := func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		switch txn, ok := req.(*etcdserverpb.TxnRequest); {
 		case ok && writes(txn):
+			if puts(txn) > 2*keysOfIssue { // its record and indexes, and what may be put of the tenant
+				b.merged.Add(1)
+			}
 			if f := b.happens.Swap(nil); f != nil {
 				(*f)()
 			}
@@ -62,6 +66,18 @@ func newBetween(t *testing.T) *between {
 
 func writes(txn *etcdserverpb.TxnRequest) bool {
 	return slices.ContainsFunc(txn.Success, func(op *etcdserverpb.RequestOp) bool { return op.GetRequestRange() == nil })
+}
+
+// puts is how many keys a transaction can put.
+func puts(txn *etcdserverpb.TxnRequest) (n int) {
+	for _, op := range slices.Concat(txn.Success, txn.Failure) {
+		if within := op.GetRequestTxn(); within != nil {
+			n += puts(within)
+		} else if op.GetRequestPut() != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func must(t *testing.T, err error) {
@@ -175,6 +191,72 @@ func TestBlindInsertMeetsRevocation(t *testing.T) {
 	if !errors.Is(err, domain.ErrRevoked) {
 		t.Errorf("a session that was revoked before the commit of an insertion must bar it: got %v", err)
 	}
+}
+
+// Insertions of one process that meet share a commit, and each is decided upon as if it were alone: by what had been revoked before, by who
+// was first to take an id, and with the number that its token is stored with.
+func TestInsertsMeet(t *testing.T) {
+	b := newBetween(t)
+	const callers, rounds = 32, 5
+	var calling sync.WaitGroup
+	var numbers sync.Map
+	insert := func(ctx context.Context, id ulid.ULID, session string) (store.Inserted, error) {
+		token := domain.RefreshToken{ID: id, UserID: "user", ClientID: "client", CreatedAt: base}
+		token.SessionID, _ = domain.NewSessionID(session)
+		results, err := b.slow.Insert(ctx, rows(domain.AsOf{}, token))
+		if err != nil {
+			return store.Inserted{}, err
+		}
+		return results[0], nil
+	}
+	var first [rounds]atomic.Int64
+	for i := range callers {
+		calling.Go(func() {
+			for round := range rounds {
+				session, id := fmt.Sprintf("session-%d-%d", i, round), ulid.Make()
+				r, err := insert(t.Context(), id, session)
+				if err != nil || r.Err != nil {
+					t.Errorf("a token of a session that was not revoked must be inserted: got %v, %v", err, r.Err)
+				}
+				if v, err := b.quick.Get(t.Context(), id); err != nil || v.Token.ID != id || v.Token.Sequence != r.Sequence {
+					t.Errorf("a token must be stored as it was acknowledged: got %+v, %v", v, err)
+				}
+				if other, taken := numbers.LoadOrStore(r.Sequence, id); taken {
+					t.Errorf("two tokens must not have one number: got %v and %v", other, id)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				calling.Go(func() {
+					if _, err := insert(ctx, ulid.Make(), session); err != nil && !errors.Is(err, context.Canceled) {
+						t.Errorf("a call that is cancelled must say so: got %v", err)
+					}
+				})
+				_, err = b.quick.Revoke(t.Context(), store.Revocation{ID: ulid.Make(), Targets: []domain.Target{{SessionID: session}}, Time: base})
+				cancel()
+				if err != nil {
+					t.Error(err)
+				}
+				if r, err := insert(t.Context(), ulid.Make(), session); err != nil || !errors.Is(r.Err, domain.ErrRevoked) {
+					t.Errorf("a token of a session that was revoked before the call must be refused: got %v, %v", err, r.Err)
+				}
+				switch r, err := insert(t.Context(), ulid.ULID{byte(round + 1)}, "shared"); {
+				case err == nil && r.Err == nil:
+					first[round].Add(1)
+				case err != nil || !errors.Is(r.Err, store.ErrExists) || r.There == nil:
+					t.Errorf("an id that is taken must be refused, with the record that has it: got %v, %+v", err, r)
+				}
+			}
+		})
+	}
+	calling.Wait()
+	for round := range first {
+		if n := first[round].Load(); n != 1 {
+			t.Errorf("round %d: an id must be given to one token: got %d", round, n)
+		}
+	}
+	if b.merged.Load() == 0 {
+		t.Error("no calls have met")
+	}
+	t.Logf("%d transactions were shared", b.merged.Load())
 }
 
 // A batch is one commit, and an id that is taken before it must not be taken again.

@@ -1,0 +1,90 @@
+package etcdstore
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	maxFlights = 2                     // how many requests of a group are under way while others gather
+	slowFlight = 50 * time.Millisecond // a request counts no longer than that, so that a member that does not answer holds up nobody else
+)
+
+// gathering is where calls wait to share a request. A call that finds room among the requests under way goes at once, alone; those that
+// begin later wait for one of them to land, and are the next. Calls of different groups don't share, and don't wait for each other.
+type gathering[C comparable] struct {
+	// board takes the first of those that wait, one at least, and returns what sends their request, and calls landed once there is an
+	// answer. It is called under the lock.
+	board func(group string, waiting []C) (taken int, request func(landed func()))
+	// verbs are those in flight. A request is made for one, or at the end of one.
+	verbs *sync.WaitGroup
+
+	mu     sync.Mutex
+	groups map[string]*group[C] // those that have requests under way
+}
+
+type group[C comparable] struct {
+	flights int // requests that count
+	waiting []C
+}
+
+// join has a call go alone, which has to call what is returned at the end of its request; or wait, if that is nil.
+func (g *gathering[C]) join(name string, call C) (landed func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.groups[name]
+	if of == nil {
+		of = &group[C]{}
+		g.groups[name] = of
+	}
+	if of.flights == maxFlights {
+		of.waiting = append(of.waiting, call)
+		return nil
+	}
+	of.flights++ // nobody waits
+	return g.underWay(name)
+}
+
+// withdraw takes a call out of those that wait, and reports whether it was still there.
+func (g *gathering[C]) withdraw(name string, call C) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.groups[name]
+	if of == nil {
+		return false
+	}
+	i := slices.Index(of.waiting, call)
+	if i < 0 {
+		return false
+	}
+	of.waiting = slices.Delete(of.waiting, i, i+1)
+	return true
+}
+
+// underWay is for a request that is being sent. It returns what is to be called at its end. Then those that have gathered are next; they
+// do not wait for a request that is slow.
+func (g *gathering[C]) underWay(name string) (landed func()) {
+	next := sync.OnceFunc(func() { g.next(name) })
+	slow := time.AfterFunc(slowFlight, next)
+	return func() {
+		slow.Stop()
+		next()
+	}
+}
+
+// next sends a request for those that have gathered, if there are any.
+func (g *gathering[C]) next(name string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	of := g.groups[name]
+	if len(of.waiting) == 0 {
+		if of.flights--; of.flights == 0 {
+			delete(g.groups, name)
+		}
+		return
+	}
+	taken, request := g.board(name, of.waiting)
+	of.waiting = slices.Delete(of.waiting, 0, taken)
+	g.verbs.Go(func() { request(g.underWay(name)) })
+}
