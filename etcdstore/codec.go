@@ -53,9 +53,6 @@ func readFresh[T any](i *item, fields func(*codec.Coder, *T)) (value T, is bool)
 	return value, is
 }
 
-// next is what the revision of the commit adds to a number, as long as it is not known.
-func (t *txn) next() uint64 { return uint64(t.rev+1) << placeBits }
-
 // revision is what the revision of a key adds to the numbers in its value.
 func (i *item) revision() uint64 { return uint64(i.mod) << placeBits }
 

@@ -34,7 +34,6 @@ type Backend struct {
 	known     known
 	latest    atomic.Int64 // the latest revision that it has seen
 	formatted atomic.Bool  // what is below the prefix is known to have this version's format
-	conflicts atomic.Uint64
 
 	mu     sync.Mutex
 	closed bool

@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"example.com/tokenstore/store"
@@ -37,9 +38,11 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 		x.prefetch(x.tokenKeys(ids...))
 		for _, id := range ids {
 			r, ok := x.record(id)
+			if !ok { // the snapshot has both or neither
+				check(fmt.Errorf("%w: token %s is among those that are due, and is not there", ErrCorrupt, id))
+			}
 			out.Examined++
 			switch {
-			case !ok: // the snapshot has both or neither
 			case r.token.Expired(bounds.Now) != "":
 				x.remove(&r)
 				out.Removed++

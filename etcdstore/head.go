@@ -25,26 +25,6 @@ func (t *txn) headNow() head {
 
 func (t *txn) putHead(h *head) { t.put(t.below(keyHead), encode(h, headFields)) }
 
-// number is the next number of the sequence: of a token, or of the revocation, which is the last of its commit.
-func (t *txn) number(revocation bool) uint64 {
-	if !t.advanced {
-		t.advanced = true
-		t.first = t.head().base + t.next()
-	}
-	if revocation {
-		return t.first + lastPlace
-	}
-	t.rows++
-	return t.first + t.rows
-}
-
-// created notes the creation time of a token that is inserted.
-func (t *txn) created(at time.Time) {
-	if at.After(t.latest) {
-		t.latest = at
-	}
-}
-
 // tipOps put the tip, whose revision is that of the latest insert or revocation, and whose value is the latest creation time
 // of any token inserted so far. Nobody has to know the value to raise it, so that issues need not wait for each other.
 func (t *txn) tipOps() []clientv3.Op {

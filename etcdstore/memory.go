@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"fmt"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -95,7 +96,7 @@ func (t *txn) drop(g *domain.Guard) {
 func (t *txn) agedGuard(key string) domain.Guard {
 	i := t.get(t.below(keyGuards, key[len(t.below(keyAges))+sizeOfInstant:]))
 	if !i.there() {
-		check(ErrCorrupt)
+		check(fmt.Errorf("%w: a guard is in the order of age, and is not there", ErrCorrupt))
 	}
 	return guardOf(&i)
 }
@@ -171,7 +172,10 @@ func (t *txn) oldestRetired(cut string) (p revocation, ok bool) {
 	s := under(t.below(keyHistory))
 	t.scan(s, func(i item) bool {
 		if ok = i.key[len(s.start):][:sizeOfInstant] < cut; ok {
-			p, ok = t.revocation(keyRetired, idAtEnd(i.key))
+			id := idAtEnd(i.key)
+			if p, ok = t.revocation(keyRetired, id); !ok {
+				check(fmt.Errorf("%w: revocation %s is in the order of age, and is not there", ErrCorrupt, id))
+			}
 		}
 		return false
 	})

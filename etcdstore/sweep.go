@@ -2,6 +2,7 @@ package etcdstore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"example.com/tokenstore/domain"
@@ -162,6 +163,9 @@ func (s *slice) planWalk(id ulid.ULID) {
 				}
 			}
 		}
+	}
+	if !slices.ContainsFunc(s.steps, func(x *step) bool { return x.id() == id }) {
+		check(fmt.Errorf("%w: revocation %s is not among those that are swept by the walk", ErrCorrupt, id))
 	}
 	for !s.planned(id) && !s.exhausted() {
 		s.lap()

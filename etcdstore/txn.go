@@ -3,13 +3,11 @@ package etcdstore
 import (
 	"context"
 	"errors"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 
-	"example.com/tokenstore/domain"
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -102,8 +100,11 @@ func (b *Backend) view(ctx context.Context, name string, f func(*txn) error) err
 	for i := 1; ; i++ {
 		t := b.begin(ctx, name)
 		err := t.run(f)
-		if !errors.Is(err, rpctypes.ErrCompacted) || i == tries {
+		switch {
+		case !errors.Is(err, rpctypes.ErrCompacted):
 			return err
+		case i == tries:
+			return explain(ctx, err)
 		}
 	}
 }
@@ -116,6 +117,7 @@ func (b *Backend) update(ctx context.Context, name string, f func(*txn) error) (
 		return nil, err
 	}
 	defer leave()
+	compacted := 0
 	for i := 1; ; i++ {
 		t := b.begin(ctx, name)
 		var verdict error
@@ -124,8 +126,11 @@ func (b *Backend) update(ctx context.Context, name string, f func(*txn) error) (
 			return nil
 		})
 		switch {
-		case errors.Is(err, rpctypes.ErrCompacted) && i < tries:
-			continue
+		case errors.Is(err, rpctypes.ErrCompacted):
+			if compacted++; compacted < tries {
+				continue
+			}
+			return nil, unwritten(ctx, explain(ctx, err))
 		case err != nil:
 			return nil, unwritten(ctx, err)
 		case verdict != nil:
@@ -137,7 +142,6 @@ func (b *Backend) update(ctx context.Context, name string, f func(*txn) error) (
 		if err != nil || committed {
 			return t, err
 		}
-		b.conflicts.Add(1)
 		if err := pause(ctx, i); err != nil {
 			return nil, err
 		}
@@ -356,101 +360,6 @@ func (t *txn) more(s span, seen *fetched) {
 		seen.items = append(seen.items, itemOf(kv))
 	}
 	seen.ended = !r.More
-}
-
-// commit writes what the run has written, if nothing that it relies on has changed, and reports whether it did.
-func (t *txn) commit() (committed bool, err error) {
-	cmps, ops := t.writeFormat()
-	cmps = append(cmps, t.others...)
-	for key, mod := range t.same {
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", mod))
-	}
-	for s := range t.still {
-		cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(s.start).WithRange(s.end), "<", t.rev+1))
-	}
-	ops = append(ops, t.special...)
-	ops = append(ops, t.tipOps()...)
-	for key, w := range t.writes {
-		if w.gone {
-			ops = append(ops, clientv3.OpDelete(key))
-		} else {
-			ops = append(ops, clientv3.OpPut(key, string(w.value)))
-		}
-	}
-	tree := treeFor(t.backend.opts.MaxTxnOps)
-	if err := t.fits(tree.holds(len(cmps), len(ops))); err != nil {
-		return false, err
-	}
-	cmps, ops = tree.pack(cmps, ops, t.root+keyMark)
-	ctx, cancel := t.backend.requestContext(t.ctx)
-	defer cancel()
-	r, err := t.backend.client.Txn(ctx).If(cmps...).Then(ops...).Commit()
-	switch {
-	case errors.Is(err, rpctypes.ErrFutureRev):
-		return false, nil
-	case err != nil:
-		return false, uncommitted(t.ctx, err)
-	case !r.Succeeded:
-		return false, nil
-	}
-	t.settle(t.rev, r.Header.Revision)
-	t.backend.saw(r.Header.Revision)
-	return true, nil
-}
-
-// The numbers of a tenant's sequence, and of its events, are the revisions of their commits, with room for a place within
-// the commit, and a base that is 0 unless the tenant came from a database whose numbers were higher.
-const (
-	placeBits = 16
-	lastPlace = 1<<placeBits - 1
-)
-
-// numbers are those that a run gives out. A commit's revision is known only afterwards. Until then they are as if the commit
-// were the next after the snapshot, and they are stored as what is to be added to the revision of their key.
-type numbers struct {
-	first      uint64 // from here on they are the run's own
-	firstEvent uint64
-	rows       uint64    // how many tokens it has numbered
-	events     uint64    // and events
-	advanced   bool      // it inserts or revokes
-	latest     time.Time // the latest creation time of a token that it inserts
-	epochOf    int64     // what its events belong to
-	writer     uint64    // a number of its own among those of the epoch
-	later      uint64    // what the commit turned out to be later than the next
-}
-
-func newNumbers() *numbers { return &numbers{first: math.MaxUint64, firstEvent: math.MaxUint64} }
-
-// settle is told of the revision of the commit.
-func (n *numbers) settle(snapshot, commit int64) { n.later = uint64(commit-snapshot-1) << placeBits }
-
-// final is a number of the sequence as it turned out.
-func (n *numbers) final(number *uint64) {
-	if *number >= n.first {
-		*number += n.later
-	}
-}
-
-// fits refuses what the cluster would.
-func (t *txn) fits(holds bool) error {
-	if size := t.size(); size > t.backend.opts.MaxRequestBytes || !holds {
-		return &domain.FieldError{Field: "tokens", Limit: "no more than fit into one request of the cluster", Size: size}
-	}
-	return nil
-}
-
-// size estimates how much a commit takes.
-func (t *txn) size() (bytes int) {
-	for key, w := range t.writes {
-		bytes += len(key) + len(w.value) + 16
-	}
-	for key := range t.same {
-		bytes += len(key) + 24
-	}
-	for s := range t.still {
-		bytes += len(s.start) + len(s.end) + 24
-	}
-	return bytes
 }
 
 // below is a key or prefix of the tenant.

@@ -46,7 +46,9 @@ func (b *Backend) watch(ctx context.Context, list span, next int64, tell func(ke
 	defer cancel()
 	for r := range b.client.Watch(ctx, list.start, clientv3.WithRange(list.end), clientv3.WithRev(next), clientv3.WithFilterDelete(), clientv3.WithProgressNotify(), clientv3.WithCreatedNotify()) {
 		if r.CompactRevision != 0 {
-			there, err := b.client.Get(ctx, list.start, clientv3.WithRange(list.end))
+			request, cancel := b.requestContext(ctx)
+			there, err := b.client.Get(request, list.start, clientv3.WithRange(list.end))
+			cancel()
 			if err != nil {
 				return next
 			}

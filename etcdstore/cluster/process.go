@@ -87,8 +87,11 @@ func (p *Processes) Start(member int) error {
 	if _, err := cmd.StdinPipe(); err != nil { // it ends with this process
 		return err
 	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
 	p.commands[member] = cmd
-	return cmd.Start()
+	return nil
 }
 
 // Kill kills a member with SIGKILL.
