@@ -18,7 +18,8 @@ import (
 // RestoreRequest says what a restoration does about what was revoked since the backup: exactly one of Events, Cutoff and Override.
 type RestoreRequest struct {
 	// Events are the tenants' feeds since the backup, by tenant, as [WriteEvents] has written them: one for each tenant that the
-	// backup has. They are read twice. What they report as revoked, reused or erased is revoked again, under its id. They have to reach back
+	// backup has. They are read twice. What they report as revoked, reused or erased is revoked again, under its id, and what was evicted is
+	// revoked, too, if the feed has [KindEvicted]. They have to reach back
 	// to the latest event of the backup, and to have been kept outside of what is restored.
 	Events map[string]io.ReadSeeker
 	// Cutoff revokes everything that was issued before the restoration, in each tenant.
@@ -57,10 +58,20 @@ type EventGapError struct {
 	Latest uint64 // Latest is the number of the latest event of the backup, 0 for none.
 	After  uint64 // After is the number of the last event up to which all are there, 0 for none.
 	Next   uint64 // Next is the number that comes after it, 0 for none.
+	// Restored is the tenant's latest restoration, which is complete, and zero for none. If the request repeats that one, because nobody was told
+	// of its end, nothing is left to be done; with its ID it is no error.
+	Restored ulid.ULID
 }
 
 // Error says of which tenant, and between which numbers.
 func (e *EventGapError) Error() string {
+	if !e.Restored.IsZero() {
+		return fmt.Sprintf("%s; restoration %s is complete: if this repeats it, nothing is left to be done", e.missing(), e.Restored)
+	}
+	return e.missing()
+}
+
+func (e *EventGapError) missing() string {
 	switch {
 	case e.Next == 0 && e.After == 0 && e.Latest == 0:
 		return fmt.Sprintf("%v: of tenant %q the backup has none to go on from", ErrEventsMissing, e.Tenant)
@@ -90,7 +101,7 @@ var ErrNamelessErasure = errors.New("tokenstore: the events do not say any more 
 //
 // The events are looked at as a whole before anything is written: an [EventGapError] says that some are missing. When it fails later,
 // or its process dies, it is to be called again with the same request, before the database is used; what has been done is not done
-// twice. Another request is an [UnfinishedError] until then. Events that are not those of this database are [ErrOtherEvents], and an erasure
+// twice, and a request that has its ID may be repeated when it is done. Another request is an [UnfinishedError] until then. Events that are not those of this database are [ErrOtherEvents], and an erasure
 // that can't be repeated is [ErrNamelessErasure]. A request that names no method, or more than one, is a [FieldError]. A backend whose stores
 // are no [store.Restorer] is an error that matches [errors.ErrUnsupported].
 func Restore(ctx context.Context, backend store.Backend, r RestoreRequest) (RestoreReport, error) {
@@ -242,7 +253,11 @@ func (x *restoration) check(ctx context.Context, t *restoredTenant) error {
 	if x.record.Method != store.RestoreEvents {
 		return nil
 	}
-	return x.checkEvents(ctx, t)
+	err = x.checkEvents(ctx, t)
+	if gap, is := errors.AsType[*EventGapError](err); is && !t.begun && len(t.known) > 0 {
+		gap.Restored = t.known[len(t.known)-1].ID
+	}
+	return err
 }
 
 func (x *restoration) begin(ctx context.Context, t *restoredTenant) error {

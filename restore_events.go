@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -126,13 +127,13 @@ func (b *backedUp) check(ctx context.Context, e *Event) error {
 
 // checkEvent looks at one that the backup does not know.
 func (x *restoration) checkEvent(ctx context.Context, t *restoredTenant, e *Event, recorded map[ulid.ULID]bool) error {
-	switch e.Kind {
-	case KindRevoked, KindReused:
-		recorded[e.Revocation] = true
+	switch {
+	case repeated(e):
 		r := x.revocation(e)
+		recorded[r.ID] = true
 		r.Key = domain.ErasureKey{1}
 		return r.Validate()
-	case KindErased:
+	case e.Kind == KindErased:
 		if recorded[e.Revocation] {
 			return nil
 		}
@@ -145,8 +146,20 @@ func (x *restoration) checkEvent(ctx context.Context, t *restoredTenant, e *Even
 	return nil
 }
 
-// revocation is what an event reports.
+// repeated says of an event that what it reports has to be done again.
+func repeated(e *Event) bool {
+	return e.Kind == KindRevoked || e.Kind == KindReused || e.Kind == KindEvicted
+}
+
+// revocation is what an event reports. An eviction becomes one, of the token, whose id is as good as another.
 func (x *restoration) revocation(e *Event) store.Revocation {
+	if e.Kind == KindEvicted {
+		r := store.Revocation{Time: e.Time, Reason: "evicted by a cap", Emit: KindRevoked}
+		for _, token := range e.Tokens {
+			r.ID, r.Targets = token.ID, append(r.Targets, Target{TokenID: token.ID})
+		}
+		return r
+	}
 	return store.Revocation{
 		ID: e.Revocation, Targets: slices.Clone(e.Targets), Time: e.Time, Reason: e.Reason, Actor: e.Actor, Erase: e.Erases, Emit: e.Kind,
 	}
@@ -174,10 +187,11 @@ func (x *restoration) replay(ctx context.Context, t *restoredTenant) error {
 		if x.report.Events++; x.report.Events%1000 == 0 {
 			x.progress()
 		}
-		if e.Kind != KindRevoked && e.Kind != KindReused {
+		if !repeated(&e) {
 			continue
 		}
-		guards, err := x.absent(ctx, t, &e)
+		r := x.revocation(&e)
+		guards, err := x.absent(ctx, t, r.Targets, e.Time)
 		if err != nil {
 			return err
 		}
@@ -187,7 +201,9 @@ func (x *restoration) replay(ctx context.Context, t *restoredTenant) error {
 			}
 		}
 		record.Guards = append(record.Guards, guards...)
-		r := x.revocation(&e)
+		if e.Kind == KindEvicted && len(guards) > 0 {
+			continue // it was issued in the lost time, too
+		}
 		if r.Erase {
 			if _, err := io.ReadFull(x.Rand, r.Key[:]); err != nil {
 				return err
@@ -200,15 +216,15 @@ func (x *restoration) replay(ctx context.Context, t *restoredTenant) error {
 	return remember()
 }
 
-// absent are guards of the tokens that an event names by id, and that are not there.
-func (x *restoration) absent(ctx context.Context, t *restoredTenant, e *Event) (guards []domain.Guard, err error) {
-	for _, target := range e.Targets {
+// absent are guards of the tokens that targets name by id, and that are not there.
+func (x *restoration) absent(ctx context.Context, t *restoredTenant, targets []Target, at time.Time) (guards []domain.Guard, err error) {
+	for _, target := range targets {
 		if target.TokenID.IsZero() {
 			continue
 		}
 		switch _, err := t.Get(ctx, target.TokenID); {
 		case errors.Is(err, store.ErrNotFound):
-			g := domain.Guard{Target: target, Time: e.Time, Through: e.Time}
+			g := domain.Guard{Target: target, Time: at, Through: at}
 			if created := ulid.Time(target.TokenID.Time()); created.After(g.Through) {
 				g.Through = created.UTC()
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"example.com/tokenstore"
+	"github.com/oklog/ulid/v2"
 )
 
 // What is missing is told by all that is known of it.
@@ -20,6 +21,11 @@ func TestEventGapTellsWhatIsMissing(t *testing.T) {
 		{tokenstore.EventGapError{Latest: 7, After: 5, Next: 9}, `of tenant "acme", after number 5 comes 9, and the backup ends with 7`},
 		{tokenstore.EventGapError{Next: 9}, `of tenant "acme", after number 0 comes 9, and the backup ends with 0`},
 		{tokenstore.EventGapError{After: 5}, `those of tenant "acme" end with number 5, and the backup with 0`},
+		{
+			tokenstore.EventGapError{Latest: 7, After: 5, Restored: ulid.ULID{1}},
+			`those of tenant "acme" end with number 5, and the backup with 7; ` +
+				`restoration 01000000000000000000000000 is complete: if this repeats it, nothing is left to be done`,
+		},
 	} {
 		c.gap.Tenant = "acme"
 		if text := c.gap.Error(); !strings.HasSuffix(text, ": "+c.want) || !errors.Is(&c.gap, tokenstore.ErrEventsMissing) {

@@ -31,8 +31,9 @@ type Life struct {
 	newest   tokenstore.Secret            // of the user ahead
 	early    ulid.ULID                    // revoked before the backup
 	doomed   tokenstore.Receipt
-	later    ulid.ULID // issued, and revoked by its id, after the backup
-	backedUp uint64    // the sequence of the backup
+	later    ulid.ULID    // issued, and revoked by its id, after the backup
+	evicted  [2]ulid.ULID // issued after the backup, of which the first was evicted
+	backedUp uint64       // the sequence of the backup
 	lost     tokenstore.State
 }
 
@@ -77,6 +78,11 @@ func Live(t testing.TB, c Config) *Life {
 	defer b.Close()
 	acme, globex := manager(t, b, Acme), manager(t, b, Globex)
 	l := &Life{step: max(c.Step, 1), secrets: map[string]tokenstore.Secret{}, Events: map[string]string{}, Late: map[string]string{}}
+	capped := must[*tokenstore.Manager](t)(tokenstore.New(b, &tokenstore.Options{
+		Tenant: Acme, Outbox: tokenstore.DefaultOutbox | tokenstore.KindEvicted,
+		Client: func(string) tokenstore.ClientPolicy { return tokenstore.ClientPolicy{Cap: 1} },
+	}))
+	l.secrets["evicted"] = must[tokenstore.Issued](t)(issue(t.Context(), capped, "evicted", tokenstore.AsOf{})).Secret
 	for _, user := range []string{"kept", "doomed", "ahead", "robbed", "erin", "early"} {
 		l.secrets[user] = must[tokenstore.Issued](t)(issue(t.Context(), acme, user, tokenstore.AsOf{})).Secret
 	}
@@ -85,6 +91,9 @@ func Live(t testing.TB, c Config) *Life {
 	l.backedUp = must[tokenstore.State](t)(acme.State(t.Context())).Sequence
 	l.Open = c.Backup(t, b)
 
+	for i := range l.evicted { // the first evicts what the backup has, and each of the others the one before it
+		l.evicted[i] = must[tokenstore.Issued](t)(issue(t.Context(), capped, "evicted", tokenstore.AsOf{})).Token.ID
+	}
 	l.doomed = revoke(t, acme, tokenstore.Target{UserID: "doomed"})
 	l.newest = must[tokenstore.Exchanged](t)(exchange(t, acme, l.secrets["ahead"])).Secret
 	must[tokenstore.Exchanged](t)(exchange(t, acme, l.secrets["robbed"]))

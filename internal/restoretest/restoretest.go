@@ -30,7 +30,7 @@ func Run(t *testing.T, c Config) {
 	for name, f := range map[string]func(*testing.T, *Life){
 		"Events": events, "Cutoff": cutoff, "Override": override, "Twice": twice, "Missing": missing, "BrokenOff": brokenOff, "Crowded": crowded,
 		"Second": second, "Unfinished": unfinished, "OldCopy": oldCopy, "Unheard": unheard, "Foreign": foreign, "Withheld": withheld,
-		"Doubled": doubled, "UpToDate": upToDate, "Forgotten": forgotten, "Long": long, "Absent": absent, "Gaps": gaps,
+		"Doubled": doubled, "UpToDate": upToDate, "Forgotten": forgotten, "Long": long, "Absent": absent, "Gaps": gaps, "Repeated": repeated,
 	} {
 		t.Run(name, func(t *testing.T) { f(t, Live(t, c)) })
 	}
@@ -79,7 +79,7 @@ func (l *Life) CheckEvents(t testing.TB, b store.Backend) {
 	t.Helper()
 	acme, globex := manager(t, b, Acme), manager(t, b, Globex)
 	l.checkLost(t, acme, b)
-	for _, user := range []string{"early", "doomed", "robbed", "erin"} {
+	for _, user := range []string{"early", "doomed", "robbed", "erin", "evicted"} {
 		wantRefused(t, acme, "what was revoked in the lost time ("+user+")", l.secrets[user], tokenstore.ErrRevoked)
 	}
 	wantRefused(t, globex, "what was revoked in another tenant", l.secrets["gus"], tokenstore.ErrRevoked)
@@ -88,10 +88,12 @@ func (l *Life) CheckEvents(t testing.TB, b store.Backend) {
 	if err != nil || is.Reason != was.Reason || is.Actor != was.Actor || is.Time.Sub(was.Time).Abs() >= time.Microsecond || is.Watermark <= was.Watermark {
 		t.Errorf("a revocation must be recorded again as it was, in the new epoch: got %+v, error %v, want %+v", is, err, was)
 	}
-	back := tokenstore.RefreshToken{ID: l.later, UserID: "later", ClientID: "web", CreatedAt: ulid.Time(l.later.Time()).UTC(), SessionID: tokenstore.MustSessionID("session of later")}
-	results, err := acme.Import(t.Context(), []tokenstore.RefreshToken{back})
-	if err != nil || !errors.Is(results[0].Err, tokenstore.ErrRevoked) {
-		t.Errorf("a token that the backup does not have, and that was revoked by its id, must not come back: got %+v, error %v", results, err)
+	for id, user := range map[ulid.ULID]string{l.later: "later", l.evicted[0]: "evicted"} {
+		back := tokenstore.RefreshToken{ID: id, UserID: user, ClientID: "web", CreatedAt: ulid.Time(id.Time()).UTC(), SessionID: tokenstore.MustSessionID("session of " + user)}
+		results, err := acme.Import(t.Context(), []tokenstore.RefreshToken{back})
+		if err != nil || !errors.Is(results[0].Err, tokenstore.ErrRevoked) {
+			t.Errorf("a token that the backup does not have, and that was revoked or evicted, must not come back: got %+v, error %v", results, err)
+		}
 	}
 	if got := record(t, b, Acme); got.Method != store.RestoreEvents || got.Reason != "disk lost" || got.Actor != "operator" {
 		t.Errorf("the record must say how, why and by whom: got %+v", got)
@@ -288,7 +290,11 @@ func brokenOff(t *testing.T, l *Life) {
 		if !errors.Is(err, errBroken) {
 			t.Fatalf("got %v", err)
 		}
-		if _, err := tokenstore.Restore(t.Context(), b, l.Request()); err != nil {
+		_, err = tokenstore.Restore(t.Context(), b, l.Request())
+		if gap, is := errors.AsType[*tokenstore.EventGapError](err); is && !gap.Restored.IsZero() { // what failed was to say that it is done
+			err = tokenstore.Unfinished(t.Context(), b)
+		}
+		if err != nil {
 			t.Fatalf("a restoration that was broken off must be repeated: got %v", err)
 		}
 		l.CheckEvents(t, b)
@@ -302,6 +308,24 @@ func brokenOff(t *testing.T, l *Life) {
 	if cuts*l.step < 10 {
 		t.Errorf("a restoration takes more calls than %d", cuts*l.step)
 	}
+}
+
+// repeated asks for a restoration that is done.
+func repeated(t *testing.T, l *Life) {
+	b := l.Open(t)
+	defer b.Close()
+	r := l.Request()
+	report := must[tokenstore.RestoreReport](t)(tokenstore.Restore(t.Context(), b, r))
+	_, err := tokenstore.Restore(t.Context(), b, r)
+	gap, is := errors.AsType[*tokenstore.EventGapError](err)
+	if !is || gap.Restored != report.ID {
+		t.Errorf("one that is done must be named where it may be meant: got %v, want %s", err, report.ID)
+	}
+	r.ID = report.ID
+	if _, err := tokenstore.Restore(t.Context(), b, r); err != nil {
+		t.Errorf("one that is done may be repeated by its id: got %v", err)
+	}
+	l.CheckEvents(t, b)
 }
 
 // crowded restores more revocations without an anchor than may be pending at once.
