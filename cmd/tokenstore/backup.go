@@ -87,6 +87,7 @@ type scheduleFlags struct {
 func (f *scheduleFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dir, "backup-dir", "", "back the file up into `DIR` while it is served, and check each backup; none is removed")
 	flags.DurationVar(&f.every, "backup-every", 24*time.Hour, "how long after the latest backup in --backup-dir to make the next")
+	needs(flags, "backup-every", "backup-dir")
 }
 
 func (f *scheduleFlags) check(scheme string) error {

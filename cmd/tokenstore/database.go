@@ -32,6 +32,14 @@ type databaseFlags struct {
 }
 
 func (f *databaseFlags) register(flags *pflag.FlagSet) {
+	f.registerPlace(flags)
+	f.etcd.register(flags)
+	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
+	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
+}
+
+// registerPlace registers those that say where the tokens are, and not how to get there.
+func (f *databaseFlags) registerPlace(flags *pflag.FlagSet) {
 	missing := "must be there"
 	if f.creates {
 		missing = "is created if it is missing"
@@ -39,10 +47,7 @@ func (f *databaseFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.db, "db", "", "the tokens are in `FILE`, which "+missing+", or in a database that migrate\n"+
 		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
 		"from "+databaseEnv+", which stands for --db. Or in etcd: etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
-	f.etcd.register(flags)
 	flags.StringVar(&f.postgres.Schema, "pg-schema", "", "the `SCHEMA` of its tables (default tokenstore)")
-	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
-	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
 }
 
 // name is what was asked for. It may hold a password.
@@ -166,7 +171,7 @@ func newMigrateCommand() *cobra.Command {
 		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
 		Args:    noArgs,
 	}
-	f.register(cmd.Flags())
+	f.registerPlace(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
 			return err
