@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -127,62 +123,4 @@ func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
 		return nil, fmt.Errorf("%s can't be opened: %w", f.name(), err)
 	}
 	return file, nil
-}
-
-// listenAgain is how long to wait where the connection that listens has failed. The sweep polls meanwhile.
-const listenAgain = time.Second
-
-// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on, and the portable mode
-// tells nothing; then the sweep polls.
-func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
-	var listen func() error
-	switch d := database.(type) {
-	case *pgstore.Backend:
-		if f.postgres.Pooled || f.postgres.Serializable {
-			return
-		}
-		listen = func() error { return d.Listen(ctx, f.name(), heard) }
-	case etcdDatabase:
-		listen = func() error { return d.Watch(ctx, heard) }
-	default:
-		return
-	}
-	for {
-		err := listen()
-		if ctx.Err() != nil {
-			return
-		}
-		logger.WarnContext(ctx, "not listening for revocations of other processes; polling", "error", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(listenAgain):
-		}
-	}
-}
-
-func newMigrateCommand() *cobra.Command {
-	var f databaseFlags
-	cmd := &cobra.Command{
-		Use:   "migrate --db postgres://USER@HOST/NAME",
-		Short: "Prepare a PostgreSQL database, or bring it to this version",
-		Long: "migrate makes the tables that this version needs, in one transaction; it changes nothing where that has been done. No other\n" +
-			"command does: it takes an account that may create tables, and a moment that its operator has chosen.",
-		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
-		Args:    noArgs,
-	}
-	f.registerPlace(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
-			return err
-		}
-		if f.scheme() != "postgres" {
-			return usage("migrate is for --db postgres://: a file is made, and kept up, by whatever opens it")
-		}
-		if err := pgstore.Migrate(cmd.Context(), f.name(), &f.postgres); err != nil {
-			return fmt.Errorf("the database is as it was: %w", err)
-		}
-		return nil
-	}
-	return cmd
 }
