@@ -3,6 +3,7 @@ package domain
 import (
 	"encoding/json"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -115,7 +116,8 @@ func NewMetadata(entries map[string]string) (Metadata, error) {
 		return Metadata{}, &FieldError{Field: field, Limit: "0..25 entries", Size: len(entries)}
 	}
 	var m Metadata
-	for key, value := range entries {
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		value := entries[key]
 		if len(key) < 1 || len(key) > MaxMetadataText || strings.ContainsFunc(key, notMetadataKey) {
 			return Metadata{}, &FieldError{Field: field, Limit: "of keys of 1..255 characters out of A-Z a-z 0-9 _ -", Size: len(key)}
 		}
@@ -124,7 +126,6 @@ func NewMetadata(entries map[string]string) (Metadata, error) {
 		}
 		m.entries = append(m.entries, metadataEntry{key, value})
 	}
-	slices.SortFunc(m.entries, func(a, b metadataEntry) int { return strings.Compare(a.key, b.key) })
 	return m, nil
 }
 

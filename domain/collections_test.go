@@ -144,6 +144,19 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
+// Of several errors it is always that of the first key.
+func TestFirstErrorOfMaps(t *testing.T) {
+	long := strings.Repeat("v", domain.MaxMetadataText)
+	for range 20 {
+		_, err := domain.NewMetadata(map[string]string{"c": long + "xx", "b": long + "x", "!": "", "a": ""})
+		if field := wantField(t, err, "refresh_token_metadata"); field.Limit != "of keys of 1..255 characters out of A-Z a-z 0-9 _ -" {
+			t.Fatalf("metadata: got %v", err)
+		}
+		_, err = domain.NewPepperRing("a", map[string][]byte{"a": make([]byte, 15), "b": make([]byte, 14), "": make([]byte, 16), "c": nil})
+		wantField(t, err, "pepper_key_id")
+	}
+}
+
 func TestCollectionsUnmarshalRefused(t *testing.T) {
 	long := strings.Repeat("x", 601)
 	servers := must(domain.NewResourceServers(domain.ResourceServer{Audience: "was"}))

@@ -3,6 +3,7 @@ package domain
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"maps"
 	"slices"
 )
 
@@ -33,7 +34,8 @@ func NewPepperRing(current string, keys map[string][]byte) (*PepperRing, error) 
 		return nil, &FieldError{Field: "pepper_keys", Limit: "1..16 keys", Size: n}
 	}
 	r := &PepperRing{current: current, keys: make(map[string]*pepperKey, len(keys))}
-	for id, key := range keys {
+	for _, id := range slices.Sorted(maps.Keys(keys)) { // so that of several errors it is always the same one
+		key := keys[id]
 		if err := checkText("pepper_key_id", id, 1, MaxPepperKeyID); err != nil {
 			return nil, err
 		}

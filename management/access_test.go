@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/management"
 )
 
@@ -149,6 +150,21 @@ func TestStaticTokens(t *testing.T) {
 		field, ok := errors.AsType[*tokenstore.FieldError](err)
 		if !ok || field.Field != "static_token" || field.Size != len(token) {
 			t.Errorf("a token of %d bytes: %v, want a FieldError", len(token), err)
+		}
+	}
+	for _, actor := range []string{strings.Repeat("x", domain.MaxActor+1), "\xff"} {
+		_, err := management.NewStaticTokens(map[string]management.Caller{"token-number-one-": {Actor: "one"}, "token-number-two-": {Actor: actor}})
+		if field, ok := errors.AsType[*tokenstore.FieldError](err); !ok || field.Field != "actor" {
+			t.Errorf("an actor of %d bytes that every revocation would refuse: %v, want a FieldError", len(actor), err)
+		}
+	}
+	if _, err := management.NewStaticTokens(map[string]management.Caller{"token-number-one-": {Actor: strings.Repeat("é", domain.MaxActor)}}); err != nil {
+		t.Errorf("the longest actor: %v", err)
+	}
+	for range 20 {
+		_, err := management.NewStaticTokens(map[string]management.Caller{"b": {}, "a-token-that-is-long": {Actor: "\xff"}, "c": {}, "d": {}})
+		if field, ok := errors.AsType[*tokenstore.FieldError](err); !ok || field.Field != "actor" {
+			t.Fatalf("of several errors it must be that of the first token: %v", err)
 		}
 	}
 	scopes := []string{management.ScopeReadTokens}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -102,7 +103,8 @@ func formMembers(text string, lists []string) (map[string]json.RawMessage, error
 		return nil, badBody("The body must be a form.")
 	}
 	members := map[string]json.RawMessage{}
-	for name, given := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // so that of several errors it is always the same one
+		given := values[name]
 		if !utf8.ValidString(name + strings.Join(given, "")) {
 			return nil, badBody("The body must be complete and valid UTF-8.")
 		}

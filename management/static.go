@@ -3,10 +3,12 @@ package management
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net/http"
 	"slices"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/domain"
 )
 
 // StaticTokens are bearer tokens that are fixed when a process starts: for trials and for tests. It keeps only their digests,
@@ -22,12 +24,16 @@ type staticToken struct {
 const MinStaticToken = 16
 
 // NewStaticTokens returns the authorizer that lets in the given callers, each by its token: [MinStaticToken]..[MaxBearer]
-// bytes. Any other token is a [tokenstore.FieldError].
+// bytes. Any other token is a [tokenstore.FieldError], and so is an actor that no revocation could note.
 func NewStaticTokens(tokens map[string]Caller) (*StaticTokens, error) {
 	s := &StaticTokens{}
-	for token, caller := range tokens {
+	for _, token := range slices.Sorted(maps.Keys(tokens)) { // so that of several errors it is always the same one
+		caller := tokens[token]
 		if len(token) < MinStaticToken || len(token) > MaxBearer {
 			return nil, &tokenstore.FieldError{Field: "static_token", Limit: "16..16384 bytes", Size: len(token)}
+		}
+		if err := domain.CheckActor(caller.Actor); err != nil {
+			return nil, err
 		}
 		caller.Scopes = slices.Clone(caller.Scopes)
 		s.entries = append(s.entries, staticToken{sha256.Sum256([]byte(token)), caller})

@@ -4,8 +4,10 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
@@ -44,7 +46,8 @@ type digest [sha256.Size]byte
 // that is not 1..64 characters, and for a secret that is not 1..[MaxClientSecret] bytes.
 func NewClients(secrets map[string]string) (*Clients, error) {
 	c := &Clients{digests: make(map[string]digest, len(secrets))}
-	for id, secret := range secrets {
+	for _, id := range slices.Sorted(maps.Keys(secrets)) { // so that of several errors it is always the same one
+		secret := secrets[id]
 		if err := domain.CheckClientID(id); err != nil {
 			return nil, err
 		}

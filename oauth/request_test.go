@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"example.com/tokenstore"
 	"example.com/tokenstore/oauth"
 )
 
@@ -154,6 +155,12 @@ func TestNewClients(t *testing.T) {
 		}
 		if err != nil && strings.Contains(err.Error(), long) {
 			t.Error("the error has the secret")
+		}
+	}
+	for range 20 { // of several errors it is always that of the first client
+		_, err := oauth.NewClients(map[string]string{"c": "s", "b": "", "a": long + "x", strings.Repeat("i", 65): "s"})
+		if field, ok := errors.AsType[*tokenstore.FieldError](err); !ok || field.Size != len(long)+1 {
+			t.Fatalf("got %v", err)
 		}
 	}
 }

@@ -98,11 +98,14 @@ func (o *Options) withDefaults() (Options, error) {
 	if d.MaxSlice > 100_000 {
 		return d, &domain.FieldError{Field: "max_slice", Limit: "up to 100000", Size: d.MaxSlice}
 	}
-	for name, value := range map[string]time.Duration{
-		"hold": d.Hold, "poll_every": d.PollEvery, "retry_from": d.RetryFrom, "retry_to": d.RetryTo, "max_slice": time.Duration(d.MaxSlice),
+	for _, field := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"hold", d.Hold}, {"poll_every", d.PollEvery}, {"retry_from", d.RetryFrom}, {"retry_to", d.RetryTo}, {"max_slice", time.Duration(d.MaxSlice)},
 	} {
-		if value < 0 {
-			return d, &domain.FieldError{Field: name, Limit: "positive", Size: int(value)}
+		if field.value < 0 {
+			return d, &domain.FieldError{Field: field.name, Limit: "positive", Size: int(field.value)}
 		}
 	}
 	return d, nil

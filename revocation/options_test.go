@@ -45,6 +45,12 @@ func TestOptionsRange(t *testing.T) {
 			t.Errorf("%s: %v, want a FieldError of it", field, err)
 		}
 	}
+	for range 20 { // of several errors it is always the first
+		_, err := New(nil, &Options{Hold: -1, PollEvery: -1, RetryFrom: -1, RetryTo: -1, MaxSlice: -1})
+		if broken, ok := errors.AsType[*domain.FieldError](err); !ok || broken.Field != "hold" {
+			t.Fatalf("%v, want a FieldError of hold", err)
+		}
+	}
 	for _, good := range []Options{
 		{MemoryFor: -1, HistoryFor: -1, OutboxFor: -1, ExpireEvery: -1}, {MaxSlice: 1}, {MaxSlice: 100_000}, {Outbox: NoOutbox}, {Outbox: store.AllKinds},
 	} {

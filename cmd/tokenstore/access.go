@@ -30,6 +30,8 @@ func (f *accessFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.tokens.Issuer, "issuer", "", "let in who bears a JSON Web Token of the issuer `URL`, by its scopes")
 	flags.StringVar(&f.tokens.Audience, "audience", "", "the `AUDIENCE` that such a token must have")
 	flags.StringVar(&f.tokens.KeySetURL, "key-set-url", "", "where the issuer's keys are (default: what its discovery document says)")
+	together(flags, "issuer", "audience")
+	needs(flags, "key-set-url", "issuer")
 	flags.StringArrayVar(&f.resourceServers, "oauth-resource-server", nil, "let the client `ID` introspect the tokens of all clients; may be repeated")
 }
 
@@ -38,13 +40,6 @@ type access struct {
 	management management.Authorizer
 	clients    oauth.Authenticator
 	others     func(clientID string) bool
-}
-
-func (f *accessFlags) check() error {
-	if (f.tokens.Issuer == "") != (f.tokens.Audience == "") || f.tokens.KeySetURL != "" && f.tokens.Issuer == "" {
-		return usage("--issuer and --audience belong together, and --key-set-url to them")
-	}
-	return nil
 }
 
 func (f *accessFlags) read(ctx context.Context, tenant string) (access, error) {

@@ -259,8 +259,8 @@ func TestTenantThatIsNone(t *testing.T) {
 	for name, args := range onFile() {
 		code, stdout, stderr := run(name, args...)
 		if name == "tenants" || name == "stats, of all" {
-			if code != 0 {
-				t.Errorf("%s is about all: exit code %d, %q", name, code, stderr)
+			if code != exitUsage || !strings.Contains(stderr, "--tenant") {
+				t.Errorf("%s is about all, and takes no tenant: exit code %d, %q", name, code, stderr)
 			}
 			continue
 		}

@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"example.com/tokenstore/boltstore"
 	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/store"
-	"github.com/oklog/ulid/v2"
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
 
@@ -32,6 +28,14 @@ type databaseFlags struct {
 }
 
 func (f *databaseFlags) register(flags *pflag.FlagSet) {
+	f.registerPlace(flags)
+	f.etcd.register(flags)
+	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
+	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
+}
+
+// registerPlace registers those that say where the tokens are, and not how to get there.
+func (f *databaseFlags) registerPlace(flags *pflag.FlagSet) {
 	missing := "must be there"
 	if f.creates {
 		missing = "is created if it is missing"
@@ -39,10 +43,7 @@ func (f *databaseFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.db, "db", "", "the tokens are in `FILE`, which "+missing+", or in a database that migrate\n"+
 		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
 		"from "+databaseEnv+", which stands for --db. Or in etcd: etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
-	f.etcd.register(flags)
 	flags.StringVar(&f.postgres.Schema, "pg-schema", "", "the `SCHEMA` of its tables (default tokenstore)")
-	flags.BoolVar(&f.postgres.Pooled, "pg-pooled", false, "the database is reached through a pooler in transaction mode, such as pgbouncer")
-	flags.BoolVar(&f.postgres.Serializable, "pg-serializable", false, "order by SERIALIZABLE transactions, instead of PostgreSQL's advisory locks; the same for all processes")
 }
 
 // name is what was asked for. It may hold a password.
@@ -122,62 +123,4 @@ func (f *databaseFlags) open(ctx context.Context) (store.Backend, error) {
 		return nil, fmt.Errorf("%s can't be opened: %w", f.name(), err)
 	}
 	return file, nil
-}
-
-// listenAgain is how long to wait where the connection that listens has failed. The sweep polls meanwhile.
-const listenAgain = time.Second
-
-// follow has the sweep hear at once of what other processes revoke, until ctx ends. A pooler passes nothing on, and the portable mode
-// tells nothing; then the sweep polls.
-func (f *databaseFlags) follow(ctx context.Context, database store.Backend, heard func(tenant string, revocation ulid.ULID), logger *slog.Logger) {
-	var listen func() error
-	switch d := database.(type) {
-	case *pgstore.Backend:
-		if f.postgres.Pooled || f.postgres.Serializable {
-			return
-		}
-		listen = func() error { return d.Listen(ctx, f.name(), heard) }
-	case etcdDatabase:
-		listen = func() error { return d.Watch(ctx, heard) }
-	default:
-		return
-	}
-	for {
-		err := listen()
-		if ctx.Err() != nil {
-			return
-		}
-		logger.WarnContext(ctx, "not listening for revocations of other processes; polling", "error", err)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(listenAgain):
-		}
-	}
-}
-
-func newMigrateCommand() *cobra.Command {
-	var f databaseFlags
-	cmd := &cobra.Command{
-		Use:   "migrate --db postgres://USER@HOST/NAME",
-		Short: "Prepare a PostgreSQL database, or bring it to this version",
-		Long: "migrate makes the tables that this version needs, in one transaction; it changes nothing where that has been done. No other\n" +
-			"command does: it takes an account that may create tables, and a moment that its operator has chosen.",
-		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
-		Args:    noArgs,
-	}
-	f.register(cmd.Flags())
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
-			return err
-		}
-		if f.scheme() != "postgres" {
-			return usage("migrate is for --db postgres://: a file is made, and kept up, by whatever opens it")
-		}
-		if err := pgstore.Migrate(cmd.Context(), f.name(), &f.postgres); err != nil {
-			return fmt.Errorf("the database is as it was: %w", err)
-		}
-		return nil
-	}
-	return cmd
 }

@@ -38,6 +38,7 @@ func (f *etcdFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ca, "etcd-ca", "", "reach the cluster by TLS, and trust the authorities in `FILE`")
 	flags.StringVar(&f.cert, "etcd-cert", "", "the certificate of this client, in `FILE`, together with --etcd-key")
 	flags.StringVar(&f.key, "etcd-key", "", "the key of this client, in `FILE`")
+	together(flags, "etcd-cert", "etcd-key")
 	flags.DurationVar(&f.timeout, "etcd-timeout", 0, "give up if the cluster has not answered within this time of the start (default 10s)")
 }
 
@@ -64,9 +65,6 @@ func etcdAddress(address string) (endpoints []string, prefix string, err error) 
 }
 
 func (f *etcdFlags) check(address string) error {
-	if (f.cert == "") != (f.key == "") {
-		return usage("--etcd-cert and --etcd-key go together")
-	}
 	if f.user != "" && os.Getenv(etcdPasswordEnv) == "" {
 		return usage("--etcd-user needs a password in " + etcdPasswordEnv)
 	}

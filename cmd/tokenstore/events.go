@@ -39,7 +39,7 @@ func newEventsCommand() *cobra.Command {
 		Args: noArgs,
 	}
 	f.register(cmd.Flags(), formNDJSON)
-	cmd.Flags().StringVar(&f.after, "after", "0", "begin after the event of this `CURSOR`: a number, or latest for what comes")
+	cmd.Flags().StringVar(&f.after, "after", "0", "begin after the event of this `CURSOR`: a number, or latest for what comes (default 0)")
 	cmd.Flags().BoolVar(&f.follow, "follow", false, "go on with what comes, as lines of JSON")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/revocation"
 	"github.com/spf13/cobra"
 )
 
@@ -49,7 +47,7 @@ func newExportCommand() *cobra.Command {
 }
 
 func (f *exportFlags) exportTo(ctx context.Context, name string) (err error) {
-	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Options{}, nil)
+	database, manager, err := f.manage(ctx, tokenstore.Options{}, nil)
 	if err != nil {
 		return err
 	}

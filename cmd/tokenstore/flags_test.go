@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"example.com/tokenstore"
+	"github.com/spf13/pflag"
 )
 
 // What is wrong with a command line is said clearly, before a file is made, and without what may be secret.
@@ -44,18 +49,14 @@ func TestBadFlags(t *testing.T) {
 		{2, "--oauth-client (number 2): the client is there already", []string{"serve", "--db", db, good, "--oauth-client", "web=a", "--oauth-client", "web=b"}},
 		{2, "--oauth-client: client_id: must be 1..64 characters", []string{"serve", "--db", db, good, "--oauth-client", strings.Repeat("i", 65) + "=" + secret}},
 		{2, "--oauth-resource-server: \"api\" is no --oauth-client", []string{"serve", "--db", db, good, "--oauth-client", "web=a", "--oauth-resource-server", "api"}},
-		{2, "--legacy-cutoff: \"21.9.2023\" is no date such as 2023-09-21", []string{"serve", "--db", db, good, "--legacy-cutoff", "21.9.2023"}},
+		{2, "--legacy-cutoff: \"21.9.2023\" is no date such as 2023-09-21", []string{"import", "--db", db, "--legacy-cutoff", "21.9.2023", text}},
 		{2, "--legacy-cutoff: \"2023-02-30\" is no date", []string{"import", "--db", db, "--legacy-cutoff", "2023-02-30", text}},
-		{2, "--region: us-3 is the only one", []string{"serve", "--db", db, good, "--region", "eu"}},
-		{2, "exclude each other", []string{"serve", "--db", db, good, "--region", "us-3", "--legacy-cutoff", "2023-09-21"}},
-		{2, "--tls-cert and --tls-key belong together", []string{"serve", "--db", db, good, "--tls-cert", text}},
+		{2, "--region: us-3 is the only one", []string{"import", "--db", db, "--region", "eu", text}},
 		{2, "--tls-cert and --tls-key: ", []string{"serve", "--db", db, good, "--tls-cert", text, "--tls-key", text}},
 		{2, "--header-timeout must be positive", []string{"serve", "--db", db, good, "--header-timeout", "0s"}},
 		{2, "--max-pending-age: must be a time such as 90s", []string{"serve", "--db", db, good, "--max-pending-age", "5"}},
 		{2, "--max-header must be 1024..1048576", []string{"serve", "--db", db, good, "--max-header", "1"}},
-		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, "--issuer", "https://issuer.example"}},
-		{2, "--issuer and --audience belong together", []string{"serve", "--db", db, good, "--key-set-url", "https://issuer.example/keys"}},
-		{2, "--rate-limit and --rate-burst must be positive", []string{"serve", "--db", db, good, "--rate-burst", "1"}},
+		{2, "--rate-limit and --rate-burst must be positive", []string{"serve", "--db", db, good, "--rate-limit", "0", "--rate-burst", "1"}},
 		{2, "--rate-limit: rate_limit: must be 0.000001..1000000 requests a second", []string{"serve", "--db", db, good, "--rate-limit", "1e9"}},
 		{2, "--rate-limit: rate_limit: must be 0.000001..1000000 requests a second", []string{"serve", "--db", db, good, "--rate-limit", "NaN"}},
 		{2, "--rate-burst: must be a whole number", []string{"serve", "--db", db, good, "--rate-burst", secret}},
@@ -144,7 +145,6 @@ func TestDatabaseNames(t *testing.T) {
 		"a user with the hosts":    {"followed by HOST:PORT", "", []string{"serve", good, "--db", "etcd://u:" + secret + "@h:2379/prefix"}},
 		"parameters":               {"etcd:// has no parameters", "", []string{"serve", good, "--db", "etcd://h:2379/prefix?password=" + secret}},
 		"no patience at all":       {"--etcd-timeout must be positive", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-timeout=-1s"}},
-		"half a certificate":       {"go together", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-cert", "x.pem"}},
 		"a user without password":  {"needs a password in TOKENSTORE_ETCD_PASSWORD", "", []string{"serve", good, "--db", "etcd://h:2379/", "--etcd-user", "u"}},
 		"no authorities":           {"can't be used", "", []string{"serve", good, "--db", "etcd://127.0.0.1:1/", "--etcd-ca", "missing.pem"}},
 		"a file has no cluster":    {"are for --db etcd://", "", []string{"serve", good, "--db", "x.db", "--etcd-user", "u"}},
@@ -161,5 +161,109 @@ func TestDatabaseNames(t *testing.T) {
 				t.Error("stderr has a password")
 			}
 		})
+	}
+}
+
+// A flag that another one would have passed over is refused, and both are named.
+func TestFlagsBesideEachOther(t *testing.T) {
+	const id, good = "01KJM9SR009WPFZ1FJR8TC7J5W", "--static-token=" + token + "=a"
+	db := filepath.Join(t.TempDir(), "tokens.db")
+	for _, c := range []struct {
+		args  []string
+		names []string
+	}{
+		{[]string{"serve", good, "--backup-every", "1h"}, []string{"--backup-every", "--backup-dir"}},
+		{[]string{"serve", good, "--backup-every=24h"}, []string{"--backup-every", "--backup-dir"}}, // as it is by default
+		{[]string{"serve", good, "--rate-burst", "1"}, []string{"--rate-burst", "--rate-limit"}},
+		{[]string{"serve", good, "--tls-cert", "x.pem"}, []string{"--tls-cert", "--tls-key"}},
+		{[]string{"serve", good, "--tls-key", "x.pem"}, []string{"--tls-key", "--tls-cert"}},
+		{[]string{"serve", "--issuer", "https://issuer.example"}, []string{"--issuer", "--audience"}},
+		{[]string{"serve", good, "--audience", "a"}, []string{"--audience", "--issuer"}},
+		{[]string{"serve", good, "--key-set-url", "https://issuer.example/keys"}, []string{"--key-set-url", "--issuer"}},
+		{[]string{"serve", good, "--oauth-resource-server", "api"}, []string{"--oauth-resource-server", "--oauth-client"}},
+		{[]string{"stats", "--etcd-cert", "x.pem"}, []string{"--etcd-cert", "--etcd-key"}},
+		{[]string{"stats", "--etcd-key", "x.pem"}, []string{"--etcd-key", "--etcd-cert"}},
+		{[]string{"revoke", "--user", "x", "--examine", "5"}, []string{"--examine", "--dry-run"}},
+		{[]string{"revoke", "--user", "x", "--examine", "5", "--dry-run=false"}, []string{"--examine", "--dry-run"}},
+		{[]string{"revoke", "--user", "x", "--dry-run", "--wait"}, []string{"--dry-run", "--wait"}},
+		{[]string{"revoke", "--user", "x", "--dry-run", "--yes"}, []string{"--dry-run", "--yes"}},
+		{[]string{"revoke", "--user", "x", "--dry-run", "--new-tenant"}, []string{"--dry-run", "--new-tenant"}},
+		{[]string{"revoke", "--user", "x", "--region", "us-3"}, []string{"--region", "--legacy"}},
+		{[]string{"revoke", "--user", "x", "--legacy-cutoff", "2024-01-01"}, []string{"--legacy-cutoff", "--legacy"}},
+		{[]string{"revoke", "--legacy", "--region", "us-3", "--legacy-cutoff", "2024-01-01"}, []string{"--region", "--legacy-cutoff"}},
+		{[]string{"import", "--region", "us-3", "--legacy-cutoff", "2023-09-21", "-"}, []string{"--region", "--legacy-cutoff"}},
+		{[]string{"import", "--full", "--null-legacy-sessions", "-"}, []string{"--full", "--null-legacy-sessions"}},
+		{[]string{"import", "--full", "--beyond-memory", "-"}, []string{"--full", "--beyond-memory"}},
+		{[]string{"list", "--limit", "5", "--all"}, []string{"--limit", "--all"}},
+		{[]string{"list", "--limit", "50", "--all"}, []string{"--limit", "--all"}}, // as it is by default
+		{[]string{"revocations", "--limit", "5", "--all"}, []string{"--limit", "--all"}},
+		{[]string{"revocations", "--pending", id}, []string{"--pending", "ID"}},
+		{[]string{"revocations", "--limit", "5", id}, []string{"--limit", "ID"}},
+		{[]string{"revocations", "--all", id}, []string{"--all", "ID"}},
+		{[]string{"events", "--follow", "-o", "json"}, []string{"--follow", "--output"}},
+		{[]string{"stats", "--all-tenants", "--tenant", "acme"}, []string{"--all-tenants", "--tenant"}},
+		{[]string{"check", "--yes"}, []string{"--yes", "--repair"}},
+		{[]string{"restore", "--cut-off", "--override", "backup.db"}, []string{"--cut-off", "--override"}},
+		{[]string{"restore", "--in-place", "--cut-off", "backup.db"}, []string{"--in-place"}},
+
+		// What a command has no use for is no flag of it.
+		{[]string{"tenants", "--tenant", "acme"}, []string{"unknown flag", "--tenant"}},
+		{[]string{"list", "--region", "us-3"}, []string{"unknown flag", "--region"}},
+		{[]string{"serve", good, "--region", "us-3"}, []string{"unknown flag", "--region"}},
+		{[]string{"migrate", "--pg-serializable"}, []string{"unknown flag", "--pg-serializable"}},
+
+		// The first of two would be passed over.
+		{[]string{"revoke", "--user", "ann", "--user", "bob", "--yes"}, []string{"--user has two texts"}},
+		{[]string{"revoke", "--everything", "-y", "--yes=false"}, []string{"--yes has two texts"}},
+		{[]string{"serve", good, "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:1"}, []string{"--listen has two texts"}},
+	} {
+		code, stdout, stderr := toEnd(t, append(c.args, "--db", db)...)
+		if code != exitUsage || stdout != "" || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, stdout %q, stderr %q", c.args, code, stdout, stderr)
+		}
+		for _, name := range c.names {
+			if !strings.Contains(stderr, name) {
+				t.Errorf("%v: stderr %q does not name %s", c.args, stderr, name)
+			}
+		}
+		if _, err := os.Stat(db); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatalf("%v: the file was made (%v)", c.args, err)
+		}
+	}
+}
+
+// A flag that asks for nothing stands in nobody's way, and whatever is said of a flag is said of one that its command has.
+func TestFlagsThatGoTogether(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "tokens.db")
+	inFile(t, db, func(ctx context.Context, m *tokenstore.Manager) {
+		_, err := m.Issue(ctx, tokenstore.IssueRequest{UserID: "ann", ClientID: "web", SessionID: tokenstore.MustSessionID("s")})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, args := range [][]string{
+		{"list", "--limit", "5", "--all=false"},
+		{"revocations", "--pending", "--limit", "5"},
+		{"revoke", "--user", "ann", "--dry-run", "--examine", "5", "--wait=false", "--yes=false", "--reason", "a trial"},
+		{"revoke", "--legacy", "--region", "us-3", "--dry-run"},
+		{"list", "--user", "ann", "--user", "ann"},
+		{"stats", "--tenant", "default", "--all-tenants=false"},
+	} {
+		if code, _, stderr := toEnd(t, append(args, "--db", db)...); code != 0 {
+			t.Errorf("%v: exit code %d, %q", args, code, stderr)
+		}
+	}
+	said := 0
+	for _, cmd := range newCommand().Commands() {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			for _, other := range slices.Concat(f.Annotations[needsAnnotation], f.Annotations[excludesAnnotation]) {
+				if said++; cmd.Flags().Lookup(other) == nil || other == f.Name {
+					t.Errorf("%s --%s: there is no other flag --%s", cmd.Name(), f.Name, other)
+				}
+			}
+		})
+	}
+	if said == 0 {
+		t.Error("nothing is said of any flag")
 	}
 }

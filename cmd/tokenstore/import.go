@@ -10,7 +10,6 @@ import (
 	"os"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"github.com/schollz/progressbar/v3"
@@ -20,6 +19,7 @@ import (
 // importFlags say what an import lets in.
 type importFlags struct {
 	tenantFlags
+	legacyFlags
 	nullLegacySessions, beyondMemory, full bool
 }
 
@@ -42,7 +42,8 @@ func newImportCommand() *cobra.Command {
 		},
 	}
 	f.creates, f.writes = true, true
-	f.register(cmd.Flags())
+	f.tenantFlags.register(cmd.Flags())
+	f.legacyFlags.register(cmd.Flags())
 	cmd.Flags().BoolVar(&f.nullLegacySessions, "null-legacy-sessions", false, "leave out the session id of tokens created before the cut-off, instead of refusing them")
 	cmd.Flags().BoolVar(&f.beyondMemory, "beyond-memory", false, "let in tokens so old that their revocation may be forgotten; each is logged")
 	cmd.Flags().BoolVar(&f.full, "full", false, "take over the tenant of a full export; the tenant must be empty")
@@ -59,10 +60,18 @@ func (f *importFlags) check() error {
 	if f.full && (f.nullLegacySessions || f.beyondMemory) {
 		return usage("--full takes over a tenant as it was: --null-legacy-sessions and --beyond-memory have no part in it")
 	}
-	return f.tenantFlags.check()
+	if err := f.tenantFlags.check(); err != nil {
+		return err
+	}
+	_, err := f.rule()
+	return err
 }
 
 func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer) (err error) {
+	legacy, err := f.rule()
+	if err != nil {
+		return err
+	}
 	input, size := os.Stdin, int64(-1)
 	if name != "-" {
 		if input, err = os.Open(name); err != nil {
@@ -77,7 +86,7 @@ func (f *importFlags) importFrom(ctx context.Context, name string, out io.Writer
 	makes := f.scheme() == "" && errors.Is(err, fs.ErrNotExist)
 	bar := newBar("importing", size, progressbar.OptionShowBytes(true))
 	errs := bar.over(os.Stderr)
-	database, manager, err := f.manage(ctx, slog.New(slog.NewTextHandler(errs, nil)), revocation.Options{}, nil)
+	database, manager, err := f.manage(ctx, tokenstore.Options{Legacy: legacy, Logger: slog.New(slog.NewTextHandler(errs, nil))}, nil)
 	if err != nil {
 		return err
 	}

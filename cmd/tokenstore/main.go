@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -81,7 +80,7 @@ func newCommand() *cobra.Command {
 		Args:          noArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noneEmpty(cmd.Flags()) }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return coherent(cmd.Flags()) }
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2             // two letters that have changed places
 	root.CompletionOptions.DisableDefaultCmd = true // ours has an example for each shell
@@ -91,21 +90,10 @@ func newCommand() *cobra.Command {
 		newImportCommand(), newExportCommand(), newMigrateCommand(), newBackupCommand(), newRestoreCommand(), newCheckCommand(), newCompactCommand(),
 		newCompletionCommand(), newVersionCommand(),
 	)
+	for _, cmd := range root.Commands() {
+		giveOnce(cmd.Flags())
+	}
 	return root
-}
-
-// noneEmpty refuses a flag that was given without a text, as by a variable of a shell that is not set: it would not narrow a revocation.
-func noneEmpty(flags *pflag.FlagSet) (err error) {
-	flags.Visit(func(f *pflag.Flag) {
-		texts := []string{f.Value.String()}
-		if several, ok := f.Value.(pflag.SliceValue); ok {
-			texts = several.GetSlice()
-		}
-		if slices.Contains(texts, "") {
-			err = usage("--%s is empty", f.Name)
-		}
-	})
-	return err
 }
 
 // noArgs repeats what should be a command, but nothing beside the flags of one, which may be a secret whose flag was forgotten.
@@ -132,6 +120,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	invalid, is := errors.AsType[*pflag.InvalidValueError](err)
 	if !is {
 		return exitError{exitUsage, err}
+	}
+	if errors.Is(err, errTwice) {
+		return usage("--%s has two texts, and can have one", invalid.GetFlag().Name)
 	}
 	form, known := map[string]string{
 		"int": "a whole number", "float64": "a number", "duration": "a time such as 90s, 5m or 24h", "bool": "true or false",

@@ -34,14 +34,12 @@ const defaultLimit = 50
 func (f *limitFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.limit, "limit", defaultLimit, "print no more than `N` records")
 	flags.BoolVar(&f.all, "all", false, "print them all")
+	excludes(flags, "limit", "all")
 }
 
 func (f *limitFlags) check() error {
-	switch {
-	case f.limit < 1:
+	if f.limit < 1 {
 		return usage("--limit must be at least 1")
-	case f.all && f.limit != defaultLimit:
-		return usage("--limit and --all exclude each other")
 	}
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"time"
 
 	"example.com/tokenstore"
@@ -22,22 +21,17 @@ import (
 type recordFlags struct {
 	operatorFlags
 	confirmFlags
-	id, reason, actor string
-	wait, newTenant   bool
+	causeFlags
+	id              string
+	wait, newTenant bool
 }
 
 func (f *recordFlags) register(flags *pflag.FlagSet) {
 	f.writes = true
 	f.operatorFlags.register(flags, formTable)
 	f.confirmFlags.register(flags)
-	account := ""
-	if u, err := user.Current(); err == nil {
-		account = u.Username
-	}
 	flags.StringVar(&f.id, "id", "", "the `ID` of the revocation, a ULID: repeated with the same one, nothing new is recorded (default a new one)")
-	flags.StringVar(&f.reason, "reason", "", "why, for people")
-	flags.StringVar(&f.actor, "actor", account, "who asks for it (default the account that runs the command)")
-	flags.Lookup("actor").DefValue = "" // the help is the same for everybody
+	f.causeFlags.register(flags)
 	flags.BoolVar(&f.newTenant, "new-tenant", false, "record it for a tenant that nothing was ever written to, too")
 	flags.BoolVar(&f.wait, "wait", false, "sweep what is revoked, and end when nothing is left of it")
 }

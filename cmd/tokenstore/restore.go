@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"strings"
 
 	"example.com/tokenstore"
@@ -20,12 +19,12 @@ import (
 type restoreFlags struct {
 	databaseFlags
 	confirmFlags
+	causeFlags
 	events           []string
 	cutoff, override bool
 	inPlace          bool
 	also             []string
 	id               string
-	reason, actor    string
 }
 
 func newRestoreCommand() *cobra.Command {
@@ -60,8 +59,7 @@ func newRestoreCommand() *cobra.Command {
 	flags.BoolVar(&f.override, "override", false, "let what was revoked since the backup be live again")
 	flags.StringArrayVar(&f.also, "also", nil, "begin a new epoch for a `TENANT` that the backup does not have, too")
 	flags.StringVar(&f.id, "id", "", "the `ULID` of the restoration (default that of one that was broken off, or a new one)")
-	flags.StringVar(&f.reason, "reason", "", "why, for the record")
-	flags.StringVar(&f.actor, "actor", "", "who restores, for the record (default the user of the system)")
+	f.causeFlags.register(flags)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := f.check(args); err != nil {
 			return err
@@ -93,15 +91,8 @@ func (f *restoreFlags) check(args []string) error {
 	if methods != 1 {
 		return usage("exactly one of --events, --cut-off and --override says what becomes of what was revoked since the backup")
 	}
-	if f.actor == "" {
-		if u, err := user.Current(); err == nil {
-			f.actor = u.Username
-		}
-	}
-	for flag, err := range map[string]error{"reason": domain.CheckReason(f.reason), "actor": domain.CheckActor(f.actor)} {
-		if err != nil {
-			return usage("--%s: %w", flag, err)
-		}
+	if err := f.causeFlags.check(); err != nil {
+		return err
 	}
 	for _, name := range f.also {
 		if err := domain.CheckTenant(name); err != nil {

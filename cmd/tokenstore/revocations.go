@@ -53,6 +53,11 @@ func newRevocationsCommand() *cobra.Command {
 		}
 		show := f.list
 		if len(args) == 1 {
+			for _, name := range []string{"pending", "limit", "all"} {
+				if given(cmd.Flags(), name) {
+					return usage("--%s and an ID exclude each other: an ID names one revocation, whatever its state", name)
+				}
+			}
 			id, err := parseID("revocations", args[0])
 			if err != nil {
 				return err

@@ -16,6 +16,7 @@ import (
 // revokeFlags say what is revoked.
 type revokeFlags struct {
 	recordFlags
+	legacyFlags
 	tokens                          []string
 	user, client, session, audience string
 	issuedBefore, offline           string
@@ -39,7 +40,8 @@ func newRevokeCommand() *cobra.Command {
 		Args: noArgs,
 	}
 	flags := cmd.Flags()
-	f.register(flags)
+	f.recordFlags.register(flags)
+	f.legacyFlags.register(flags)
 	flags.StringArrayVar(&f.tokens, "token", nil, "the token `ID`; can be repeated, for up to 100")
 	flags.StringVar(&f.user, "user", "", "tokens of the user `ID`")
 	flags.StringVar(&f.client, "client", "", "tokens of the client `ID`")
@@ -51,6 +53,10 @@ func newRevokeCommand() *cobra.Command {
 	flags.BoolVar(&f.everything, "everything", false, "all tokens of the tenant; nothing narrows it")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "count what would be revoked, and revoke nothing")
 	flags.IntVar(&f.examine, "examine", 1_000_000, "with --dry-run, look at no more than `N` tokens")
+	needs(flags, "examine", "dry-run")
+	needs(flags, "region", "legacy")
+	needs(flags, "legacy-cutoff", "legacy")
+	excludes(flags, "dry-run", "wait", "yes", "new-tenant") // what they ask for would not be done
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r, err := f.check()
 		if err != nil {
@@ -75,7 +81,7 @@ func (f *revokeFlags) check() (r tokenstore.RevokeRequest, err error) {
 		}
 	}
 	if f.legacy {
-		rule, err := f.tenantFlags.legacy()
+		rule, err := f.rule()
 		if err != nil {
 			return r, err
 		}
@@ -90,11 +96,8 @@ func (f *revokeFlags) check() (r tokenstore.RevokeRequest, err error) {
 	default:
 		return r, usage("--offline: yes or no")
 	}
-	switch {
-	case f.examine < 1:
+	if f.examine < 1 {
 		return r, usage("--examine must be at least 1")
-	case f.dryRun && f.wait:
-		return r, usage("--dry-run and --wait exclude each other")
 	}
 	targets := []tokenstore.Target{target}
 	for i, text := range f.tokens {

@@ -203,7 +203,6 @@ func TestOperatorFlags(t *testing.T) {
 	}{
 		{"--output: table, json or ndjson", []string{"list", "-o", "xml"}},
 		{"--limit must be at least 1", []string{"list", "--limit", "0"}},
-		{"exclude each other", []string{"revocations", "--limit", "5", "--all"}},
 		{"user_id: must be 0..300 characters", []string{"list", "--user", strings.Repeat("x", 301)}},
 		{"--after: an id is 26 characters", []string{"list", "--after", "secret-value"}},
 		{"takes flags only", []string{"list", "secret-value"}},
@@ -219,7 +218,6 @@ func TestOperatorFlags(t *testing.T) {
 		{"targets: must be 1..100 entries", append([]string{"revoke"}, strings.Fields(strings.Repeat("--token 01KJM9SR009WPFZ1FJR8TC7J5W ", 101))...)},
 		{"--id: an id is 26 characters", []string{"revoke", "--user", "x", "--id", "secret-value"}},
 		{`--issued-before: "yesterday" is no date`, []string{"revoke", "--issued-before", "yesterday"}},
-		{"--dry-run and --wait exclude each other", []string{"revoke", "--user", "x", "--dry-run", "--wait"}},
 		{"--examine must be at least 1", []string{"revoke", "--user", "x", "--dry-run", "--examine", "0"}},
 		{"reason: must be 0..200 characters", []string{"revoke", "--user", "x", "--reason", strings.Repeat("x", 201)}},
 		{"actor: must be 0..300 characters", []string{"erase-user", "--user", "x", "--actor", strings.Repeat("x", 301)}},

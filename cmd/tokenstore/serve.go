@@ -47,6 +47,7 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	f.access.register(flags)
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "serve TLS with the certificate chain in `FILE`")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "the certificate's private key, in `FILE`")
+	together(flags, "tls-cert", "tls-key")
 	flags.DurationVar(&f.maxPending, "max-pending-age", 5*time.Minute, "/readyz is degraded while a revocation is pending for longer")
 	flags.DurationVar(&f.pollEvery, "poll-every", 5*time.Second, "how often to look for revocations of other processes that were not heard of")
 	flags.StringVar(&f.logFormat, "log-format", "json", "how to log to stderr: json or text")
@@ -59,30 +60,28 @@ func (f *serveFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.maxHeader, "max-header", 32<<10, "the largest header of a request, in `BYTES`")
 	flags.Float64Var(&f.rate.PerSecond, "rate-limit", 0, "how many requests a second each caller of the management API may make, in the long run; 0 for any number")
 	flags.IntVar(&f.rate.Burst, "rate-burst", 0, "how many of them it may make at once (default the rate, rounded up)")
+	needs(flags, "rate-burst", "rate-limit")
 }
 
 func (f *serveFlags) check() error {
 	if err := f.tenantFlags.check(); err != nil {
 		return err
 	}
-	if err := f.access.check(); err != nil {
-		return err
-	}
 	if err := f.backups.check(f.scheme()); err != nil {
 		return err
-	}
-	if (f.tlsCert == "") != (f.tlsKey == "") {
-		return usage("--tls-cert and --tls-key belong together")
 	}
 	if f.logFormat != "json" && f.logFormat != "text" {
 		return usage("--log-format: json or text")
 	}
-	for name, d := range map[string]time.Duration{
-		"max-pending-age": f.maxPending, "poll-every": f.pollEvery, "header-timeout": f.headerTimeout, "read-timeout": f.readTimeout,
-		"write-timeout": f.writeTimeout, "idle-timeout": f.idleTimeout, "drain-timeout": f.drainTimeout,
+	for _, limit := range []struct {
+		flag string
+		time time.Duration
+	}{
+		{"max-pending-age", f.maxPending}, {"poll-every", f.pollEvery}, {"header-timeout", f.headerTimeout}, {"read-timeout", f.readTimeout},
+		{"write-timeout", f.writeTimeout}, {"idle-timeout", f.idleTimeout}, {"drain-timeout", f.drainTimeout},
 	} {
-		if d <= 0 { // net/http takes 0 for no limit
-			return usage("--%s must be positive", name)
+		if limit.time <= 0 { // net/http takes 0 for no limit
+			return usage("--%s must be positive", limit.flag)
 		}
 	}
 	if f.maxHeader < 1<<10 || f.maxHeader > 1<<20 {
@@ -132,7 +131,9 @@ func (f *serveFlags) serve(ctx context.Context, ready func(address string)) (err
 		return err
 	}
 	measures := newMeasures()
-	database, manager, err := f.manage(ctx, logger, revocation.Options{Events: measures.events(), PollEvery: f.pollEvery}, measures.watch)
+	database, manager, err := f.manage(ctx, tokenstore.Options{
+		Logger: logger, Engine: revocation.Options{Events: measures.events(), PollEvery: f.pollEvery},
+	}, measures.watch)
 	if err != nil {
 		return err
 	}

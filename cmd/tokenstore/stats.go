@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"example.com/tokenstore"
-	"example.com/tokenstore/revocation"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	"github.com/spf13/cobra"
@@ -29,6 +27,7 @@ func newStatsCommand() *cobra.Command {
 	}
 	f.register(cmd.Flags(), formTable)
 	cmd.Flags().BoolVar(&all, "all-tenants", false, "print a record for each tenant")
+	excludes(cmd.Flags(), "all-tenants", "tenant")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.check(); err != nil {
 			return err
@@ -141,7 +140,7 @@ func (s *tenantStats) columns() columns {
 }
 
 func (f *operatorFlags) stats(ctx context.Context, all bool, out io.Writer) (err error) {
-	database, m, err := f.manage(ctx, slog.New(slog.DiscardHandler), revocation.Options{}, nil)
+	database, m, err := f.manage(ctx, tokenstore.Options{}, nil)
 	if err != nil {
 		return err
 	}

@@ -14,25 +14,30 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// tenantFlags say which tenant of which database is meant, and what is special about its tokens.
+// tenantFlags say which tenant of which database is meant.
 type tenantFlags struct {
 	databaseFlags
-	tenant, region, cutoff string
-	writes                 bool // writes says that what a restoration has left open must not be built on
+	tenant string
+	writes bool // writes says that what a restoration has left open must not be built on
 }
 
 func (f *tenantFlags) register(flags *pflag.FlagSet) {
 	f.databaseFlags.register(flags)
 	flags.StringVar(&f.tenant, "tenant", "default", "the `NAME` of the tenant")
-	flags.StringVar(&f.region, "region", "", "us-3: tokens created before 2024-02-22 have no session id, instead of 2023-09-21")
-	flags.StringVar(&f.cutoff, "legacy-cutoff", "", "tokens created before `DATE` have no session id: 2006-01-02, or with a time as in RFC 3339")
 }
 
-// legacy is the rule that the flags ask for.
-func (f *tenantFlags) legacy() (tokenstore.LegacyRule, error) {
+// legacyFlags say which tokens of a tenant have no session id. They are for the commands that let tokens in, or name those.
+type legacyFlags struct{ region, cutoff string }
+
+func (f *legacyFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.region, "region", "", "us-3: tokens created before 2024-02-22 have no session id, instead of 2023-09-21")
+	flags.StringVar(&f.cutoff, "legacy-cutoff", "", "tokens created before `DATE` have no session id: 2006-01-02, or with a time as in RFC 3339")
+	excludes(flags, "region", "legacy-cutoff")
+}
+
+// rule is what the flags ask for.
+func (f *legacyFlags) rule() (tokenstore.LegacyRule, error) {
 	switch {
-	case f.region != "" && f.cutoff != "":
-		return tokenstore.LegacyRule{}, usage("--region and --legacy-cutoff exclude each other")
 	case f.region == "us-3":
 		return tokenstore.US3(), nil
 	case f.region != "":
@@ -62,16 +67,12 @@ func (f *tenantFlags) check() error {
 	if err := domain.CheckTenant(f.tenant); err != nil {
 		return usage("--tenant: %w", err)
 	}
-	_, err := f.legacy()
-	return err
+	return nil
 }
 
-// manage opens the database and returns the tenant's manager. watch, if it is not nil, stands between the two.
-func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine revocation.Options, watch func(store.Backend) store.Backend) (store.Backend, *tokenstore.Manager, error) {
-	legacy, err := f.legacy()
-	if err != nil {
-		return nil, nil, err
-	}
+// manage opens the database and returns the tenant's manager. Without a logger nothing is logged. watch, if it is not nil, stands
+// between the two.
+func (f *tenantFlags) manage(ctx context.Context, opts tokenstore.Options, watch func(store.Backend) store.Backend) (store.Backend, *tokenstore.Manager, error) {
 	database, err := f.open(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -85,9 +86,11 @@ func (f *tenantFlags) manage(ctx context.Context, logger *slog.Logger, engine re
 	if watch != nil {
 		backend = watch(backend)
 	}
-	manager, err := tokenstore.New(backend, &tokenstore.Options{
-		Tenant: f.tenant, Legacy: legacy, Logger: logger, Engine: engine,
-	})
+	opts.Tenant = f.tenant
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	manager, err := tokenstore.New(backend, &opts)
 	if err != nil {
 		return nil, nil, errors.Join(err, database.Close())
 	}
@@ -130,7 +133,7 @@ func (f *tenantFlags) withKnown(ctx context.Context, engine revocation.Options, 
 
 // with opens the database, lets something be done with the tenant's manager, and closes it.
 func (f *tenantFlags) with(ctx context.Context, engine revocation.Options, do func(*tokenstore.Manager) error) (err error) {
-	database, manager, err := f.manage(ctx, slog.New(slog.DiscardHandler), engine, nil)
+	database, manager, err := f.manage(ctx, tokenstore.Options{Engine: engine}, nil)
 	if err != nil {
 		return err
 	}

@@ -14,9 +14,13 @@ func newTenantsCommand() *cobra.Command {
 		Example: `  tokenstore tenants --db tokens.db`,
 		Args:    noArgs,
 	}
-	f.register(cmd.Flags(), formTable)
+	f.databaseFlags.register(cmd.Flags()) // and no tenant
+	f.output.register(cmd.Flags(), formTable)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := f.check(); err != nil {
+		if err := f.databaseFlags.check(); err != nil {
+			return err
+		}
+		if err := f.output.check(); err != nil {
 			return err
 		}
 		return f.with(cmd.Context(), revocation.Options{}, func(m *tokenstore.Manager) error {

@@ -83,14 +83,15 @@ func Start(ctx context.Context, program, dir string, opts Options) (*Server, err
 		return nil, err
 	}
 	tenant := []string{"--db", db, "--tenant", "acme"}
+	args := append([]string{"import", s.Seeds}, tenant...)
 	if opts.Region != "" {
-		tenant = append(tenant, "--region", string(opts.Region))
+		args = append(args, "--region", string(opts.Region))
 	}
-	imported := exec.CommandContext(ctx, program, append(append([]string{"import"}, tenant...), s.Seeds)...)
+	imported := exec.CommandContext(ctx, program, args...)
 	if out, err := imported.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("server: import: %w\n%s", err, out)
 	}
-	args := append([]string{
+	args = append([]string{
 		"serve", "--listen", "127.0.0.1:0",
 		"--static-token", Admin + "=" + adminScopes, "--static-token", Reader + "=" + readerScopes,
 	}, tenant...)

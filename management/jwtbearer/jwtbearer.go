@@ -34,7 +34,8 @@ type Options struct {
 	// TenantClaim is the claim of a token that names its tenant, instead of Tenant; a token without it is refused. Trust the
 	// issuer to set it: whoever can choose it sees every tenant. Defaults to none.
 	TenantClaim string
-	// Algorithms are those that tokens may be signed with: asymmetric ones only. Defaults to RS256 and ES256.
+	// Algorithms are those that tokens may be signed with: asymmetric ones only. Defaults to RS256 and ES256, as an empty list does: there
+	// is none that lets every algorithm in, or no token.
 	Algorithms []string
 	// Client fetches keys. Defaults to one that gives up after 10 s.
 	Client *http.Client

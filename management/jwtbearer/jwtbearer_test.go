@@ -188,6 +188,35 @@ func TestGoodTokens(t *testing.T) {
 	}
 }
 
+// TestAlgorithms: without a list, and with an empty one, tokens may be signed by RS256 and ES256; else by what is listed, and by nothing else.
+func TestAlgorithms(t *testing.T) {
+	key, curve := rsaKey(t, "one"), ecKey(t, "two")
+	key.Algorithm = ""
+	s := newIssuer(t, key, curve)
+	tokens := map[jose.SignatureAlgorithm]string{}
+	for _, algorithm := range []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512} {
+		tokens[algorithm] = sign(t, algorithm, key, s.claims(nil))
+	}
+	tokens[jose.ES256] = sign(t, jose.ES256, curve, s.claims(nil))
+	for _, c := range []struct {
+		algorithms []string
+		want       []jose.SignatureAlgorithm
+	}{
+		{nil, []jose.SignatureAlgorithm{jose.RS256, jose.ES256}},
+		{[]string{}, []jose.SignatureAlgorithm{jose.RS256, jose.ES256}},
+		{[]string{"PS256"}, []jose.SignatureAlgorithm{jose.PS256}},
+		{[]string{"ES256", "RS512"}, []jose.SignatureAlgorithm{jose.ES256, jose.RS512}},
+	} {
+		a := s.authorizer(jwtbearer.Options{Tenant: "acme", Algorithms: c.algorithms})
+		for algorithm, token := range tokens {
+			_, err := authorize(t, a, token)
+			if in := slices.Contains(c.want, algorithm); in != (err == nil) || !in && !errors.Is(err, management.ErrBadCredentials) {
+				t.Errorf("algorithms %q, a token of %s: %v", c.algorithms, algorithm, err)
+			}
+		}
+	}
+}
+
 // TestBadTokens: none of them is let in, and no error holds any part of one.
 func TestBadTokens(t *testing.T) {
 	key, stranger := rsaKey(t, "one"), rsaKey(t, "one")

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -199,4 +200,51 @@ func checkState(t testing.TB, e *env) {
 	w.forget(t, ages, ages)
 	want.Guards, want.History = 0, 0
 	check("after Trim")
+}
+
+// checkNames looks for tenants by page.
+func checkNames(t testing.TB, e *env) {
+	want := []string{"name-a", "name-b", "name-b2", "name-created", "name-ü"}
+	e.named(t, "name-never")
+	for _, name := range want {
+		if name == "name-created" {
+			continue
+		}
+		w := e.named(t, name)
+		w.add(t, "user", "client", "")
+	}
+	if err := e.backend.Create(e.ctx, "name-created"); err != nil {
+		t.Errorf("Create must record a tenant: got %v", err)
+	}
+	for _, name := range []string{"name-created", "name-a"} {
+		wantErr(t, "a tenant that is there must not be created", e.backend.Create(e.ctx, name), store.ErrExists)
+	}
+	if err := e.backend.Create(e.ctx, ""); !errors.Is(err, domain.ErrInvalid) {
+		t.Errorf("a name without characters must be refused: got %v", err)
+	}
+	if got := e.named(t, "name-created").state(t); got != (store.State{}) {
+		t.Errorf("a tenant that was created must be empty: got %+v", got)
+	}
+	w := e.named(t, "name-b")
+	w.sweep(t, w.revoke(t, domain.Target{UserID: "user"}).Tombstone.ID)
+	w.forget(t, ages, ages)
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		after := ""
+		for range sweepLimit {
+			names, err := e.backend.Tenants(e.ctx, after, limit)
+			if err != nil || len(names) > limit {
+				t.Fatalf("Tenants must return at most %d names: got %d, error %v", limit, len(names), err)
+			}
+			if len(names) == 0 {
+				break
+			}
+			got, after = append(got, names...), names[len(names)-1]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("Tenants must name those that were created or written to, each once, in order: got %q, want %q", got, want)
+		}
+	}
+	_, err := e.backend.Tenants(e.ctx, "", 0)
+	wantErr(t, "a limit below 1 must be refused", err, domain.ErrInvalid)
 }

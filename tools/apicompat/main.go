@@ -14,9 +14,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"example.com/tokenstore/tools/internal/repo"
+	"golang.org/x/mod/semver"
 )
 
 // shipped are the modules that others import.
@@ -30,11 +32,11 @@ func main() {
 var errBroken = errors.New("an incompatible change that CHANGELOG.md does not have under \"Unreleased\"")
 
 func check(ctx context.Context, out io.Writer, root string, shipped []string) error {
-	tags, err := repo.Run(ctx, root, nil, "git", "tag", "--list", "v[0-9]*.[0-9]*.[0-9]*", "--merged", "HEAD", "--sort=-version:refname")
+	tags, err := repo.Run(ctx, root, nil, "git", "tag", "--list", "v[0-9]*.[0-9]*.[0-9]*", "--merged", "HEAD")
 	if err != nil {
 		return err
 	}
-	tag, _, _ := strings.Cut(tags, "\n")
+	tag := latest(strings.Fields(tags))
 	if tag == "" {
 		fmt.Fprintln(out, "NOT RUN: no tag yet, so there is nothing to compare with")
 		return nil
@@ -72,6 +74,15 @@ func check(ctx context.Context, out io.Writer, root string, shipped []string) er
 		fmt.Fprintf(out, "compatible with %s, but for what is announced\n", tag)
 	}
 	return failed
+}
+
+// latest is the tag of the latest version, by the order of semantic versioning, in which v1.0.0-rc1 comes before v1.0.0; "" without any.
+func latest(tags []string) string {
+	tags = slices.DeleteFunc(tags, func(tag string) bool { return !semver.IsValid(tag) })
+	if len(tags) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(tags, semver.Compare)
 }
 
 // unreleased is that part of a changelog, without line breaks.

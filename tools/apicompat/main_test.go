@@ -97,6 +97,31 @@ func TestCompatible(t *testing.T) {
 	}
 }
 
+// What is compared with is the latest release, which is none of those that led to it.
+func TestLatest(t *testing.T) {
+	for _, c := range []struct{ tags, want string }{
+		{"v1.0.0-rc1 v1.0.0", "v1.0.0"},
+		{"v1.0.0 v1.0.0-rc1", "v1.0.0"},
+		{"v1.0.0-rc1 v1.0.0-rc2 v1.0.0-beta", "v1.0.0-rc2"},
+		{"v1.0.0-rc.9 v1.0.0-rc.10", "v1.0.0-rc.10"},
+		{"v0.9.0 v0.10.0 v0.10.0-rc1", "v0.10.0"},
+		{"v1.0.0 v1.1.0-rc1", "v1.1.0-rc1"},
+		{"v1.2.3 v1.2.3.4 v9.9.x", "v1.2.3"},
+		{"v9.9.x", ""},
+		{"", ""},
+	} {
+		if got := latest(strings.Fields(c.tags)); got != c.want {
+			t.Errorf("of %q: got %q, want %q", c.tags, got, c.want)
+		}
+	}
+	h := newHistory(t)
+	h.git("tag", "v1.0.0-rc1")
+	h.git("tag", "v1.0.0")
+	if out, err := h.check(); err != nil || out != "compatible with v1.0.0, but for what is announced\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+}
+
 func TestIncompatible(t *testing.T) {
 	for name, c := range map[string]struct{ old, replacement, change string }{
 		"a function is gone":      {"func Open(", "func open(", "Open: removed"},

@@ -339,3 +339,73 @@ func TestExplanations(t *testing.T) {
 		})
 	}
 }
+
+// What can't be loaded is named, and so is why.
+func TestNoPackage(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{"go.mod": "module small\n\ngo 1.26.0\n", "broken/broken.go": "package broken\n\nvar x = missing\n", "empty/text": ""} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pkg, says := range map[string]string{
+		"empty/...": "0 packages of the name empty/...", "nothing": "package nothing can't be loaded", "broken": "undefined: missing",
+	} {
+		if _, err := load(t.Context(), root, pkg); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: got %v, want %q", pkg, err, says)
+		}
+	}
+}
+
+// A run that was killed as it wrote is gone on with: the half line is passed over, and what comes next is a line of its own. What is
+// no result elsewhere in the file is an error that says where.
+func TestHalfALine(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "mutation.out")
+	first, second := result{Verdict: killed, By: "TestFirst"}, result{Verdict: lived}
+	first.File, second.File = "a.go", "b.go"
+	reopen := func() *results {
+		t.Helper()
+		r, err := openResults(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	r := reopen()
+	for _, found := range []result{first, second} {
+		if err := r.add(found); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.close()
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := bytes.IndexByte(whole, '\n') + 1
+	for cut := begin; cut < len(whole); cut++ {
+		if err := os.WriteFile(name, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := reopen()
+		if len(r.known) != 1 || r.known[first.key()].By != "TestFirst" {
+			t.Fatalf("cut at %d: got %+v", cut, r.known)
+		}
+		if err := r.add(second); err != nil {
+			t.Fatal(err)
+		}
+		r.close()
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, whole) {
+			t.Fatalf("cut at %d, and gone on with: %q, %v", cut, got, err)
+		}
+	}
+	if err := os.WriteFile(name, append(append([]byte{}, whole...), "{\"Verdict\":\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openResults(name); err == nil || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,29 +28,43 @@ type results struct {
 	known map[string]result  // by the mutant's key
 }
 
+// openResults reads what is known, and cuts off the half line that a run leaves which is killed as it writes: its result is found out again.
 func openResults(name string) (*results, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	r := &results{f, map[[2]string]test{}, map[string]result{}}
-	for lines := json.NewDecoder(f); ; {
+	text, err := io.ReadAll(f)
+	if err == nil {
+		whole := bytes.LastIndexByte(text, '\n') + 1
+		err = errors.Join(r.read(text[:whole]), f.Truncate(int64(whole)))
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("mutation: %s: %w", name, err)
+	}
+	return r, nil
+}
+
+func (r *results) read(text []byte) error {
+	for number := 1; len(text) > 0; number++ {
+		var found []byte
+		found, text, _ = bytes.Cut(text, []byte("\n"))
 		var line struct {
 			test
 			result
 		}
-		switch err := lines.Decode(&line); {
-		case errors.Is(err, io.EOF):
-			return r, nil
+		switch err := json.Unmarshal(found, &line); {
 		case err != nil:
-			f.Close()
-			return nil, fmt.Errorf("mutation: %s: %w", name, err)
+			return fmt.Errorf("line %d: %w", number, err)
 		case line.Name != "":
 			r.tests[[2]string{line.Round, line.Name}] = line.test
 		default:
 			r.known[line.key()] = line.result
 		}
 	}
+	return nil
 }
 
 // open says whether a mutant is to be tried by a round, of which so many came before.

@@ -47,8 +47,11 @@ func load(ctx context.Context, root, pkg string) (*source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(loaded) != 1 || len(loaded[0].Errors) > 0 {
-		return nil, fmt.Errorf("mutation: %d packages of the name %s, %v", len(loaded), pkg, loaded[0].Errors)
+	if len(loaded) != 1 {
+		return nil, fmt.Errorf("mutation: %d packages of the name %s, want one", len(loaded), pkg)
+	}
+	if errs := loaded[0].Errors; len(errs) > 0 {
+		return nil, fmt.Errorf("mutation: package %s can't be loaded: %v", pkg, errs)
 	}
 	s := &source{root, pkg, loaded[0].Name, map[place]*operator{}}
 	for _, f := range loaded[0].Syntax {
