@@ -71,7 +71,7 @@ func (f *databaseFlags) check() error {
 	case scheme != "postgres" && f.postgres != (pgstore.Options{}):
 		return usage("--pg-schema, --pg-pooled and --pg-serializable are for --db postgres://")
 	case scheme != "etcd" && f.etcd != (etcdFlags{}):
-		return usage("--etcd-user, --etcd-ca, --etcd-cert, --etcd-key and --etcd-timeout are for --db etcd://")
+		return usage("--etcd-user, --etcd-tls, --etcd-ca, --etcd-cert, --etcd-key and --etcd-timeout are for --db etcd://")
 	}
 	switch {
 	case scheme == "postgres":

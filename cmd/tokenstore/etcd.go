@@ -29,13 +29,15 @@ const (
 // etcdFlags say how a cluster of etcd is reached.
 type etcdFlags struct {
 	user          string
+	tls           bool
 	ca, cert, key string
 	timeout       time.Duration
 }
 
 func (f *etcdFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.user, "etcd-user", "", "the `USER` of the cluster, whose password comes from "+etcdPasswordEnv)
-	flags.StringVar(&f.ca, "etcd-ca", "", "reach the cluster by TLS, and trust the authorities in `FILE`")
+	flags.BoolVar(&f.tls, "etcd-tls", false, "reach the cluster by TLS, and trust the authorities that this machine does. --etcd-ca and --etcd-cert imply TLS")
+	flags.StringVar(&f.ca, "etcd-ca", "", "trust the authorities in `FILE`, and no others")
 	flags.StringVar(&f.cert, "etcd-cert", "", "the certificate of this client, in `FILE`, together with --etcd-key")
 	flags.StringVar(&f.key, "etcd-key", "", "the key of this client, in `FILE`")
 	together(flags, "etcd-cert", "etcd-key")
@@ -97,7 +99,7 @@ func (f *etcdFlags) open(ctx context.Context, address string) (store.Backend, er
 	if f.user == "" {
 		config.Password = ""
 	}
-	if cmp.Or(f.ca, f.cert) != "" {
+	if f.tls || cmp.Or(f.ca, f.cert) != "" {
 		if config.TLS, err = (transport.TLSInfo{TrustedCAFile: f.ca, CertFile: f.cert, KeyFile: f.key}).ClientConfig(); err != nil {
 			return nil, fmt.Errorf("--etcd-ca, --etcd-cert and --etcd-key can't be used: %w", err)
 		}

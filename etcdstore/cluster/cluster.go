@@ -40,7 +40,7 @@ type Node struct {
 	Careless bool
 }
 
-// TLS are files in PEM: whom to trust, and one's own certificate and its key.
+// TLS are files in PEM: whom to trust, and one's own certificate and its key. A member that trusts nobody asks clients for no certificate.
 type TLS struct{ CA, Cert, Key string }
 
 // Nodes returns the members of a new cluster, with ports that were free a moment ago.
@@ -93,7 +93,7 @@ func (n *Node) Start() (*embed.Etcd, error) {
 	client, peer := []url.URL{{Scheme: "http", Host: n.Client}}, []url.URL{{Scheme: "http", Host: n.Peer}}
 	if n.TLS != nil {
 		client[0].Scheme = "https"
-		cfg.ClientTLSInfo = transport.TLSInfo{TrustedCAFile: n.TLS.CA, CertFile: n.TLS.Cert, KeyFile: n.TLS.Key, ClientCertAuth: true}
+		cfg.ClientTLSInfo = transport.TLSInfo{TrustedCAFile: n.TLS.CA, CertFile: n.TLS.Cert, KeyFile: n.TLS.Key, ClientCertAuth: n.TLS.CA != ""}
 	}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = client, client
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = peer, peer

@@ -132,6 +132,30 @@ func TestServeByTLS(t *testing.T) {
 	refused(t, nil, append(db, "--etcd-ca", stranger.CA, "--etcd-cert", mine.Cert, "--etcd-key", mine.Key)...)
 }
 
+// TestServeByTLSOfTheMachine: a cluster whose certificate is of an authority that the machine trusts needs no more than to be reached by TLS.
+func TestServeByTLSOfTheMachine(t *testing.T) {
+	ours := newAuthority(t, t.TempDir(), "ours")
+	lone, err := cluster.Alone(t.TempDir())
+	must(t, err)
+	server := ours.issue(t, "server")
+	lone.TLS = &cluster.TLS{Cert: server.Cert, Key: server.Key}
+	running := &member{Node: lone}
+	running.start(t)
+	defer running.stop()
+
+	config, err := transport.TLSInfo{TrustedCAFile: server.CA}.ClientConfig()
+	must(t, err)
+	client, err := clientv3.New(clientv3.Config{Endpoints: []string{lone.Client}, TLS: config, Logger: zap.NewNop()})
+	must(t, err)
+	defer client.Close()
+	db := []string{"--db", "etcd://" + lone.Client + "/tokenstore"}
+	trusting := []string{"SSL_CERT_FILE=" + server.CA} // how crypto/x509 is told of the machine's authorities
+	serves(t, client, trusting, append(db, "--etcd-tls")...)
+	refused(t, trusting, db...)
+	refused(t, nil, append(db, "--etcd-tls")...)
+	refused(t, trusting, append(db, "--etcd-ca", newAuthority(t, t.TempDir(), "others").file("ca", "cert"))...)
+}
+
 // authority issues certificates, and has its own in a file.
 type authority struct {
 	dir, name string
