@@ -14,6 +14,7 @@ import (
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/internal/codec"
 	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
 )
 
 // maxFindings is how many findings a [Backend.Check] reports before it gives up.
@@ -21,72 +22,101 @@ const maxFindings = 100
 
 // Check looks at the whole file, as of one commit: bbolt's own structure, and then, tenant by tenant, whether every record
 // can be read and indexes, fence and counts agree with the records. It returns what it found, at most 100 findings, and
-// none if all is well. Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
+// none if all is well. Once ctx has ended it ends too, at the next page or record, with that error and what it has found so far.
+// Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
 // takes, so the file grows by what is written meanwhile. After a write that was [ErrCorrupt], it may find pages that are neither in
 // use nor free; where nothing else is damaged they are free again when the file has been closed and opened.
 func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
-	// bbolt's check compares the pages in use with the list of free ones, which belongs to the writer.
+	// The list of free pages belongs to the writer, and what is in use changes with every commit.
 	writer, err := b.beginWriting()
 	if err != nil {
 		return nil, err
 	}
 	release := sync.OnceFunc(func() { b.endWriting(writer) })
 	defer release()
-	// It trusts the lengths that pages claim, so they are looked at before.
-	switch damage := b.inspectWhole(); {
-	case isDamage(damage):
-		return []string{damage.Error()}, nil
-	case damage != nil:
-		return nil, damage
+	// bbolt trusts the lengths that pages claim, so they are looked at before it reads any.
+	im, err := b.surveyWhole(ctx)
+	if err == nil {
+		findings, err = b.compareFree(ctx, writer, im)
+	}
+	switch {
+	case isDamage(err):
+		return []string{err.Error()}, nil
+	case err != nil || len(findings) > 0:
+		return findings, err
 	}
 	_, err = b.peek(ctx, func(t *txn) error {
-		findings, err = t.examine(ctx, release)
+		release()
+		findings, err = t.examine(ctx)
 		return err
 	})
 	return findings, err
 }
 
-// examine looks at all that a snapshot shows. release is called when nothing but records is read any more.
-func (t *txn) examine(ctx context.Context, release func()) (findings []string, err error) {
-	for err := range t.tx.Check() {
-		if len(findings) < maxFindings {
-			findings = append(findings, err.Error())
+// surveyWhole surveys the file as it is, while nobody writes.
+func (b *Backend) surveyWhole(ctx context.Context) (*image, error) {
+	file, err := os.Open(b.db.Path())
+	if err != nil {
+		return nil, unusable(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, unusable(err)
+	}
+	return survey(ctx, file, info.Size(), scope{whole: true})
+}
+
+// compareFree compares the pages in use with bbolt's list of free ones, which it keeps in memory: each page is to be one or the other.
+func (b *Backend) compareFree(ctx context.Context, writer *bbolt.Tx, im *image) (findings []string, err error) {
+	stats := b.db.Stats()
+	listed, free := stats.FreePageN+stats.PendingPageN, 0
+	err = protect(func() error {
+		for id := uint64(2); id < im.pages && len(findings) < maxFindings; id++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			page, err := writer.Page(int(id))
+			switch {
+			case err != nil:
+				return unusable(err)
+			case page == nil:
+				findings = append(findings, fmt.Sprintf("page %d: out of bounds", id))
+			case page.Type == "free":
+				free++
+				if im.seen.has(id) {
+					findings = append(findings, fmt.Sprintf("page %d: reachable freed", id))
+				}
+			case !im.seen.has(id):
+				findings = append(findings, fmt.Sprintf("page %d: unreachable unfreed", id))
+			}
 		}
+		return nil
+	})
+	if err == nil && len(findings) < maxFindings && free != listed { // some are there twice, or beyond the last page
+		findings = append(findings, fmt.Sprintf("%d pages are free, and %d are listed so", free, listed))
 	}
-	release()
-	if len(findings) > 0 {
-		return findings, nil
-	}
-	for finding := range t.findings() {
-		findings = append(findings, finding)
-		if len(findings) == maxFindings || ctx.Err() != nil {
+	return findings, err
+}
+
+// examine looks at the records that a snapshot shows.
+func (t *txn) examine(ctx context.Context) (findings []string, err error) {
+	for finding := range t.findings(ctx) {
+		if findings = append(findings, finding); len(findings) == maxFindings {
 			break
 		}
 	}
 	return findings, ctx.Err()
 }
 
-// inspectWhole inspects the file as it is, while nobody writes.
-func (b *Backend) inspectWhole() error {
-	file, err := os.Open(b.db.Path())
-	if err != nil {
-		return unusable(err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return unusable(err)
-	}
-	return inspect(file, info.Size(), scope{whole: true})
-}
-
-func (t *txn) findings() iter.Seq[string] {
+// findings are what there is to be said of all tenants. They end once ctx has, and none is due to that.
+func (t *txn) findings(ctx context.Context) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		tenants := t.tx.Bucket(bucketTenants).Cursor()
 		for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
-			c := checker{records: &records{txn: t, name: string(name), root: t.tx.Bucket(bucketTenants).Bucket(name)}, seed: maphash.MakeSeed()}
-			c.yield = func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }
+			c := checker{ctx: ctx, records: &records{txn: t, name: string(name), root: t.tx.Bucket(bucketTenants).Bucket(name)}, seed: maphash.MakeSeed()}
+			c.yield = func(what string) bool { return ctx.Err() == nil && yield(fmt.Sprintf("tenant %q: %s", name, what)) }
 			if !c.tenant(marked) {
 				return
 			}
@@ -102,6 +132,7 @@ func (t *txn) findings() iter.Seq[string] {
 
 // checker checks one tenant. Its methods return false when nobody wants to hear more.
 type checker struct {
+	ctx     context.Context
 	records *records
 	yield   func(string) bool
 	found   meta   // what was counted
@@ -134,6 +165,9 @@ func (c *checker) tenant(marked bool) bool {
 
 // part runs a part of the check. What ends it early is a finding too.
 func (c *checker) part(what string, f func() bool) (more bool) {
+	if c.ctx.Err() != nil {
+		return false
+	}
 	switch err := protect(func() error { more = f(); return nil }); {
 	case isDamage(err), errors.Is(err, ErrFormat):
 		return c.say(false, "%s: %v", what, err)
@@ -143,9 +177,9 @@ func (c *checker) part(what string, f func() bool) (more bool) {
 	return more
 }
 
-// each walks a bucket to its end, or until f returns false, which it reports.
+// each walks a bucket to its end, or until f returns false or ctx has ended, which it reports.
 func (c *checker) each(bucket []byte, f func(k, v []byte) bool) bool {
-	return c.records.after(bucket, nil, nil, f)
+	return c.records.after(bucket, nil, nil, func(k, v []byte) bool { return c.ctx.Err() == nil && f(k, v) })
 }
 
 func (c *checker) tokens() bool {
@@ -183,6 +217,9 @@ func (c *checker) index() bool {
 	more := true
 	var same []entry // with the prefix of one foreign secret
 	ended := c.records.between(entry{}, prefix{math.MaxUint8}.last(), func(e *entry) bool {
+		if more = c.ctx.Err() == nil; !more {
+			return false
+		}
 		c.have.add(c.seed, e)
 		if e[0] != byForeign {
 			return true

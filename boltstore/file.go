@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -91,5 +92,5 @@ func inspectLocked(path string, timeout time.Duration) error {
 		return err
 	}
 	defer f.close()
-	return f.inspect(scope{})
+	return f.inspect(context.Background(), scope{})
 }

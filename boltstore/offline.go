@@ -95,8 +95,8 @@ func (f *offline) close() {
 }
 
 // inspect inspects it, before bbolt reads more than the meta pages.
-func (f *offline) inspect(s scope) error {
-	if err := inspect(f.file, f.size, s); err != nil {
+func (f *offline) inspect(ctx context.Context, s scope) error {
+	if err := inspect(ctx, f.file, f.size, s); err != nil {
 		return err
 	}
 	if f.failed != nil {
@@ -153,14 +153,14 @@ func stillThere(file *os.File, path string) error {
 
 // examine looks at everything.
 func (f *offline) examine(ctx context.Context) (findings []string, err error) {
-	switch damage := f.inspect(scope{whole: true}); {
+	switch damage := f.inspect(ctx, scope{whole: true}); {
 	case isDamage(damage):
 		return []string{damage.Error()}, nil
 	case damage != nil:
 		return nil, damage
 	}
 	err = f.view(func(tx *bbolt.Tx) error {
-		findings, err = (&txn{tx: tx}).examine(ctx, func() {})
+		findings, err = (&txn{tx: tx}).examine(ctx)
 		return err
 	})
 	if errors.Is(err, ErrCorrupt) { // of what every tenant's records lie in
@@ -206,7 +206,7 @@ type Remade struct {
 
 // lookAlone opens a file that nobody else may use until it is closed. A symbolic link is followed: what it leads to is replaced, not the
 // link. A file that has another name, a hard link, is refused: that name would go on leading to the old one.
-func lookAlone(path string, opts *Options) (*offline, error) {
+func lookAlone(ctx context.Context, path string, opts *Options) (*offline, error) {
 	timeout, err := opts.lockTimeout()
 	if err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func lookAlone(path string, opts *Options) (*offline, error) {
 		return nil, err
 	}
 	if f.db == nil {
-		err = f.inspect(scope{}) // which knows better why
+		err = f.inspect(ctx, scope{}) // which knows better why
 		f.close()
 		return nil, err
 	}
