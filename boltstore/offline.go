@@ -70,6 +70,9 @@ func lookOnce(path string, timeout time.Duration, open opener) (*offline, error)
 	if f.failed != nil {
 		f.db = nil
 	}
+	if f.locked != nil && errors.Is(f.failed, ErrCorrupt) {
+		_ = f.locked.Close() // bbolt panicked, and holds the lock still
+	}
 	if errors.Is(f.failed, berrors.ErrTimeout) {
 		f.close()
 		return nil, ErrLocked
