@@ -83,7 +83,8 @@ func survey(ctx context.Context, file io.ReaderAt, size int64, s scope) (*image,
 	im.ctx = ctx
 	im.without = s.without
 	im.skims = freelist != noFreelist && !s.whole && s.without == nil
-	im.seen, im.free = make(bitset, im.pages/64+1), make(bitset, im.pages/64+1)
+	im.seen = make(bitset, im.pages/64+1)
+	im.free = make(bitset, im.pages/64+1)
 	if err := im.walk(im.root, place{}); err != nil || freelist == noFreelist || s.without != nil {
 		return im, err
 	}
