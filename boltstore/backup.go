@@ -29,7 +29,7 @@ func Restore(ctx context.Context, backup, path string, prepare func(context.Cont
 			return err
 		}
 		defer f.close()
-		if err := f.inspect(scope{}); err != nil {
+		if err := f.inspect(ctx, scope{}); err != nil {
 			return err
 		}
 		_, err = io.Copy(stoppable{ctx, w}, io.NewSectionReader(f.file, 0, f.size))

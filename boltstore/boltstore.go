@@ -14,7 +14,6 @@ package boltstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -209,7 +208,7 @@ func (b *Backend) Create(ctx context.Context, name string) error {
 }
 
 // Close waits for what is in flight and releases the file. Further calls do nothing; every other verb is then
-// [store.ErrClosed].
+// [store.ErrClosed]. If the file can't be closed, which takes nothing from what was acknowledged, the error is [ErrUnusable].
 func (b *Backend) Close() error {
 	b.closed.Store(true)
 	certain := b.ascertain() == nil
@@ -230,7 +229,7 @@ func (b *Backend) Close() error {
 		return unusable(errStuck)
 	}
 	if err := b.db.Close(); err != nil {
-		return fmt.Errorf("boltstore: close: %w", err)
+		return unusable(err)
 	}
 	return nil
 }

@@ -1,19 +1,13 @@
 package boltstore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"iter"
-	"math"
 	"os"
 	"sync"
 
-	"example.com/tokenstore/domain"
-	"example.com/tokenstore/internal/codec"
-	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
 )
 
 // maxFindings is how many findings a [Backend.Check] reports before it gives up.
@@ -21,291 +15,125 @@ const maxFindings = 100
 
 // Check looks at the whole file, as of one commit: bbolt's own structure, and then, tenant by tenant, whether every record
 // can be read and indexes, fence and counts agree with the records. It returns what it found, at most 100 findings, and
-// none if all is well. Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
+// none if all is well. Once ctx has ended it ends too, at the next page or record, with that error and what it has found so far.
+// Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
 // takes, so the file grows by what is written meanwhile. After a write that was [ErrCorrupt], it may find pages that are neither in
 // use nor free; where nothing else is damaged they are free again when the file has been closed and opened.
 func (b *Backend) Check(ctx context.Context) (findings []string, err error) {
-	// bbolt's check compares the pages in use with the list of free ones, which belongs to the writer.
+	// The list of free pages belongs to the writer, and what is in use changes with every commit.
 	writer, err := b.beginWriting()
 	if err != nil {
 		return nil, err
 	}
 	release := sync.OnceFunc(func() { b.endWriting(writer) })
 	defer release()
-	// It trusts the lengths that pages claim, so they are looked at before.
-	switch damage := b.inspectWhole(); {
-	case isDamage(damage):
-		return []string{damage.Error()}, nil
-	case damage != nil:
-		return nil, damage
+	// bbolt trusts the lengths that pages claim, so they are looked at before it reads any.
+	im, err := b.surveyWhole(ctx)
+	if err == nil {
+		findings, err = b.compareFree(ctx, writer, im)
+	}
+	switch {
+	case isDamage(err):
+		return []string{err.Error()}, nil
+	case err != nil || len(findings) > 0:
+		return findings, err
 	}
 	_, err = b.peek(ctx, func(t *txn) error {
-		findings, err = t.examine(ctx, release)
+		release()
+		findings, err = t.examine(ctx)
 		return err
 	})
 	return findings, err
 }
 
-// examine looks at all that a snapshot shows. release is called when nothing but records is read any more.
-func (t *txn) examine(ctx context.Context, release func()) (findings []string, err error) {
-	for err := range t.tx.Check() {
-		if len(findings) < maxFindings {
-			findings = append(findings, err.Error())
+// CheckFile is [Backend.Check] for a file that no process has open. It writes nothing, also not what [Open] would bring to an end, and
+// finds damage too for which a file does not open. What is no file of ours is an error, as for Open, and so is one that is not there.
+// Of the options, MaxSize has no part in it.
+func CheckFile(ctx context.Context, path string, opts *Options) (findings []string, err error) {
+	timeout, err := opts.lockTimeout()
+	if err != nil {
+		return nil, err
+	}
+	f, err := look(path, timeout)
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	return f.examine(ctx)
+}
+
+// surveyWhole surveys the file as it is, while nobody writes.
+func (b *Backend) surveyWhole(ctx context.Context) (*image, error) {
+	file, err := os.Open(b.db.Path())
+	if err != nil {
+		return nil, unusable(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, unusable(err)
+	}
+	return survey(ctx, file, info.Size(), scope{whole: true})
+}
+
+// compareFree compares the pages in use with bbolt's list of free ones, which it keeps in memory: each page is to be one or the other.
+func (b *Backend) compareFree(ctx context.Context, writer *bbolt.Tx, im *image) (findings []string, err error) {
+	stats := b.db.Stats()
+	listed, free := stats.FreePageN+stats.PendingPageN, 0
+	err = protect(func() error {
+		for id := uint64(2); id < im.pages && len(findings) < maxFindings; id++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			page, err := writer.Page(int(id))
+			switch {
+			case err != nil:
+				return unusable(err)
+			case page == nil:
+				findings = append(findings, fmt.Sprintf("page %d: out of bounds", id))
+			case page.Type == "free":
+				free++
+				if im.seen.has(id) {
+					findings = append(findings, fmt.Sprintf("page %d: reachable freed", id))
+				}
+			case !im.seen.has(id):
+				findings = append(findings, fmt.Sprintf("page %d: unreachable unfreed", id))
+			}
 		}
+		return nil
+	})
+	if err == nil && len(findings) < maxFindings && free != listed { // some are there twice, or beyond the last page
+		findings = append(findings, fmt.Sprintf("%d pages are free, and %d are listed so", free, listed))
 	}
-	release()
-	if len(findings) > 0 {
-		return findings, nil
-	}
-	for finding := range t.findings() {
-		findings = append(findings, finding)
-		if len(findings) == maxFindings || ctx.Err() != nil {
+	return findings, err
+}
+
+// examine looks at the records that a snapshot shows.
+func (t *txn) examine(ctx context.Context) (findings []string, err error) {
+	for finding := range t.findings(ctx) {
+		if findings = append(findings, finding); len(findings) == maxFindings {
 			break
 		}
 	}
 	return findings, ctx.Err()
 }
 
-// inspectWhole inspects the file as it is, while nobody writes.
-func (b *Backend) inspectWhole() error {
-	file, err := os.Open(b.db.Path())
-	if err != nil {
-		return unusable(err)
+// examine looks at everything.
+func (f *offline) examine(ctx context.Context) (findings []string, err error) {
+	switch damage := f.inspect(ctx, scope{whole: true}); {
+	case isDamage(damage):
+		return []string{damage.Error()}, nil
+	case damage != nil:
+		return nil, damage
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return unusable(err)
-	}
-	return inspect(file, info.Size(), scope{whole: true})
-}
-
-func (t *txn) findings() iter.Seq[string] {
-	return func(yield func(string) bool) {
-		tenants := t.tx.Bucket(bucketTenants).Cursor()
-		for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
-			marked := t.tx.Bucket(bucketPending).Get(name) != nil
-			c := checker{records: &records{txn: t, name: string(name), root: t.tx.Bucket(bucketTenants).Bucket(name)}, seed: maphash.MakeSeed()}
-			c.yield = func(what string) bool { return yield(fmt.Sprintf("tenant %q: %s", name, what)) }
-			if !c.tenant(marked) {
-				return
-			}
-		}
-		pending := t.tx.Bucket(bucketPending).Cursor()
-		for name, _ := pending.First(); name != nil; name, _ = pending.Next() {
-			if t.tx.Bucket(bucketTenants).Bucket(name) == nil && !yield(fmt.Sprintf("tenant %q is listed as pending, and is not there", name)) {
-				return
-			}
-		}
-	}
-}
-
-// checker checks one tenant. Its methods return false when nobody wants to hear more.
-type checker struct {
-	records *records
-	yield   func(string) bool
-	found   meta   // what was counted
-	old     uint64 // retired tombstones in the order of age
-
-	seed       maphash.Seed
-	want, have tally // the entries of the index that the records have, and those that it has
-}
-
-// tally counts entries of the index, in any order. Two of the same count and sum are the same, but for one chance in 2^64.
-type tally struct{ count, sum uint64 }
-
-func (t *tally) add(seed maphash.Seed, e *entry) {
-	t.count++
-	t.sum += maphash.Bytes(seed, e[:])
-}
-
-func (c *checker) say(ok bool, format string, args ...any) bool {
-	return ok || c.yield(fmt.Sprintf(format, args...))
-}
-
-func (c *checker) tenant(marked bool) bool {
-	var err error
-	if c.records.meta, err = decode(c.records.root.Get(keyMeta), metaFields); err != nil {
-		return c.say(false, "what it knows of itself: %v", err)
-	}
-	return c.part("restorations", func() bool { c.records.restorations(); return true }) && c.part("tokens", c.tokens) && c.part("index", c.index) && c.part("revocations", c.revocations) && c.part("events", c.events) &&
-		c.counts(marked)
-}
-
-// part runs a part of the check. What ends it early is a finding too.
-func (c *checker) part(what string, f func() bool) (more bool) {
-	switch err := protect(func() error { more = f(); return nil }); {
-	case isDamage(err), errors.Is(err, ErrFormat):
-		return c.say(false, "%s: %v", what, err)
-	case err != nil:
-		check(err)
-	}
-	return more
-}
-
-// each walks a bucket to its end, or until f returns false, which it reports.
-func (c *checker) each(bucket []byte, f func(k, v []byte) bool) bool {
-	return c.records.after(bucket, nil, nil, f)
-}
-
-func (c *checker) tokens() bool {
-	return c.each(bucketTokens, func(k, v []byte) bool {
-		c.found.tokens++
-		record, err := decode(v, recordFields)
-		if err != nil {
-			return c.say(false, "token %x: %v", k, err)
-		}
-		token := &record.token
-		if token.SessionID.IsNull() {
-			c.found.sessionless++
-		}
-		for e := range record.entries() {
-			c.want.add(c.seed, &e)
-		}
-		invalid := token.Validate()
-		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
-			c.say(invalid == nil, "token %s: %v", token.ID, invalid) &&
-			c.say(record.scheduled(), "token %s: not looked at when it is due", token.ID) &&
-			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
-			c.say(!token.CreatedAt.After(c.records.meta.latest), "token %s: created after the latest", token.ID)
+	err = f.view(func(tx *bbolt.Tx) error {
+		findings, err = (&txn{tx: tx}).examine(ctx)
+		return err
 	})
-}
-
-// scheduled reports whether the token is looked at for expiry by its deadline.
-func (x *record) scheduled() bool {
-	deadline := uint64(x.token.DueSecond())
-	return deadline == 0 || x.due != 0 && x.due <= deadline
-}
-
-// index checks that the index has the entries of the records, and no others; that each is there once, and in its order, is checked
-// by whoever reads it.
-func (c *checker) index() bool {
-	more := true
-	var same []entry // with the prefix of one foreign secret
-	ended := c.records.between(entry{}, prefix{math.MaxUint8}.last(), func(e *entry) bool {
-		c.have.add(c.seed, e)
-		if e[0] != byForeign {
-			return true
-		}
-		if len(same) > 0 && !bytes.Equal(same[0][:prefixSize], e[:prefixSize]) {
-			same = same[:0]
-		}
-		for _, other := range same {
-			if more = more && c.sayShared(other.id(), e.id()); !more {
-				return false
-			}
-		}
-		same = append(same, *e)
-		return true
-	})
-	if !ended {
-		return more
+	if errors.Is(err, ErrCorrupt) { // of what every tenant's records lie in
+		return []string{err.Error()}, nil
 	}
-	var fresh uint64
-	c.records.notes(func(_, note []byte) { fresh += uint64(len(note) / entrySize) })
-	return c.say(fresh == c.records.meta.fresh, "%d entries of the index are fresh, and should be %d", fresh, c.records.meta.fresh) &&
-		(c.have == c.want || c.missing()) &&
-		c.say(c.have.count == c.want.count, "the index has %d entries for %d of the records", c.have.count, c.want.count)
+	return findings, err
 }
 
-// sayShared finds two tokens that are found by the same foreign secret. A token that is not there has none.
-func (c *checker) sayShared(a, b ulid.ULID) bool {
-	x, _ := c.records.token(a)
-	y, _ := c.records.token(b)
-	return c.say(x.ForeignDigest == (domain.Digest{}) || x.ForeignDigest != y.ForeignDigest, "tokens %s and %s have the same foreign secret", a, b)
-}
-
-// missing names the entries that are not in the index, which takes a look-up for each of all. Where there are none, the index has others
-// too, and so another count.
-func (c *checker) missing() bool {
-	return c.each(bucketTokens, func(_, v []byte) bool {
-		record, err := decode(v, recordFields)
-		if err != nil {
-			return true // has been told
-		}
-		for e := range record.entries() {
-			there := false
-			c.records.between(e, e, func(*entry) bool { there = true; return false })
-			if !c.say(there, "token %s is not in the index, as %x", record.token.ID, e[:prefixSize]) {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// count checks how many keys there are.
-func (c *checker) count(bucket []byte, want uint64) bool {
-	var entries uint64
-	c.each(bucket, func(_, _ []byte) bool { entries++; return true })
-	return c.say(entries == want, "%s has %d entries, and should have %d", bucket, entries, want)
-}
-
-func (c *checker) revocations() bool {
-	var anchors, fence, walkers, walks uint64
-	ok := c.each(bucketLive, func(k, v []byte) bool {
-		p, err := decode(v, revocationFields)
-		if err != nil {
-			return c.say(false, "revocation %x: %v", k, err)
-		}
-		c.found.pending++
-		id := p.id()
-		if !p.status.Tombstone.Anchored() {
-			c.found.open++
-		}
-		fine := c.say(bytes.Equal(k, id[:]), "revocation %s is stored as %x", id, k)
-		if p.walks {
-			walks++
-			fine = fine && c.say(c.records.get(bucketWalkers, id[:]) != nil, "revocation %s is not among the walkers", id)
-		}
-		for _, anchor := range p.status.Tombstone.Anchors() {
-			anchors++
-			fine = fine && c.say(c.records.get(bucketFence, append(anchorKey(anchor), id[:]...)) != nil, "revocation %s is not in the fence", id)
-		}
-		return fine
-	})
-	c.each(bucketFence, func(_, _ []byte) bool { fence++; return true })
-	c.each(bucketWalkers, func(_, _ []byte) bool { walkers++; return true })
-	return ok && c.say(fence == anchors, "the fence has %d entries for %d anchors", fence, anchors) &&
-		c.say(walkers == walks, "there are %d walkers for %d revocations without an index", walkers, walks) &&
-		c.each(bucketRetired, func(k, v []byte) bool {
-			c.found.history++
-			p, err := decode(v, revocationFields)
-			return c.say(err == nil && p.status.Retired && p.id() == ulid.ULID(k), "retired revocation %x: %v", k, err) &&
-				c.say(c.aged(&p), "retired revocation %x is wrong in the order of age", k)
-		}) &&
-		c.each(bucketGuards, func(k, v []byte) bool {
-			c.found.guards++
-			g, err := decode(v, codec.Guard)
-			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err) &&
-				c.say(c.records.get(bucketAges, guardAgeKey(&g)) != nil, "guard %x is not in the order of age", k)
-		}) &&
-		c.count(bucketHistory, c.old) && c.count(bucketAges, c.found.guards)
-}
-
-// aged checks that a retired tombstone is in the order of age if and only if nothing is there that superseded it.
-func (c *checker) aged(p *revocation) bool {
-	id := p.id()
-	there := c.records.get(bucketHistory, ageKey(p.status.RetiredAt, id[:])) != nil
-	if there {
-		c.old++
-	}
-	return there != c.records.superseded(p)
-}
-
-// superseded reports whether what superseded a retired tombstone is there still.
-func (r *records) superseded(p *revocation) bool {
-	by := p.status.SupersededBy
-	return r.get(bucketLive, by[:]) != nil || r.get(bucketRetired, by[:]) != nil
-}
-
-func (c *checker) counts(marked bool) bool {
-	m := c.records.meta
-	return c.say(m.tokens == c.found.tokens, "it counts %d tokens, and has %d", m.tokens, c.found.tokens) &&
-		c.say(m.sessionless == c.found.sessionless, "it counts %d tokens without a session, and has %d", m.sessionless, c.found.sessionless) &&
-		c.say(m.pending == c.found.pending, "it counts %d pending revocations, and has %d", m.pending, c.found.pending) &&
-		c.say(m.open == c.found.open, "it counts %d pending revocations without anchor, and has %d", m.open, c.found.open) &&
-		c.say(m.guards == c.found.guards, "it counts %d guards, and has %d", m.guards, c.found.guards) &&
-		c.say(m.history == c.found.history, "it counts %d retired revocations, and has %d", m.history, c.found.history) &&
-		c.say(marked == (m.pending > 0), "it is listed as pending: %v, with %d pending", marked, m.pending)
-}
+func isDamage(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated) }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -174,54 +176,113 @@ func TestCheckGivesUp(t *testing.T) {
 	}
 }
 
-// What bbolt itself finds is told, and no more than so much of it: here that its list of free pages, in memory, is of another file.
-func TestCheckTellsWhatBoltFinds(t *testing.T) {
-	for _, pages := range []int{1, 3 * maxFindings} {
-		b, s := rig(t)
-		insertOne(t, s, 1, "ann")
-		ballast := []byte("ballast")
-		err := b.db.Update(func(tx *bbolt.Tx) error {
-			bucket, err := tx.CreateBucket(ballast)
-			for n := range uint64(3 * pages) {
-				err = errors.Join(err, bucket.Put(numberKey(n), make([]byte, tx.DB().Info().PageSize/3)))
+// Pages that are neither in use nor free, or both, are told, and no more than so many: here because bbolt's list of free pages, in memory,
+// is of another file.
+func TestCheckComparesFreePages(t *testing.T) {
+	for want, as := range map[string]int{"are listed so": 0, "reachable freed": 1, "unreachable unfreed": 2} {
+		for _, pages := range []int{1, 3 * maxFindings} {
+			b, s := rig(t)
+			insertOne(t, s, 1, "ann")
+			ballast := []byte("ballast")
+			load := func(tx *bbolt.Tx) error {
+				bucket, err := tx.CreateBucket(ballast)
+				for n := range uint64(3 * pages) {
+					err = errors.Join(err, bucket.Put(numberKey(n), make([]byte, tx.DB().Info().PageSize/3)))
+				}
+				return err
 			}
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		before, err := os.ReadFile(b.db.Path())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := b.db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(ballast) }); err != nil {
-			t.Fatal(err)
-		}
-		file, err := os.OpenFile(b.db.Path(), os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := file.WriteAt(before, 0); err != nil {
-			t.Fatal(err)
-		}
-		if err := file.Close(); err != nil {
-			t.Fatal(err)
-		}
-		findings, err := b.Check(t.Context())
-		if got := strings.Join(findings, "\n"); err != nil || !strings.Contains(got, "reachable freed") || len(findings) > maxFindings || pages > maxFindings && len(findings) < maxFindings {
-			t.Errorf("%d findings, error %v: %s", len(findings), err, got)
+			var files [][]byte // as they were before each of these
+			for _, change := range []func(*bbolt.Tx) error{load, func(tx *bbolt.Tx) error { return tx.DeleteBucket(ballast) }, load} {
+				files = append(files, readFile(t, b.db.Path()))
+				if as == 2 || len(files) < 3 { // the pages of the ballast are free in the end, or in use again
+					if err := b.db.Update(change); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			file, err := os.OpenFile(b.db.Path(), os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = file.WriteAt(files[as], 0)
+			if err := errors.Join(err, file.Close()); err != nil {
+				t.Fatal(err)
+			}
+			findings, err := b.Check(t.Context())
+			got := strings.Join(findings, "\n")
+			if err != nil || !strings.Contains(got, want) || len(findings) > maxFindings || pages > maxFindings && as > 0 && len(findings) < maxFindings {
+				t.Errorf("want %q: %d findings, error %v: %s", want, len(findings), err, got)
+			}
 		}
 	}
 }
 
+// ending is a context that ends when it is asked for the n-th time, and counts how often it is.
+type ending struct {
+	context.Context
+	after, asked int
+}
+
+func (e *ending) Err() error {
+	if e.asked++; e.asked > e.after {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A check ends once its context has, wherever it is, without anything that it takes for damage, and leaves the file to others. It asks at each
+// page and each record.
 func TestCheckEnds(t *testing.T) {
-	b := lived(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if findings, err := b.Check(ctx); !errors.Is(err, context.Canceled) || len(findings) > 0 {
-		t.Errorf("got %q and %v, want that it was cancelled", findings, err)
+	path := wealthy(t)
+	b, err := Open(path, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := b.Check(t.Context()); err != nil {
-		t.Errorf("a Check that was cancelled must leave the file to the next: %v", err)
+	defer func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	s, err := b.Tenant("acme")
+	if err != nil {
+		t.Fatal(err)
 	}
+	closed := writeFile(t, readFile(t, path))
+	cases := 0
+	for what, c := range map[string]func(ctx context.Context) ([]string, error){
+		"Check":     b.Check,
+		"CheckFile": func(ctx context.Context) ([]string, error) { return CheckFile(ctx, closed, nil) },
+	} {
+		all := &ending{Context: t.Context(), after: math.MaxInt}
+		if findings, err := c(all); err != nil || len(findings) > 0 {
+			t.Fatalf("%s: found %q, error %v", what, findings, err)
+		}
+		if all.asked < 200 { // there are 80 tokens, their entries in the index, and all that is remembered
+			t.Errorf("%s asks its context %d times only", what, all.asked)
+		}
+		for after := range all.asked {
+			ctx := &ending{Context: t.Context(), after: after}
+			findings, err := c(ctx)
+			if !errors.Is(err, context.Canceled) || len(findings) > 0 {
+				t.Errorf("%s: ended at %d of %d: found %q, error %v", what, after, all.asked, findings, err)
+			}
+			if more := ctx.asked - after; more > 20 {
+				t.Errorf("%s: ended at %d of %d, it asks %d times more", what, after, all.asked, more)
+			}
+			cases++
+		}
+		t.Logf("%s asks its context %d times", what, all.asked)
+	}
+	data := readFile(t, closed)
+	for after := range 10 {
+		ctx := &ending{Context: t.Context(), after: after}
+		if err := inspect(ctx, bytes.NewReader(data), int64(len(data)), scope{whole: true}); !errors.Is(err, context.Canceled) || ctx.asked != after+1 {
+			t.Errorf("what looks at the pages must end at the %d-th: it asked %d times, error %v", after, ctx.asked, err)
+		}
+	}
+	if findings, err := b.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Errorf("a Check that was cancelled must leave the file to the next: found %q, error %v", findings, err)
+	}
+	insertOne(t, s, 200, "ann")
+	t.Attr("cases", strconv.Itoa(cases))
 }

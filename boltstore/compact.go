@@ -15,12 +15,12 @@ import (
 // has another hard link, which is [ErrUnusable]. Of the
 // options, MaxSize has no part in it.
 func Compact(ctx context.Context, path string, opts *Options) (Remade, error) {
-	f, err := lookAlone(path, opts)
+	f, err := lookAlone(ctx, path, opts)
 	if err != nil {
 		return Remade{}, err
 	}
 	defer f.close()
-	if err := f.inspect(scope{whole: true}); err != nil {
+	if err := f.inspect(ctx, scope{whole: true}); err != nil {
 		return Remade{}, err
 	}
 	all := everything()

@@ -3,6 +3,8 @@ package boltstore
 import (
 	"errors"
 	"fmt"
+
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // The errors of opening a file. Each leaves the file byte for byte as it was.
@@ -51,3 +53,19 @@ func (e *DamageError) Error() string {
 
 // Unwrap returns [ErrCorrupt].
 func (e *DamageError) Unwrap() error { return ErrCorrupt }
+
+// unusable gives what the file or its folder did its typed error.
+func unusable(err error) error {
+	if errors.Is(err, berrors.ErrTimeout) {
+		return ErrLocked
+	}
+	return fmt.Errorf("%w: %w", ErrUnusable, err)
+}
+
+// notWritten is for a file that is being made, or given its name.
+func notWritten(err error) error {
+	if noRoom(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return unusable(err)
+}

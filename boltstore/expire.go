@@ -3,6 +3,7 @@ package boltstore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -27,10 +28,10 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 	}
 	err = t.update(ctx, func(r *records) error {
 		out = store.Expired{}
-		ids, _ := r.due(bounds)
+		entries, _ := r.due(bounds)
 		var expired []record
-		for _, id := range ids {
-			record, _ := r.record(id)
+		for _, e := range entries {
+			record := r.dueRecord(e)
 			out.Examined++
 			if record.token.Expired(bounds.Now) != "" {
 				expired = append(expired, record)
@@ -44,7 +45,7 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 			r.remove(expired)
 			r.emit(bounds.Emit, store.Event{Kind: store.KindExpired, Time: bounds.Now, Sequence: r.meta.sequence, Count: uint64(out.Removed)})
 		}
-		if len(ids) > 0 {
+		if len(entries) > 0 {
 			r.save()
 		}
 		_, out.Next = r.due(bounds)
@@ -53,8 +54,8 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 	return out, err
 }
 
-// due returns the tokens that are to be looked at now, as many as the bounds allow, and when the first is.
-func (r *records) due(bounds store.Bounds) (ids []ulid.ULID, first time.Time) {
+// due returns the entries of tokens that are to be looked at now, as many as the bounds allow, and when the first is.
+func (r *records) due(bounds store.Bounds) (entries []entry, first time.Time) {
 	r.between(underSecond(0).entry(ulid.ULID{}), underSecond(math.MaxUint64).last(), func(e *entry) bool {
 		at := e.second()
 		if first.IsZero() {
@@ -63,10 +64,20 @@ func (r *records) due(bounds store.Bounds) (ids []ulid.ULID, first time.Time) {
 		if at.After(bounds.Now) {
 			return false
 		}
-		ids = append(ids, e.id())
-		return len(ids) < min(bounds.Visit, bounds.Remove)
+		entries = append(entries, *e)
+		return len(entries) < min(bounds.Visit, bounds.Remove)
 	})
-	return ids, first
+	return entries, first
+}
+
+// dueRecord returns the token that is looked at by an entry. No other entry of a time leads to it: one that did would stay, and be due
+// for ever.
+func (r *records) dueRecord(e entry) record {
+	record, ok := r.record(e.id())
+	if !ok || underSecond(record.due).entry(record.token.ID) != e {
+		check(fmt.Errorf("%w: the index has token %s due when it is not", ErrCorrupt, e.id()))
+	}
+	return record
 }
 
 // surplus returns the tokens that have to go for one more of the candidate's user and client, oldest first.

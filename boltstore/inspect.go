@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
@@ -29,11 +30,13 @@ const (
 
 // image is a database file that is looked at without mapping it.
 type image struct {
+	ctx      context.Context
 	file     io.ReaderAt
 	pageSize int64
 	pages    uint64 // how many there are, used or free
 	root     uint64
-	seen     bitset
+	seen     bitset // the pages in use that it has come to
+	free     bitset // those that the file lists as free
 	// skims leaves the leaves of the large buckets unread: all that leads to them is checked.
 	skims   bool
 	without [][]byte
@@ -55,32 +58,40 @@ func (s bitset) add(n uint64) { s[n/64] |= 1 << (n % 64) }
 // large are the buckets of a tenant that grow with its tokens.
 var large = [][]byte{bucketTokens, bucketRuns, bucketOutbox}
 
-// inspect checks that the file is a bbolt database, has all its pages, and that every page in use is well formed. It
-// writes nothing.
+// inspect is a survey for those who want to know no more than whether the file is whole.
+func inspect(ctx context.Context, file io.ReaderAt, size int64, s scope) error {
+	_, err := survey(ctx, file, size, s)
+	return err
+}
+
+// survey checks that the file is a bbolt database, has all its pages, and that every page in use is well formed. It
+// writes nothing, and ends soon after ctx has.
 //
 // A file that was closed says where its free pages are; the first commit after that takes it back. Of such a file the leaves of
 // the large buckets are left unread. bbolt checks each page's number and kind when it comes to it, a record and a block of
 // the index have checksums, and as everything above the leaves is known to be sound, no damage to a leaf leads anywhere
 // else. Of a file that was not closed bbolt will read every page itself, and end the process if one is damaged, so all of it
 // is read here first.
-func inspect(file io.ReaderAt, size int64, s scope) error {
+func survey(ctx context.Context, file io.ReaderAt, size int64, s scope) (*image, error) {
 	im, freelist, err := readMeta(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if int64(im.pages) > size/im.pageSize {
-		return fmt.Errorf("%w: it has %d bytes of %d", ErrTruncated, size, int64(im.pages)*im.pageSize)
+		return nil, fmt.Errorf("%w: it has %d bytes of %d", ErrTruncated, size, int64(im.pages)*im.pageSize)
 	}
+	im.ctx = ctx
 	im.without = s.without
 	im.skims = freelist != noFreelist && !s.whole && s.without == nil
 	im.seen = make(bitset, im.pages/64+1)
+	im.free = make(bitset, im.pages/64+1)
 	if err := im.walk(im.root, place{}); err != nil || freelist == noFreelist || s.without != nil {
-		return err
+		return im, err
 	}
 	if err := im.freelist(freelist); err != nil {
-		return err
+		return nil, err
 	}
-	return im.account()
+	return im, im.account()
 }
 
 // readMeta reads the newer of the two meta pages that is whole: that at the start, and the one after it, which can be one page of every
@@ -126,6 +137,9 @@ func brokenPage(id uint64, what string) error {
 
 // use notes that a page is in use.
 func (im *image) use(id uint64) error {
+	if err := im.ctx.Err(); err != nil {
+		return err
+	}
 	switch {
 	case id < 2 || id >= im.pages:
 		return brokenPage(id, "does not exist")
@@ -222,7 +236,7 @@ func (im *image) freelist(id uint64) error {
 		last = free
 	}
 	for i := range count {
-		im.seen.add(le.Uint64(list[8*i:]))
+		im.free.add(le.Uint64(list[8*i:]))
 	}
 	return nil
 }
@@ -231,7 +245,7 @@ func (im *image) freelist(id uint64) error {
 // else a part of a tree is lost.
 func (im *image) account() error {
 	for id := uint64(2); id < im.pages; id++ {
-		if im.seen.has(id) {
+		if im.seen.has(id) || im.free.has(id) {
 			continue
 		}
 		head := make([]byte, pageHeader)
@@ -243,7 +257,7 @@ func (im *image) account() error {
 			return brokenPage(id, "is neither in use nor free")
 		}
 		for range overflow {
-			if im.seen.has(id) {
+			if im.seen.has(id) || im.free.has(id) {
 				return brokenPage(id, "is used twice")
 			}
 			im.seen.add(id)

@@ -92,7 +92,7 @@ func TestInspectReads(t *testing.T) {
 		least, most float64
 	}{{"closed", closed, 0, 0.2}, {"killed", killed, 0.5, 2}} {
 		n := 0
-		if err := inspect(counted{bytes.NewReader(c.data), &n}, int64(len(c.data)), scope{}); err != nil {
+		if err := inspect(t.Context(), counted{bytes.NewReader(c.data), &n}, int64(len(c.data)), scope{}); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
 		used := binary.LittleEndian.Uint64(c.data[pageHeader+40:]) * uint64(os.Getpagesize())

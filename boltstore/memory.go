@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -160,7 +161,11 @@ func (r *records) trim(trim store.Trim) (done store.Trimmed) {
 		if key == nil {
 			break
 		}
-		p, _ := r.revocation(bucketRetired, idAtEnd(key))
+		id := idAtEnd(key)
+		p, ok := r.revocation(bucketRetired, id)
+		if !ok || !bytes.Equal(ageKey(p.status.RetiredAt, id[:]), key) { // it would stay, and be the oldest for ever
+			check(fmt.Errorf("%w: the order of age has revocation %s when it was not retired", ErrCorrupt, id))
+		}
 		r.forget(&p)
 	}
 	for _, key := range r.droppable(trim) {

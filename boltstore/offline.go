@@ -70,6 +70,9 @@ func lookOnce(path string, timeout time.Duration, open opener) (*offline, error)
 	if f.failed != nil {
 		f.db = nil
 	}
+	if f.locked != nil && errors.Is(f.failed, ErrCorrupt) {
+		_ = f.locked.Close() // bbolt panicked, and holds the lock still
+	}
 	if errors.Is(f.failed, berrors.ErrTimeout) {
 		f.close()
 		return nil, ErrLocked
@@ -95,8 +98,8 @@ func (f *offline) close() {
 }
 
 // inspect inspects it, before bbolt reads more than the meta pages.
-func (f *offline) inspect(s scope) error {
-	if err := inspect(f.file, f.size, s); err != nil {
+func (f *offline) inspect(ctx context.Context, s scope) error {
+	if err := inspect(ctx, f.file, f.size, s); err != nil {
 		return err
 	}
 	if f.failed != nil {
@@ -151,42 +154,6 @@ func stillThere(file *os.File, path string) error {
 	return nil
 }
 
-// examine looks at everything.
-func (f *offline) examine(ctx context.Context) (findings []string, err error) {
-	switch damage := f.inspect(scope{whole: true}); {
-	case isDamage(damage):
-		return []string{damage.Error()}, nil
-	case damage != nil:
-		return nil, damage
-	}
-	err = f.view(func(tx *bbolt.Tx) error {
-		findings, err = (&txn{tx: tx}).examine(ctx, func() {})
-		return err
-	})
-	if errors.Is(err, ErrCorrupt) { // of what every tenant's records lie in
-		return []string{err.Error()}, nil
-	}
-	return findings, err
-}
-
-func isDamage(err error) bool { return errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated) }
-
-// CheckFile is [Backend.Check] for a file that no process has open. It writes nothing, also not what [Open] would bring to an end, and
-// finds damage too for which a file does not open. What is no file of ours is an error, as for Open, and so is one that is not there.
-// Of the options, MaxSize has no part in it.
-func CheckFile(ctx context.Context, path string, opts *Options) (findings []string, err error) {
-	timeout, err := opts.lockTimeout()
-	if err != nil {
-		return nil, err
-	}
-	f, err := look(path, timeout)
-	if err != nil {
-		return nil, err
-	}
-	defer f.close()
-	return f.examine(ctx)
-}
-
 // lockTimeout is how long to wait for the lock.
 func (o *Options) lockTimeout() (time.Duration, error) {
 	if o == nil {
@@ -198,15 +165,9 @@ func (o *Options) lockTimeout() (time.Duration, error) {
 	return cmp.Or(o.LockTimeout, lockTimeout), nil
 }
 
-// Remade says what became of a file that another has taken the place of.
-type Remade struct {
-	Before, After int64  // Before and After are its sizes in bytes.
-	Kept          string // Kept is where the file from before is now; "" if it is gone.
-}
-
 // lookAlone opens a file that nobody else may use until it is closed. A symbolic link is followed: what it leads to is replaced, not the
 // link. A file that has another name, a hard link, is refused: that name would go on leading to the old one.
-func lookAlone(path string, opts *Options) (*offline, error) {
+func lookAlone(ctx context.Context, path string, opts *Options) (*offline, error) {
 	timeout, err := opts.lockTimeout()
 	if err != nil {
 		return nil, err
@@ -219,7 +180,7 @@ func lookAlone(path string, opts *Options) (*offline, error) {
 		return nil, err
 	}
 	if f.db == nil {
-		err = f.inspect(scope{}) // which knows better why
+		err = f.inspect(ctx, scope{}) // which knows better why
 		f.close()
 		return nil, err
 	}
@@ -234,44 +195,12 @@ func lookAlone(path string, opts *Options) (*offline, error) {
 	return f, nil
 }
 
-// remake lets a new file take the place of this one, which has to be open alone. It gets what fill puts into it, and has to be in order
-// and to hold all that is selected. A draft that a crash has left is removed.
-func (f *offline) remake(ctx context.Context, kind, keep string, fill func(*bbolt.Tx, *copier) error, s selection) (r Remade, err error) {
-	if err := dropStale(f.path, kind); err != nil {
-		return Remade{}, err
-	}
-	d, err := newDraft(f.path, kind)
+// inspectLocked inspects the file while no other process can write it.
+func inspectLocked(path string, timeout time.Duration) error {
+	f, err := look(path, timeout)
 	if err != nil {
-		return Remade{}, err
+		return err
 	}
-	defer func() { err = errors.Join(err, d.drop()) }()
-	if err := f.view(func(from *bbolt.Tx) error { return d.write(ctx, func(to *copier) error { return fill(from, to) }) }); err != nil {
-		return Remade{}, err
-	}
-	if r.After, err = f.approve(ctx, d, s); err != nil {
-		return Remade{}, err
-	}
-	r.Before = f.size
-	r.Kept, err = d.takeOver(keep)
-	return r, err
-}
-
-// approve looks at a draft, as it was written: it has to be in order, and to hold every record of the file.
-func (f *offline) approve(ctx context.Context, d draft, s selection) (size int64, err error) {
-	made, err := look(d.name, lockTimeout)
-	if err != nil {
-		return 0, err
-	}
-	defer made.close()
-	findings, err := made.examine(ctx)
-	switch {
-	case err != nil:
-		return 0, err
-	case len(findings) > 0:
-		return 0, &DamageError{Findings: findings}
-	}
-	err = made.view(func(to *bbolt.Tx) error {
-		return f.db.View(func(from *bbolt.Tx) error { return compare(ctx, nil, root(from), root(to), s) })
-	})
-	return made.size, err
+	defer f.close()
+	return f.inspect(context.Background(), scope{})
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"io/fs"
 	"math/rand/v2"
@@ -303,4 +304,73 @@ func TestMustExist(t *testing.T) {
 		}
 		shut(t, b)
 	}
+}
+
+// A file at which bbolt panics is let go of: who puts a whole one in its place, in the same file, can open that.
+func TestOpenLetsGoOfWhatPanics(t *testing.T) {
+	data := example(t)
+	spoilt := bytes.Clone(data)
+	for _, at := range []int{0, os.Getpagesize()} { // both meta pages say that a page has no bytes
+		meta := spoilt[at+16:]
+		binary.LittleEndian.PutUint32(meta[8:], 0)
+		sum := fnv.New64a()
+		sum.Write(meta[:56])
+		binary.LittleEndian.PutUint64(meta[56:], sum.Sum64())
+	}
+	path := write(t, spoilt)
+	if err := os.Truncate(path, 1<<30+1); err != nil { // by which bbolt divides what it maps, of a file that is large: this one has a hole
+		t.Fatal(err)
+	}
+	if !boltPanics(t, path) {
+		t.Error("bbolt must panic, or this test shows nothing")
+	}
+	for what, use := range map[string]func() error{
+		"Open": func() error { _, err := boltstore.Open(path, nil); return err },
+		"CheckFile": func() error {
+			findings, err := boltstore.CheckFile(t.Context(), path, nil)
+			return found(findings, err)
+		},
+		"Compact": func() error { _, err := boltstore.Compact(t.Context(), path, nil); return err },
+		"Repair":  func() error { _, err := boltstore.Repair(t.Context(), path, nil); return err },
+	} {
+		if err := use(); !errors.Is(err, boltstore.ErrCorrupt) {
+			t.Errorf("%s: got error %v, want ErrCorrupt", what, err)
+		}
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteAt(data, 0)
+	if err := errors.Join(err, file.Truncate(int64(len(data))), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := boltstore.Open(path, &boltstore.Options{LockTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatalf("a file that is whole again must open: %v", err)
+	}
+	shut(t, b)
+}
+
+// boltPanics reports whether bbolt panics at a file, and closes that.
+func boltPanics(t *testing.T, path string) (did bool) {
+	t.Helper()
+	var file *os.File
+	defer func() {
+		did = recover() != nil
+		_ = file.Close()
+	}()
+	_, _ = bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, err error) {
+		file, err = os.OpenFile(name, flag, mode)
+		return file, err
+	}})
+	return false
+}
+
+// found makes an error of what a check has found.
+func found(findings []string, err error) error {
+	if err == nil && len(findings) > 0 {
+		return fmt.Errorf("%w: %q", boltstore.ErrCorrupt, findings)
+	}
+	return err
 }

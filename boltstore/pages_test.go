@@ -136,7 +136,7 @@ func TestInspectPages(t *testing.T) {
 	} {
 		data := pages(bytes.Clone(closed))
 		c.spoil(data)
-		wantFound(t, c.what, inspect(bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
+		wantFound(t, c.what, inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
 	}
 	for n := range 2 { // whichever of the meta pages is the newer counts, and the other does not
 		for _, c := range []struct {
@@ -148,7 +148,7 @@ func TestInspectPages(t *testing.T) {
 			copy(data.page(n)[pageHeader:][:metaSize], bytes.Clone(newer(data)))
 			data.meta(n, func(m []byte) { le.PutUint64(m[48:], le.Uint64(m[48:])+1) })
 			data.meta(c.spoilt, func(m []byte) { le.PutUint64(m[16:], 1) })
-			wantFound(t, "one of two metas", inspect(bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
+			wantFound(t, "one of two metas", inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
 		}
 	}
 	list := func(p pages, i int) int { return p.get64(free, pageHeader+8*i) }
@@ -176,13 +176,13 @@ func TestInspectPages(t *testing.T) {
 	} {
 		data := pages(bytes.Clone(closed))
 		c.spoil(data)
-		wantFound(t, "what is free: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
+		wantFound(t, "what is free: "+c.what, inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: true}), c.want)
 	}
 	for _, c := range []struct {
 		size int
 		want string
 	}{{all * size, ""}, {all*size - 1, fmt.Sprintf("it has %d bytes of %d", all*size-1, all*size)}, {(all - 1) * size, "truncated"}} {
-		wantFound(t, "a file that was cut", inspect(bytes.NewReader(closed[:c.size]), int64(c.size), scope{whole: true}), c.want)
+		wantFound(t, "a file that was cut", inspect(t.Context(), bytes.NewReader(closed[:c.size]), int64(c.size), scope{whole: true}), c.want)
 	}
 	// Of a file that was closed, the leaves of the tokens are left unread, and nothing else.
 	for _, c := range []struct {
@@ -201,7 +201,7 @@ func TestInspectPages(t *testing.T) {
 	} {
 		data := pages(bytes.Clone(closed[:all*size]))
 		c.spoil(data)
-		wantFound(t, "in passing: "+c.what, inspect(bytes.NewReader(data), int64(len(data)), scope{}), c.want)
+		wantFound(t, "in passing: "+c.what, inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{}), c.want)
 	}
 }
 
@@ -220,13 +220,13 @@ func TestInspectSizes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantFound(t, "pages of a size", inspect(bytes.NewReader(data), int64(len(data)), scope{whole: true}), "")
+		wantFound(t, "pages of a size", inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: true}), "")
 		data[pageHeader]++
 		want := "" // where the other meta page is looked for
 		if size > 1<<16 {
 			want = "not a"
 		}
-		wantFound(t, "the second of its metas alone", inspect(bytes.NewReader(data), int64(len(data)), scope{whole: true}), want)
+		wantFound(t, "the second of its metas alone", inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: true}), want)
 	}
 }
 
@@ -256,14 +256,14 @@ func TestInspectAccounts(t *testing.T) {
 	all, free := pages(closed).used(), int(binary.LittleEndian.Uint64(newer(closed)[32:]))
 	room := (os.Getpagesize()-pageHeader)/8 - pages(closed).count(free)
 	full := grown(t, closed, room, 0)
-	wantFound(t, "a full list", inspect(bytes.NewReader(full), int64(len(full)), scope{whole: true}), "")
+	wantFound(t, "a full list", inspect(t.Context(), bytes.NewReader(full), int64(len(full)), scope{whole: true}), "")
 	for left := all; left < all+2*64; left++ {
 		p := grown(t, closed, 3*64, left)
-		wantFound(t, "one that is left out", inspect(bytes.NewReader(p), int64(len(p)), scope{whole: true}), "neither in use nor free")
+		wantFound(t, "one that is left out", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{whole: true}), "neither in use nor free")
 		if left > all { // the page before it is free, whatever it says
 			p.put16(left-1, 8, leafFlag)
 			p.put32(left-1, 12, 1)
-			wantFound(t, "one that is left out, behind a leaf that is free", inspect(bytes.NewReader(p), int64(len(p)), scope{whole: true}), "neither in use nor free")
+			wantFound(t, "one that is left out, behind a leaf that is free", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{whole: true}), "neither in use nor free")
 		}
 	}
 }
@@ -305,21 +305,21 @@ func TestInspectOverflow(t *testing.T) {
 	}
 	p := pages(bytes.Clone(data))
 	p.put32(at, element(0)+12, 1<<32-1)
-	wantFound(t, "a large token's length", inspect(bytes.NewReader(p), int64(len(p)), scope{whole: true}), "wrong element")
+	wantFound(t, "a large token's length", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{whole: true}), "wrong element")
 	p = pages(bytes.Clone(data)) // of which nobody reads the page itself
 	p.put32(at, 12, p.used()-at)
-	wantFound(t, "more pages than there are", inspect(bytes.NewReader(p), int64(len(p)), scope{}), "neither in use nor free")
+	wantFound(t, "more pages than there are", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{}), "neither in use nor free")
 	p.put32(at, 12, p.used()-at-1)
-	wantFound(t, "all pages that there are", inspect(bytes.NewReader(p), int64(len(p)), scope{}), "used twice")
+	wantFound(t, "all pages that there are", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{}), "used twice")
 	for _, whole := range []bool{true, false} {
-		wantFound(t, "large tokens", inspect(bytes.NewReader(data), int64(len(data)), scope{whole: whole}), "")
+		wantFound(t, "large tokens", inspect(t.Context(), bytes.NewReader(data), int64(len(data)), scope{whole: whole}), "")
 		for _, c := range []struct {
 			what, want string
 			by         int
 		}{{"one page less", "neither in use nor free|wrong", -1}, {"one page more", "in use|used twice|overflows the file|listed as free", 1}} {
 			p := pages(bytes.Clone(data))
 			p.put32(at, 12, p.get32(at, 12)+c.by)
-			wantFound(t, c.what, inspect(bytes.NewReader(p), int64(len(p)), scope{whole: whole}), c.want)
+			wantFound(t, c.what, inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{whole: whole}), c.want)
 		}
 	}
 }

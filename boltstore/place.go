@@ -186,3 +186,16 @@ func settleFolder(path string) error {
 	}
 	return errors.Join(dir.Sync(), dir.Close())
 }
+
+// settle brings to the disk what a process before may have left undone: its last commit. That one's last page is written again, as
+// it is, for where its sync has failed the kernel may have dropped it, and another sync would not try.
+func settle(file *os.File, pageSize int) error {
+	metas := make([]byte, 2*pageSize)
+	if _, err := file.ReadAt(metas, 0); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(metas, 0); err != nil {
+		return err
+	}
+	return file.Sync()
+}

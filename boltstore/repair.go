@@ -65,7 +65,7 @@ func Repair(ctx context.Context, path string, opts *Options) (done Repaired, err
 }
 
 func repair(ctx context.Context, path string, opts *Options, sorted int) (done Repaired, err error) {
-	f, err := lookAlone(path, opts)
+	f, err := lookAlone(ctx, path, opts)
 	if err != nil {
 		return Repaired{}, beyondRepair(err)
 	}
@@ -73,26 +73,27 @@ func repair(ctx context.Context, path string, opts *Options, sorted int) (done R
 	if done.Findings, err = f.examine(ctx); err != nil || len(done.Findings) == 0 {
 		return done, err
 	}
-	if err := f.inspect(scope{without: derived()}); err != nil {
+	if err := f.inspect(ctx, scope{without: derived()}); err != nil {
 		return done, beyondRepair(err)
 	}
 	done.Remade, err = f.remake(ctx, "repair", keptDamaged, func(from *bbolt.Tx, to *copier) error {
 		if err := to.copy(nil, root(from), primaries()); err != nil {
 			return err
 		}
-		return derive(from, to, sorted, f.readable())
+		return derive(from, to, sorted, f.readable(ctx))
 	}, primaries())
 	return done, beyondRepair(err)
 }
 
 // readable returns what reports whether the pages of something derived can be read, in all tenants. It looks once.
-func (f *offline) readable() func(bucket []byte) bool {
+func (f *offline) readable(ctx context.Context) func(bucket []byte) bool {
 	known := map[string]bool{}
 	return func(bucket []byte) bool {
 		can, looked := known[string(bucket)]
 		if !looked {
 			others := slices.DeleteFunc(derived(), func(d []byte) bool { return bytes.Equal(d, bucket) })
-			can = f.inspect(scope{without: others}) == nil
+			can = f.inspect(ctx, scope{without: others}) == nil
+			check(ctx.Err()) // which tells nothing of the pages
 			known[string(bucket)] = can
 		}
 		return can

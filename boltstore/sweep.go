@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 
 	"example.com/tokenstore/domain"
@@ -138,6 +139,9 @@ func (s *slice) planWalk(id ulid.ULID) {
 			}
 			return true
 		})
+	}
+	if !slices.ContainsFunc(s.steps, func(x *step) bool { return x.after.id() == id }) { // it would never come round
+		check(fmt.Errorf("%w: revocation %s is not among the walkers", ErrCorrupt, id))
 	}
 	for !s.planned(id) && !s.exhausted() {
 		s.lap()

@@ -172,6 +172,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	look := func(r *records) (changed bool, err error) {
 		data := r.get(bucketTokens, id[:])
 		if data == nil {
+			stored = nil // of what was decided last nothing is left
 			return true, store.ErrNotFound
 		}
 		v, same := shown, bytes.Equal(data, stored)
