@@ -68,13 +68,16 @@ func migrate(ctx context.Context, tx pgx.Tx, schema string, list []string) error
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, "tokenstore migration of "+schema); err != nil {
 		return err
 	}
-	there := false
-	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, quoted+".migrations").Scan(&there); err != nil {
+	named, there := false, false
+	err := tx.QueryRow(ctx, `select to_regnamespace($1) is not null, to_regclass($2) is not null`, quoted, quoted+".migrations").Scan(&named, &there)
+	if err != nil {
 		return err
 	}
 	if !there {
-		create := fmt.Sprintf(`create schema if not exists %[1]s;
-			create table %[1]s.migrations (version integer primary key, applied_at timestamptz not null default now())`, quoted)
+		create := `create table ` + quoted + `.migrations (version integer primary key, applied_at timestamptz not null default now())`
+		if !named { // IF NOT EXISTS would ask for the right to create it all the same
+			create = `create schema ` + quoted + `; ` + create
+		}
 		if _, err := tx.Conn().PgConn().Exec(ctx, create).ReadAll(); err != nil {
 			return err
 		}

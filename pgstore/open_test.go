@@ -95,6 +95,35 @@ func TestMigrateAgain(t *testing.T) {
 	}
 }
 
+// Whoever may create tables in the schema needs no right to create schemas.
+func TestMigrateNeedsOnlyTheSchema(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, c := range []struct {
+		name, grant string
+		may         bool
+	}{
+		{"no schema", `select`, false},
+		{"owner of the schema", `create schema tokenstore authorization %s`, true},
+		{"may create in it", `create schema tokenstore; grant usage, create on schema tokenstore to %s`, true},
+		{"may not create in it", `create schema tokenstore; grant usage on schema tokenstore to %s`, false},
+		{"may create schemas", `grant create on database %s to %s`, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			name := server.Database(t)
+			server.Exec(t, name, "create role "+name+" login", strings.ReplaceAll(c.grant, "%s", name))
+			dsn := strings.Replace(server.DSN(name), "tokenstore@", name+"@", 1)
+			for range 2 { // the second has nothing to do
+				if err := pgstore.Migrate(t.Context(), dsn, nil); (err == nil) != c.may {
+					t.Fatalf("got %v, want success %v", err, c.may)
+				}
+			}
+			if c.may {
+				open(t, dsn, pgstore.Options{})
+			}
+		})
+	}
+}
+
 func TestOptionsOutOfRange(t *testing.T) {
 	for _, opts := range []pgstore.Options{
 		{Schema: strings.Repeat("x", 64)}, {Schema: "a\x00b"}, {StatementTimeout: -1}, {CommitTimeout: time.Microsecond},
