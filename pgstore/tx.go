@@ -94,7 +94,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 			queued.Query(func(rows pgx.Rows) error {
 				for rows.Next() {
 					if err := s.row(rows); err != nil {
-						return err
+						return unscanned(err)
 					}
 				}
 				return rows.Err()
@@ -130,9 +130,9 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	t.ended = true
 	switch {
 	case !t.short && !committed:
-		return &failure{cause: errors.New("pgstore: the server has rolled back")}
+		return &failure{cause: errors.New("the server has rolled back")}
 	case *doubtful && t.lock >= lockShared:
-		return &failure{cause: errors.New("pgstore: the server warned that the commit may not have reached its standby"), unknown: true}
+		return &failure{cause: errors.New("the server warned that the commit may not have reached its standby"), unknown: true}
 	}
 	return nil
 }
