@@ -55,12 +55,9 @@ func (f *failure) reading() error {
 
 // again reports whether the transaction was broken off in favour of another one.
 func (f *failure) again() bool {
-	if f.unknown {
-		return false
-	}
 	pgerr, ok := errors.AsType[*pgconn.PgError](f.cause)
-	if !ok {
-		return errors.Is(f.cause, errAgain)
+	if f.unknown || !ok {
+		return false
 	}
 	switch pgerr.Code {
 	case "40001", // serialization_failure

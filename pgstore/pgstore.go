@@ -34,10 +34,7 @@ type Options struct {
 	CommitTimeout time.Duration
 }
 
-const (
-	defaultSchema = "tokenstore"
-	parts         = 128 // of a tenant's tally
-)
+const defaultSchema = "tokenstore"
 
 func (o *Options) withDefaults() (Options, error) {
 	var d Options

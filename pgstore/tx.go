@@ -28,9 +28,6 @@ var errExclusive = errors.New("pgstore: to be repeated alone")
 // errNoTenant has a transaction begin again once the tenant has a row.
 var errNoTenant = errors.New("pgstore: tenant without a row")
 
-// errAgain has a transaction begin again, because another one was faster.
-var errAgain = errors.New("pgstore: to be repeated")
-
 // tx is one attempt at a verb: one transaction of one connection.
 type tx struct {
 	backend *Backend
@@ -214,7 +211,7 @@ func (s *tenant) write(ctx context.Context, hold lock, verb func(*tx) error) err
 				return err
 			}
 			continue
-		case err == errAgain, failed && f.again():
+		case failed && f.again():
 			if attempt == maxAttempts {
 				return f
 			}
