@@ -3,6 +3,9 @@ package pgstore
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
 
 	"example.com/tokenstore/store"
 	"github.com/jackc/pgx/v5"
@@ -79,12 +82,45 @@ func unscanned(err error) error {
 	return err
 }
 
-// plain takes out of an error what says how to connect.
+// plain takes out of an error what says how to connect, and what it says twice.
 func plain(err error) error {
 	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		return fmt.Errorf("no connection: %w", errors.Unwrap(connect))
+		return unreached{errors.Unwrap(connect)}
 	}
 	return err
+}
+
+// unreached is why there is no connection: of each address, and with TLS and without, if either will do.
+type unreached struct{ cause error }
+
+func (u unreached) Unwrap() error { return u.cause }
+
+// Error has each cause once, in one line.
+func (u unreached) Error() string {
+	var texts []string
+	for _, text := range causes(u.cause) {
+		if text = strings.Join(strings.Fields(text), " "); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return "no connection: " + strings.Join(texts, "; ")
+}
+
+// causes are the texts of those errors that one was joined from, or its own.
+func causes(err error) (texts []string) {
+	if list, ok := errors.AsType[interface {
+		error
+		Unwrap() []error
+	}](err); ok {
+		for _, err := range list.Unwrap() {
+			texts = append(texts, causes(err)...)
+		}
+		return texts
+	}
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" { // the address is in it
+		return []string{dial.Error()}
+	}
+	return []string{err.Error()}
 }
 
 func (b *Backend) notAcquired(err error) error {

@@ -35,7 +35,13 @@ func migrations() ([]string, error) {
 	return list, nil
 }
 
-// Migrate makes the schema, or brings it to the version that this package works with, in one transaction; where there is nothing to do it
+// Version is the version of the schema that [Migrate] makes, and that [Open] needs.
+func Version() int {
+	list, _ := migrations() // what is embedded can be read
+	return len(list)
+}
+
+// Migrate makes the schema, or brings it to [Version], in one transaction; where there is nothing to do it
 // does nothing. Of the options, only Schema is looked at. The account needs the right to create the schema, or to create tables in
 // it; the one that [Open] uses needs only SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequence. A schema of a
 // later version is [ErrSchema].

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,31 @@ func TestOptionsOutOfRange(t *testing.T) {
 		if err := pgstore.Migrate(t.Context(), "", &opts); !errors.Is(err, domain.ErrInvalid) {
 			t.Errorf("%+v must be a FieldError: got %v", opts, err)
 		}
+	}
+}
+
+// Why there is no connection is said once for each address, in one line, though TLS and no TLS are tried.
+func TestNoConnectionIsSaidOnce(t *testing.T) {
+	for address, want := range map[string]string{
+		"postgres://user@127.0.0.1:1/db":               "no connection: dial tcp 127.0.0.1:1: connect: connection refused",
+		"postgres://user@127.0.0.1:1,127.0.0.1:2/db":   "no connection: dial tcp 127.0.0.1:1: connect: connection refused; dial tcp 127.0.0.1:2: connect: connection refused",
+		"postgres://user@/db?host=/nowhere&port=5432":  "no connection: dial unix /nowhere/.s.PGSQL.5432: connect: no such file or directory",
+		"postgres://user@/db?host=/nowhere,/elsewhere": "no connection: dial unix /nowhere/.s.PGSQL.5432: connect: no such file or directory; dial unix /elsewhere/.s.PGSQL.5432: connect: no such file or directory",
+	} {
+		_, err := pgstore.Open(t.Context(), address, nil)
+		for _, err := range []error{err, pgstore.Migrate(t.Context(), address, nil)} {
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: got %v, want %s", address, err, want)
+			}
+			if _, ok := errors.AsType[*net.OpError](err); !ok {
+				t.Errorf("%s: the cause must be found in %v", address, err)
+			}
+		}
+	}
+	server := pgtest.Shared(t)
+	dsn := strings.Replace(server.DSN(server.Database(t)), "tokenstore@", "nobody@", 1)
+	if _, err := pgstore.Open(t.Context(), dsn, nil); err == nil || !strings.Contains(err.Error(), `role "nobody" does not exist`) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("what the server says must be passed on, in one line: got %v", err)
 	}
 }
 
