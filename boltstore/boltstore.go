@@ -58,7 +58,7 @@ type Backend struct {
 	certainty certainty
 	writer    writer
 	commits   atomic.Uint64
-	grouped   atomic.Uint64
+	calls     atomic.Uint64 // that shared them
 }
 
 var (
@@ -294,4 +294,4 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 type Stats = store.Stats
 
 // Stats returns the counts so far.
-func (b *Backend) Stats() Stats { return Stats{Commits: b.commits.Load(), Calls: b.grouped.Load()} }
+func (b *Backend) Stats() Stats { return Stats{Commits: b.commits.Load(), Calls: b.calls.Load()} }

@@ -169,7 +169,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	b.certainty.doubt.Store(false)
 	b.fence.unname(t.down, true)
 	b.commits.Add(1)
-	b.grouped.Add(uint64(len(calls)))
+	b.calls.Add(uint64(len(calls)))
 	return -1, nil
 }
 

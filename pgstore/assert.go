@@ -25,7 +25,7 @@ func (b *Backend) assert(ctx context.Context) error {
 			return fmt.Errorf("%w: it has no tables of this package; Migrate makes them", ErrSchema)
 		}
 	}
-	return err
+	return plain(err)
 }
 
 func (b *Backend) assertServer(ctx context.Context) error {

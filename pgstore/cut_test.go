@@ -299,4 +299,10 @@ func TestNoConnectionIsNotCommitted(t *testing.T) {
 	if !errors.Is(err, store.ErrNotCommitted) || errors.Is(err, store.ErrUnknownOutcome) {
 		t.Errorf("a call without a connection must say that nothing was committed: got %v", err)
 	}
+	for name, row := range map[string]store.Insertion{"one row": {}, "one that takes the long way": {Cap: store.Cap{Max: 1}}} {
+		row.Token = domain.RefreshToken{ID: ulid.Make(), UserID: "user", ClientID: "client", CreatedAt: time.Now()}
+		if results, err := st.Insert(t.Context(), []store.Insertion{row}); !errors.Is(err, store.ErrNotCommitted) || results != nil {
+			t.Errorf("%s: an error comes without results: got %d, %v", name, len(results), err)
+		}
+	}
 }

@@ -10,8 +10,12 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// Expire removes expired tokens, but for those that somebody else holds at the moment. A token that is due but has been exchanged
-// meanwhile is put off to its new deadline.
+// lookAgain is when to look again for what is due and somebody else holds.
+const lookAgain = time.Second
+
+// Expire removes expired tokens. A token that is due but has been exchanged meanwhile is put off to its new deadline. Those that somebody
+// else holds, to remove or to exchange them, are left to him: Next is a second later if nothing else is due, so that nobody asks for them
+// over and over meanwhile.
 func (s *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Expired, err error) {
 	if s.backend.closed.Load() {
 		return store.Expired{}, store.ErrClosed
@@ -19,6 +23,7 @@ func (s *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 	if err := bounds.Validate(); err != nil {
 		return store.Expired{}, err
 	}
+	limit := min(bounds.Visit, bounds.Remove)
 	err = s.write(ctx, lockShared, func(t *tx) error {
 		out = store.Expired{}
 		var tokens []domain.RefreshToken
@@ -26,8 +31,7 @@ func (s *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 		next := step{t.q.nextDue, []any{t.tenant}, func(row pgx.Rows) error {
 			return row.Scan((*optional)(&out.Next))
 		}}
-		now := instantOf(bounds.Now).at
-		steps := append(t.totalSteps(h), step{t.q.due, []any{t.tenant, now, min(bounds.Visit, bounds.Remove)}, scanDue(&tokens)}, next)
+		steps := append(t.totalSteps(h), step{t.q.due, []any{t.tenant, instantOf(bounds.Now).at, limit}, scanDue(&tokens)}, next)
 		if err := t.fetch(ctx, steps...); err != nil || len(tokens) == 0 {
 			return err
 		}
@@ -55,6 +59,9 @@ func (s *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 	})
 	if err != nil {
 		return store.Expired{}, err
+	}
+	if left := !out.Next.IsZero() && !out.Next.After(bounds.Now); left && out.Examined < limit { // all that nobody holds has been seen
+		out.Next = bounds.Now.Add(lookAgain).UTC()
 	}
 	return out, nil
 }

@@ -22,8 +22,12 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 	if err := store.CheckInsert(rows); err != nil {
 		return nil, err
 	}
-	if token, ok, err := s.insertFast(ctx, rows); ok || err != nil {
-		return []store.Inserted{{Sequence: token.Sequence}}, err
+	token, ok, err := s.insertFast(ctx, rows)
+	switch {
+	case err != nil:
+		return nil, err
+	case ok:
+		return []store.Inserted{{Sequence: token.Sequence}}, nil
 	}
 	err = s.write(ctx, lockShared, func(t *tx) error {
 		b := &batch{
@@ -35,9 +39,7 @@ func (s *tenant) Insert(ctx context.Context, rows []store.Insertion) (results []
 		}
 		results = make([]store.Inserted, len(rows))
 		for i := range rows {
-			if results[i].Err = b.insert(i, &rows[i], &results[i]); results[i].Err != nil {
-				continue
-			}
+			results[i].Err = b.insert(i, &rows[i], &results[i])
 		}
 		return b.write(ctx)
 	})
@@ -107,7 +109,7 @@ func (b *batch) read(ctx context.Context, rows []store.Insertion) error {
 		b.do(step{b.q.getForeign, []any{b.tenant, digests}, scanTokens(&there)})
 	}
 	key := b.backend.erasureKey(b.tenant)
-	b.do(b.headSteps(b.head, len(rows), &found), b.barsStep(rows, key))
+	b.do(b.headStep(b.head, len(rows), &found), b.barsStep(rows, key))
 	if err := b.fetch(ctx); err != nil {
 		return err
 	}

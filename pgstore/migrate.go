@@ -35,7 +35,13 @@ func migrations() ([]string, error) {
 	return list, nil
 }
 
-// Migrate makes the schema, or brings it to the version that this package works with, in one transaction; where there is nothing to do it
+// Version is the version of the schema that [Migrate] makes, and that [Open] needs.
+func Version() int {
+	list, _ := migrations() // what is embedded can be read
+	return len(list)
+}
+
+// Migrate makes the schema, or brings it to [Version], in one transaction; where there is nothing to do it
 // does nothing. Of the options, only Schema is looked at. The account needs the right to create the schema, or to create tables in
 // it; the one that [Open] uses needs only SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequence. A schema of a
 // later version is [ErrSchema].
@@ -68,13 +74,16 @@ func migrate(ctx context.Context, tx pgx.Tx, schema string, list []string) error
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(hashtextextended($1, 0))`, "tokenstore migration of "+schema); err != nil {
 		return err
 	}
-	there := false
-	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, quoted+".migrations").Scan(&there); err != nil {
+	named, there := false, false
+	err := tx.QueryRow(ctx, `select to_regnamespace($1) is not null, to_regclass($2) is not null`, quoted, quoted+".migrations").Scan(&named, &there)
+	if err != nil {
 		return err
 	}
 	if !there {
-		create := fmt.Sprintf(`create schema if not exists %[1]s;
-			create table %[1]s.migrations (version integer primary key, applied_at timestamptz not null default now())`, quoted)
+		create := `create table ` + quoted + `.migrations (version integer primary key, applied_at timestamptz not null default now())`
+		if !named { // IF NOT EXISTS would ask for the right to create it all the same
+			create = `create schema ` + quoted + `; ` + create
+		}
 		if _, err := tx.Conn().PgConn().Exec(ctx, create).ReadAll(); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ func (s *tenant) Guards(ctx context.Context, q store.GuardQuery) (page store.Gua
 		var guards []agedGuard
 		h, found := &head{}, false
 		page = store.GuardPage{}
-		if err := t.finish(ctx, t.headSteps(h, 0, &found), t.guardStep(after, q.Limit+1, &guards)); err != nil {
+		if err := t.finish(ctx, t.headStep(h, 0, &found), t.guardStep(after, q.Limit+1, &guards)); err != nil {
 			return err
 		}
 		page.ErasureKey = h.erasureKey

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,35 @@ func TestMigrateAgain(t *testing.T) {
 	}
 }
 
+// Whoever may create tables in the schema needs no right to create schemas.
+func TestMigrateNeedsOnlyTheSchema(t *testing.T) {
+	server := pgtest.Shared(t)
+	for _, c := range []struct {
+		name, grant string
+		may         bool
+	}{
+		{"no schema", `select`, false},
+		{"owner of the schema", `create schema tokenstore authorization %s`, true},
+		{"may create in it", `create schema tokenstore; grant usage, create on schema tokenstore to %s`, true},
+		{"may not create in it", `create schema tokenstore; grant usage on schema tokenstore to %s`, false},
+		{"may create schemas", `grant create on database %s to %s`, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			name := server.Database(t)
+			server.Exec(t, name, "create role "+name+" login", strings.ReplaceAll(c.grant, "%s", name))
+			dsn := strings.Replace(server.DSN(name), "tokenstore@", name+"@", 1)
+			for range 2 { // the second has nothing to do
+				if err := pgstore.Migrate(t.Context(), dsn, nil); (err == nil) != c.may {
+					t.Fatalf("got %v, want success %v", err, c.may)
+				}
+			}
+			if c.may {
+				open(t, dsn, pgstore.Options{})
+			}
+		})
+	}
+}
+
 func TestOptionsOutOfRange(t *testing.T) {
 	for _, opts := range []pgstore.Options{
 		{Schema: strings.Repeat("x", 64)}, {Schema: "a\x00b"}, {StatementTimeout: -1}, {CommitTimeout: time.Microsecond},
@@ -105,6 +135,31 @@ func TestOptionsOutOfRange(t *testing.T) {
 		if err := pgstore.Migrate(t.Context(), "", &opts); !errors.Is(err, domain.ErrInvalid) {
 			t.Errorf("%+v must be a FieldError: got %v", opts, err)
 		}
+	}
+}
+
+// Why there is no connection is said once for each address, in one line, though TLS and no TLS are tried.
+func TestNoConnectionIsSaidOnce(t *testing.T) {
+	for address, want := range map[string]string{
+		"postgres://user@127.0.0.1:1/db":               "no connection: dial tcp 127.0.0.1:1: connect: connection refused",
+		"postgres://user@127.0.0.1:1,127.0.0.1:2/db":   "no connection: dial tcp 127.0.0.1:1: connect: connection refused; dial tcp 127.0.0.1:2: connect: connection refused",
+		"postgres://user@/db?host=/nowhere&port=5432":  "no connection: dial unix /nowhere/.s.PGSQL.5432: connect: no such file or directory",
+		"postgres://user@/db?host=/nowhere,/elsewhere": "no connection: dial unix /nowhere/.s.PGSQL.5432: connect: no such file or directory; dial unix /elsewhere/.s.PGSQL.5432: connect: no such file or directory",
+	} {
+		_, err := pgstore.Open(t.Context(), address, nil)
+		for _, err := range []error{err, pgstore.Migrate(t.Context(), address, nil)} {
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: got %v, want %s", address, err, want)
+			}
+			if _, ok := errors.AsType[*net.OpError](err); !ok {
+				t.Errorf("%s: the cause must be found in %v", address, err)
+			}
+		}
+	}
+	server := pgtest.Shared(t)
+	dsn := strings.Replace(server.DSN(server.Database(t)), "tokenstore@", "nobody@", 1)
+	if _, err := pgstore.Open(t.Context(), dsn, nil); err == nil || !strings.Contains(err.Error(), `role "nobody" does not exist`) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("what the server says must be passed on, in one line: got %v", err)
 	}
 }
 

@@ -95,7 +95,7 @@ func scanEvents(into *[]store.Event) func(pgx.Rows) error {
 		var a about
 		if lists != nil {
 			if err := json.Unmarshal(lists, &a); err != nil {
-				return errDamaged("an event")
+				return damaged("an event")
 			}
 		}
 		for _, token := range a.Tokens {

@@ -18,7 +18,7 @@ import (
 
 // Options of a backend. The zero value, and nil, take every default.
 type Options struct {
-	// Schema is where the tables are. Defaults to "tokenstore".
+	// Schema is where the tables are. Defaults to [DefaultSchema].
 	Schema string
 	// Serializable takes the portable mode, which needs nothing but transactions that are SERIALIZABLE. All processes that share a
 	// database must take the same mode, and Open refuses the other one. Defaults to the mode of PostgreSQL's advisory locks.
@@ -34,10 +34,8 @@ type Options struct {
 	CommitTimeout time.Duration
 }
 
-const (
-	defaultSchema = "tokenstore"
-	parts         = 128 // of a tenant's tally
-)
+// DefaultSchema is where the tables are, unless Options say otherwise.
+const DefaultSchema = "tokenstore"
 
 func (o *Options) withDefaults() (Options, error) {
 	var d Options
@@ -45,7 +43,7 @@ func (o *Options) withDefaults() (Options, error) {
 		d = *o
 	}
 	if d.Schema == "" {
-		d.Schema = defaultSchema
+		d.Schema = DefaultSchema
 	}
 	if len(d.Schema) > 63 || strings.ContainsRune(d.Schema, 0) {
 		return d, &domain.FieldError{Field: "schema", Limit: "1..63 bytes without NUL", Size: len(d.Schema)}

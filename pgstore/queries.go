@@ -96,7 +96,7 @@ func (q *queries) tenantQueries(in func(string) string) {
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
 
-	q.head = in(`select name, created, base, erased_through, horizon_sequence, horizon, horizon_ns, erasure_key, origin, complete, events_floor,
+	q.head = in(`select created, base, erased_through, horizon_sequence, horizon, horizon_ns, erasure_key, origin, complete, events_floor,
 		array(select nextval('tokenstore.numbers') from generate_series(1, $2::integer))
 		from tokenstore.tenants where tenant = $1`)
 	q.totals = in(`select coalesce(sum(tokens), 0)::bigint, coalesce(sum(sessionless), 0)::bigint, coalesce(sum(guards), 0)::bigint,
@@ -104,7 +104,7 @@ func (q *queries) tenantQueries(in func(string) string) {
 		coalesce((array_agg(latest order by latest desc, latest_ns desc))[1], '0001-01-01 00:00:00+00'),
 		coalesce((array_agg(latest_ns order by latest desc, latest_ns desc))[1], 0::smallint)
 		from tokenstore.tallies where tenant = $1`)
-	q.pending = in(`select at, at_ns, count(*) over () from tokenstore.tombstones where tenant = $1 and not retired order by at, at_ns limit 1`)
+	q.pending = in(`select count(*) from tokenstore.tombstones where tenant = $1 and not retired`)
 	q.state = in(`select s.sequence, t.horizon_sequence, t.horizon, t.horizon_ns, s.tokens, s.sessionless,
 		p.count, coalesce(p.at, '0001-01-01 00:00:00+00'), coalesce(p.at_ns, 0), s.guards, s.history, s.events,
 		greatest(t.events_floor, (select max(number) from tokenstore.events where tenant = $1))

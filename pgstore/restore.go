@@ -70,7 +70,7 @@ func (t *tx) restorations(into *[]store.Restored) step {
 			return err
 		}
 		if err := json.Unmarshal(list, into); err != nil {
-			return errDamaged("the restorations")
+			return damaged("the restorations")
 		}
 		return nil
 	}}

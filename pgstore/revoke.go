@@ -39,17 +39,17 @@ func (t *tx) revoke(ctx context.Context, r store.Revocation, presented *domain.R
 	var named []domain.RefreshToken
 	var known, earlier []*revocation
 	unanchored := 0
-	var ids [][16]byte
+	var byID [][16]byte
 	for i := range r.Targets {
 		if !r.Targets[i].TokenID.IsZero() {
-			ids = append(ids, r.Targets[i].TokenID)
+			byID = append(byID, r.Targets[i].TokenID)
 		}
 	}
 	h, err := t.head(ctx, 1,
 		step{t.q.status, []any{t.tenant, identity(r.ID)}, scanRevocations(&known)},
 		step{t.q.sameTargets, []any{t.tenant, digestOfAll(r.Targets), r.Erase}, scanRevocations(&earlier)},
 		step{t.q.unanchored, []any{t.tenant}, func(row pgx.Rows) error { return row.Scan(&unanchored) }},
-		step{t.q.getAll, []any{t.tenant, ids}, scanTokens(&named)},
+		step{t.q.getAll, []any{t.tenant, byID}, scanTokens(&named)},
 	)
 	if err != nil {
 		return store.Status{}, err

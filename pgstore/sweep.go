@@ -68,12 +68,12 @@ type slice struct {
 }
 
 // claim locks the given tombstones, and those that are swept by the walk if any of the given is and nobody else walks.
-func (s *slice) claim(ids0 []ulid.ULID) error {
+func (s *slice) claim(given []ulid.ULID) error {
 	var claimed []*revocation
 	erases := false
 	err := s.fetch(s.ctx,
-		step{s.q.claim, []any{s.tenant, ids(ids0)}, scanRevocations(&claimed)},
-		step{s.q.anyErases, []any{s.tenant, ids(ids0)}, func(pgx.Rows) error { erases = true; return nil }},
+		step{s.q.claim, []any{s.tenant, ids(given)}, scanRevocations(&claimed)},
+		step{s.q.anyErases, []any{s.tenant, ids(given)}, func(pgx.Rows) error { erases = true; return nil }},
 	)
 	if err != nil {
 		return err

@@ -29,7 +29,6 @@ func (s *tenant) create(ctx context.Context) error {
 
 // head is a tenant's row, and what it has drawn.
 type head struct {
-	name          string
 	created       bool
 	base          number
 	erasedThrough *number // its sequence when it was erased, nil for never
@@ -41,8 +40,7 @@ type head struct {
 	drawn         []uint64
 
 	totals
-	unswept int       // pending tombstones
-	oldest  time.Time // the oldest of them was asked for then
+	unswept int // pending tombstones
 }
 
 // totals are what a tenant holds, and how far it has come.
@@ -61,12 +59,12 @@ func (h *head) written() bool {
 // next is the n-th number that was drawn. In the portable mode it is raised above what it has to follow.
 func (h *head) next(n int, above uint64) uint64 { return max(uint64(h.base)+h.drawn[n], above+1) }
 
-// headSteps read a tenant's row, and draw numbers. found is set if there is one.
-func (t *tx) headSteps(h *head, numbers int, found *bool) step {
+// headStep reads a tenant's row, and draws numbers. found is set if there is one.
+func (t *tx) headStep(h *head, numbers int, found *bool) step {
 	return step{t.q.head, []any{t.tenant, numbers}, func(row pgx.Rows) error {
 		var key, drawn = octets(h.erasureKey[:]), []int64(nil)
 		var through instant
-		err := row.Scan(&h.name, &h.created, &h.base, &h.erasedThrough, (*number)(&h.horizon.Sequence), &through.at, &through.ns, key,
+		err := row.Scan(&h.created, &h.base, &h.erasedThrough, (*number)(&h.horizon.Sequence), &through.at, &through.ns, key,
 			(*identity)(&h.origin), &h.complete, &h.floor, &drawn)
 		h.horizon.Time = through.time()
 		for _, n := range drawn {
@@ -86,19 +84,14 @@ func (t *tx) totalSteps(h *head) []step {
 			h.latest = latest.time()
 			return err
 		}},
-		{t.q.pending, []any{t.tenant}, func(row pgx.Rows) error {
-			var oldest instant
-			err := row.Scan(&oldest.at, &oldest.ns, &h.unswept)
-			h.oldest = oldest.time()
-			return err
-		}},
+		{t.q.pending, []any{t.tenant}, func(row pgx.Rows) error { return row.Scan(&h.unswept) }},
 	}
 }
 
 // head reads all that a tenant's row and its tally say, and what is fetched with them. A tenant without a row gets one.
 func (t *tx) head(ctx context.Context, numbers int, more ...step) (*head, error) {
 	h, found := &head{}, false
-	steps := append([]step{t.headSteps(h, numbers, &found)}, t.totalSteps(h)...)
+	steps := append([]step{t.headStep(h, numbers, &found)}, t.totalSteps(h)...)
 	if err := t.fetch(ctx, append(steps, more...)...); err != nil {
 		return nil, err
 	}

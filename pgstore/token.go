@@ -107,6 +107,9 @@ func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
 	for i, at := range timesOf(t) {
 		*at = at.UTC().Add(time.Duration(packed >> (10 * i) & 1023))
 	}
+	if generation != int64(uint32(generation)) || retries != int64(uint32(retries)) {
+		return damaged("a count of generations or retries")
+	}
 	t.IdleLifetime, t.Generation, t.Retries = domain.Lifetime(idle), uint32(generation), uint32(retries)
 	t.ForeignID, t.PepperKeyID = string(foreignID), string(pepper)
 	t.Confirmation = domain.Confirmation{Kind: string(kind), Value: string(value)}
@@ -116,7 +119,7 @@ func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
 	}
 	if session != "" {
 		if t.SessionID, err = domain.NewSessionID(string(session)); err != nil {
-			return errDamaged("a session id")
+			return damaged("a session id")
 		}
 	}
 	if t.ResourceServers, err = resourceServers(audiences, scopes); err != nil {
@@ -124,7 +127,7 @@ func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
 	}
 	if metadata != nil {
 		if err := json.Unmarshal(metadata, &t.Metadata); err != nil {
-			return errDamaged("metadata")
+			return damaged("metadata")
 		}
 	}
 	return nil
@@ -132,7 +135,7 @@ func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
 
 func resourceServers(audiences, scopes []string) (domain.ResourceServers, error) {
 	if len(audiences) != len(scopes) {
-		return domain.ResourceServers{}, errDamaged("a list of resource servers")
+		return domain.ResourceServers{}, damaged("a list of resource servers")
 	}
 	list := make([]domain.ResourceServer, len(audiences))
 	for i := range list {
@@ -140,7 +143,7 @@ func resourceServers(audiences, scopes []string) (domain.ResourceServers, error)
 	}
 	servers, err := domain.NewResourceServers(list...)
 	if err != nil {
-		return domain.ResourceServers{}, errDamaged("a list of resource servers")
+		return domain.ResourceServers{}, damaged("a list of resource servers")
 	}
 	return servers, nil
 }
@@ -159,7 +162,7 @@ func scanCover(row pgx.Rows, t *domain.RefreshToken) error {
 	t.CreatedAt = t.CreatedAt.UTC().Add(time.Duration(packed & 1023))
 	if session != "" {
 		if t.SessionID, err = domain.NewSessionID(string(session)); err != nil {
-			return errDamaged("a session id")
+			return damaged("a session id")
 		}
 	}
 	t.ResourceServers, err = resourceServers(audiences, scopes)

@@ -28,9 +28,6 @@ var errExclusive = errors.New("pgstore: to be repeated alone")
 // errNoTenant has a transaction begin again once the tenant has a row.
 var errNoTenant = errors.New("pgstore: tenant without a row")
 
-// errAgain has a transaction begin again, because another one was faster.
-var errAgain = errors.New("pgstore: to be repeated")
-
 // tx is one attempt at a verb: one transaction of one connection.
 type tx struct {
 	backend *Backend
@@ -94,7 +91,7 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 			queued.Query(func(rows pgx.Rows) error {
 				for rows.Next() {
 					if err := s.row(rows); err != nil {
-						return err
+						return unscanned(err)
 					}
 				}
 				return rows.Err()
@@ -130,9 +127,9 @@ func (t *tx) send(ctx context.Context, commit bool) error {
 	t.ended = true
 	switch {
 	case !t.short && !committed:
-		return &failure{cause: errors.New("pgstore: the server has rolled back")}
+		return &failure{cause: errors.New("the server has rolled back")}
 	case *doubtful && t.lock >= lockShared:
-		return &failure{cause: errors.New("pgstore: the server warned that the commit may not have reached its standby"), unknown: true}
+		return &failure{cause: errors.New("the server warned that the commit may not have reached its standby"), unknown: true}
 	}
 	return nil
 }
@@ -214,7 +211,7 @@ func (s *tenant) write(ctx context.Context, hold lock, verb func(*tx) error) err
 				return err
 			}
 			continue
-		case err == errAgain, failed && f.again():
+		case failed && f.again():
 			if attempt == maxAttempts {
 				return f
 			}

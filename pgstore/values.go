@@ -36,7 +36,7 @@ func (n *number) ScanNumeric(v pgtype.Numeric) error {
 		whole = new(big.Int).Mul(whole, big.NewInt(10))
 	}
 	if v.Exp < 0 || v.NaN || v.InfinityModifier != pgtype.Finite || !whole.IsUint64() {
-		return errDamaged("a number")
+		return damaged("a number")
 	}
 	*n = number(whole.Uint64())
 	return nil
@@ -119,15 +119,10 @@ func (o octets) BytesValue() ([]byte, error) {
 // ScanBytes reads the bytes into the array, which is zero.
 func (o octets) ScanBytes(v []byte) error {
 	if v != nil && len(v) != len(o) {
-		return errDamaged("a digest")
+		return damaged("a digest")
 	}
 	copy(o, v)
 	return nil
-}
-
-// errDamaged says that a value which is read can't have been written here.
-func errDamaged(what string) error {
-	return fmt.Errorf("pgstore: %s in the database can't be read", what)
 }
 
 func ids[T ~[16]byte](list []T) [][16]byte {

@@ -41,8 +41,9 @@ func (f *databaseFlags) registerPlace(flags *pflag.FlagSet) {
 		missing = "is created if it is missing"
 	}
 	flags.StringVar(&f.db, "db", "", "the tokens are in `FILE`, which "+missing+", or in a database that migrate\n"+
-		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, PGPASSFILE or\n"+
-		"from "+databaseEnv+", which stands for --db. Or in etcd: etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
+		"has prepared: postgres://USER@HOST/NAME. Its password comes from PGPASSWORD, ~/.pgpass, the\n"+
+		"file PGPASSFILE, or from "+databaseEnv+", which stands for --db. Or in etcd:\n"+
+		"etcd://HOST:PORT,HOST:PORT/PREFIX (required)")
 	flags.StringVar(&f.postgres.Schema, "pg-schema", "", "the `SCHEMA` of its tables (default tokenstore)")
 }
 
@@ -93,7 +94,7 @@ func (f *databaseFlags) checkPostgres() error {
 	}
 	if _, has := address.User.Password(); f.db != "" && (has || address.Query().Has("password")) {
 		return usage("--db: a password on a command line can be read by other users of the machine: " +
-			"leave it to PGPASSWORD or PGPASSFILE, or put the URL into " + databaseEnv)
+			"leave it to PGPASSWORD or ~/.pgpass, or put the URL into " + databaseEnv)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 
 	"example.com/tokenstore/pgstore"
 	"github.com/spf13/cobra"
@@ -12,7 +14,8 @@ func newMigrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --db postgres://USER@HOST/NAME",
 		Short: "Prepare a PostgreSQL database, or bring it to this version",
-		Long: "migrate makes the tables that this version needs, in one transaction; it changes nothing where that has been done. No other\n" +
+		Long: "migrate makes the tables that this version needs, in one transaction, and says which version that is;\n" +
+			"it changes nothing where that has been done. No other\n" +
 			"command does: it takes an account that may create tables, and a moment that its operator has chosen.",
 		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
 		Args:    noArgs,
@@ -28,6 +31,7 @@ func newMigrateCommand() *cobra.Command {
 		if err := pgstore.Migrate(cmd.Context(), f.name(), &f.postgres); err != nil {
 			return fmt.Errorf("the database is as it was: %w", err)
 		}
+		fmt.Fprintf(os.Stderr, "schema %s is at version %d\n", cmp.Or(f.postgres.Schema, pgstore.DefaultSchema), pgstore.Version())
 		return nil
 	}
 	return cmd
