@@ -1,7 +1,6 @@
 package etcdstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -226,10 +225,8 @@ func (t *txn) surplus(candidate *domain.RefreshToken, limit store.Cap) []record 
 			live = append(live, r)
 		}
 	}
-	slices.SortFunc(live, func(a, b record) int {
-		return cmp.Or(a.token.CreatedAt.Compare(b.token.CreatedAt), a.token.ID.Compare(b.token.ID))
-	})
-	return live[:max(0, len(live)+1-limit.Max)]
+	slices.SortFunc(live, func(a, b record) int { return store.Older(&a.token, &b.token) })
+	return live[:limit.Over(len(live))]
 }
 
 // evict removes tokens, and remembers their ids, so that they can't be imported again.

@@ -82,10 +82,8 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 			live = append(live, token)
 		}
 	}
-	slices.SortFunc(live, func(a, b domain.RefreshToken) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), a.ID.Compare(b.ID))
-	})
-	return live[:max(0, len(live)+1-limit.Max)]
+	slices.SortFunc(live, func(a, b domain.RefreshToken) int { return store.Older(&a, &b) })
+	return live[:limit.Over(len(live))]
 }
 
 // evict removes a token, and remembers its id, so that it can't be imported again.

@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -252,10 +251,8 @@ func (b *batch) surplus(candidate *domain.RefreshToken, limit store.Cap) []domai
 			live = append(live, token)
 		}
 	}
-	slices.SortFunc(live, func(a, b domain.RefreshToken) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), a.ID.Compare(b.ID))
-	})
-	return live[:max(0, len(live)+1-limit.Max)]
+	slices.SortFunc(live, func(a, b domain.RefreshToken) int { return store.Older(&a, &b) })
+	return live[:limit.Over(len(live))]
 }
 
 // evict removes a token, and remembers its id, so that it can't be imported again.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"time"
@@ -124,6 +125,19 @@ func (i *Insertion) Validate() error {
 type Cap struct {
 	Max    int  // Max is how many; 0 for any number.
 	Refuse bool // Refuse refuses the insertion with [ErrCap], instead of evicting the oldest by creation time and id.
+}
+
+// Over is how many of so many live tokens have to go for one more.
+func (c Cap) Over(live int) int {
+	if c.Max == 0 {
+		return 0
+	}
+	return max(0, live+1-c.Max)
+}
+
+// Older compares tokens by the order in which they have to go: by creation time, and by id.
+func Older(a, b *domain.RefreshToken) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), a.ID.Compare(b.ID))
 }
 
 // Inserted is what became of an Insertion. Err is nil, [ErrExists], [domain.ErrRevoked], [domain.ErrBeyondMemory],
