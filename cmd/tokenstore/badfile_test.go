@@ -122,12 +122,8 @@ func TestBadFiles(t *testing.T) {
 			serve(t, served)
 		}
 		before, _ := os.ReadFile(file.path) // what can't be read has no bytes
-		run := toEnd
-		if kind == "no permission" {
-			run = toEndUnprivileged
-		}
 		want := func(t *testing.T, name string, want refused, args []string) {
-			code, stdout, stderr := run(t, append([]string{commandOf(name)}, args...)...)
+			code, stdout, stderr := endOf(t, plain, kind == "no permission", append([]string{commandOf(name)}, args...)...)
 			if code != want.code || (stdout != "") != (code == exitFound) || !strings.Contains(stdout+stderr, want.says) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("exit code %d, %q, %q; want %d and %q", code, stdout, stderr, want.code, want.says)
 			}

@@ -53,10 +53,15 @@ func giveAway(t testing.TB, name string) {
 // toEndUnprivileged runs the program to its end, as one that is not root and that permissions are for.
 func toEndUnprivileged(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return endOf(t, binary, true, args...)
+}
+
+func endOf(t testing.TB, program string, unprivileged bool, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
-	if os.Geteuid() == 0 {
+	cmd := exec.CommandContext(ctx, program, args...)
+	if unprivileged && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	var out, errs bytes.Buffer

@@ -195,7 +195,7 @@ func TestBlindInsertMeetsRevocation(t *testing.T) {
 
 // Insertions of one process that meet share a commit, and each is decided upon as if it were alone: by what had been revoked before, by who
 // was first to take an id, and with the number that its token is stored with.
-func TestInsertsMeet(t *testing.T) {
+func TestInsertMeetsInserts(t *testing.T) {
 	b := newBetween(t)
 	const callers, rounds = 32, 5
 	var calling sync.WaitGroup

@@ -50,7 +50,7 @@ type test struct {
 }
 
 func prepare(s *source, mutants []mutant) (*trial, error) {
-	folder, err := os.MkdirTemp("", "mutation-*")
+	folder, err := openFolder("", "mutation-*")
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (t *trial) run(
 ) (verdict, said string, spent time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second) // the program is expected to end itself
 	defer cancel()
-	temporary, err := os.MkdirTemp(t.folder, "tmp-*")
+	temporary, err := openFolder(t.folder, "tmp-*")
 	if err != nil {
 		return err.Error(), "", 0
 	}
@@ -284,4 +284,13 @@ func firstFailure(output string) string {
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
 	return line
+}
+
+// openFolder makes a folder that other accounts find what is theirs in: some tests act as one.
+func openFolder(in, pattern string) (string, error) {
+	folder, err := os.MkdirTemp(in, pattern)
+	if err != nil {
+		return "", err
+	}
+	return folder, os.Chmod(folder, 0o755)
 }
