@@ -98,6 +98,24 @@ func TestMigrate(t *testing.T) {
 	}
 }
 
+// A file of an earlier version is held against its own shape, which a step may change.
+func TestMigrateOfAnotherShape(t *testing.T) {
+	path, old := wealthy(t), []byte("old")
+	spoil(t, path, func(_ *bbolt.Tx, acme *bbolt.Bucket) error {
+		_, err := acme.CreateBucket(old)
+		return err
+	})
+	db, err := open(path, Options{LockTimeout: lockTimeout}, format{version: 2, steps: map[uint32]migration{1: func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketTenants).Bucket([]byte("acme")).DeleteBucket(old)
+	}}})
+	if err != nil {
+		t.Fatalf("a bucket that the step removes is no damage: got %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // back gives a file the version of this program.
 func back(t *testing.T, path string) {
 	t.Helper()

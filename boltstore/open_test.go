@@ -98,6 +98,10 @@ func TestOpenNotOurs(t *testing.T) {
 		refused(t, "a file without "+bucket, path, boltstore.ErrNotOurs)
 	}
 
+	path = write(t, example(t))
+	change(t, path, func(tx *bbolt.Tx) error { return tx.Bucket([]byte("about")).Delete([]byte("version")) })
+	refused(t, "a file of no format", path, boltstore.ErrNotOurs)
+
 	folder := filepath.Join(t.TempDir(), "folder")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)

@@ -138,6 +138,9 @@ func TestRepairRefuses(t *testing.T) {
 		"a retired one is not": {"is another's record", inBucket(bucketRetired, func(b *bbolt.Bucket) error {
 			return rewrite(b, nth(b, 0), revocationFields, func(r *revocation) { r.status.Retired = false })
 		})},
+		"a retired one is elsewhere":   {"is another's record", away(bucketRetired)},
+		"a guard is elsewhere":         {"is another's record", away(bucketGuards)},
+		"an event is elsewhere":        {"is another's record", away(bucketOutbox)},
 		"a guard can't be read":        {"guard", spoilt(bucketGuards, 0)},
 		"an event can't be read":       {"event 0000000000000003 can't be read", spoilt(bucketOutbox, 2)},
 		"the first event is gone":      {"event 2 comes where 1 should", dropNth(bucketOutbox, 0)},
@@ -185,6 +188,54 @@ func TestRepairRefuses(t *testing.T) {
 		cases++
 	}
 	t.Attr("cases", strconv.Itoa(cases))
+}
+
+// What a repair may change is when a token is to be looked at, and what a tenant counts.
+func TestRepairChangesNothingElse(t *testing.T) {
+	token := func(user string, due uint64) []byte {
+		x := record{token: domain.RefreshToken{ID: number(1), UserID: user, ClientID: "client-1", CreatedAt: instant}, due: due}
+		return encode(&x, recordFields)
+	}
+	tokens := [][]byte{bucketTenants, []byte("acme"), bucketTokens}
+	for what, c := range map[string]struct {
+		path       [][]byte
+		key, a, b  []byte
+		mayBecomeB bool
+	}{
+		"when a token is due":   {tokens, []byte("id"), token("ann", 1), token("ann", 2), true},
+		"whose a token is":      {tokens, []byte("id"), token("ann", 1), token("bob", 1), false},
+		"a token to no token":   {tokens, []byte("id"), token("ann", 1), []byte("damaged"), false},
+		"no token to a token":   {tokens, []byte("id"), []byte("damaged"), token("ann", 1), false},
+		"what is no token":      {[][]byte{bucketTenants, []byte("acme"), bucketGuards}, []byte("id"), token("ann", 1), token("ann", 2), false},
+		"the counts":            {tokens[:2], keyMeta, []byte("a"), []byte("b"), true},
+		"another of a tenant's": {tokens[:2], keyRestored, []byte("a"), []byte("b"), false},
+		"the format":            {[][]byte{bucketAbout}, keyVersion, []byte("a"), []byte("b"), false},
+	} {
+		if got := primaries().alike(c.path, c.key, c.a, c.b); got != c.mayBecomeB {
+			t.Errorf("%s may change: got %v, want %v", what, got, c.mayBecomeB)
+		}
+	}
+}
+
+// A file in which very much is lost is not told of for ever.
+func TestRepairNamesSoMuch(t *testing.T) {
+	path := crowd(t)
+	spoil(t, path, func(_ *bbolt.Tx, acme *bbolt.Bucket) error {
+		for _, name := range [][]byte{bucketLive, bucketRetired} {
+			b := acme.Bucket(name)
+			for n := range 100 {
+				if err := b.Put(nth(b, n), []byte("damaged")); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	_, err := Repair(t.Context(), path, nil)
+	var damage *DamageError
+	if !errors.As(err, &damage) || len(damage.Findings) != maxFindings {
+		t.Fatalf("got %v, want %d findings", err, maxFindings)
+	}
 }
 
 // Pages that are damaged are mended where only what can be made again lies in them.
