@@ -58,8 +58,8 @@ type EventGapError struct {
 	Latest uint64 // Latest is the number of the latest event of the backup, 0 for none.
 	After  uint64 // After is the number of the last event up to which all are there, 0 for none.
 	Next   uint64 // Next is the number that comes after it, 0 for none.
-	// Restored is the tenant's latest restoration, which is complete, and zero for none. If the request repeats that one, because nobody was told
-	// of its end, nothing is left to be done; with its ID it is no error.
+	// Restored is the tenant's latest restoration, if all of the events are from before it, so that the request may repeat that one because nobody
+	// was told of its end: then it is complete, and nothing is left to be done; with its ID it is no error.
 	Restored ulid.ULID
 }
 
@@ -255,7 +255,10 @@ func (x *restoration) check(ctx context.Context, t *restoredTenant) error {
 	}
 	err = x.checkEvents(ctx, t)
 	if gap, is := errors.AsType[*EventGapError](err); is && !t.begun && len(t.known) > 0 {
-		gap.Restored = t.known[len(t.known)-1].ID
+		last := &t.known[len(t.known)-1]
+		if gap.After > 0 && gap.After < last.Epoch && gap.Next == 0 && t.latest >= last.Epoch {
+			gap.Restored = last.ID
+		}
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package tokenstore
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -151,12 +152,15 @@ func repeated(e *Event) bool {
 	return e.Kind == KindRevoked || e.Kind == KindReused || e.Kind == KindEvicted
 }
 
-// revocation is what an event reports. An eviction becomes one, of the token, whose id is as good as another.
+// revocation is what an event reports. An eviction becomes one of the token, under an id that nobody else gives, and that is the same when it
+// is repeated.
 func (x *restoration) revocation(e *Event) store.Revocation {
 	if e.Kind == KindEvicted {
 		r := store.Revocation{Time: e.Time, Reason: "evicted by a cap", Emit: KindRevoked}
 		for _, token := range e.Tokens {
-			r.ID, r.Targets = token.ID, append(r.Targets, Target{TokenID: token.ID})
+			r.Targets = append(r.Targets, Target{TokenID: token.ID})
+			digest := sha256.Sum256([]byte("tokenstore eviction\x00" + token.ID.String()))
+			_ = errors.Join(r.ID.SetTime(ulid.Timestamp(e.Time)), r.ID.SetEntropy(digest[:10])) // what can't be an instant is refused as one
 		}
 		return r
 	}

@@ -15,7 +15,8 @@ const maxFindings = 100
 
 // Check looks at the whole file, as of one commit: bbolt's own structure, and then, tenant by tenant, whether every record
 // can be read and indexes, fence and counts agree with the records. It returns what it found, at most 100 findings, and
-// none if all is well. Once ctx has ended it ends too, at the next page or record, with that error and what it has found so far.
+// none if all is well. Once ctx has ended it ends too, at the next page or record, with that error and what it has found so far; but it
+// waits for a commit that is under way.
 // Writers wait while it looks at bbolt's structure. It holds a transaction open for as long as it
 // takes, so the file grows by what is written meanwhile. After a write that was [ErrCorrupt], it may find pages that are neither in
 // use nor free; where nothing else is damaged they are free again when the file has been closed and opened.

@@ -428,37 +428,3 @@ func TestRepairManyRuns(t *testing.T) {
 		}
 	}
 }
-
-// What one token has and another too is found, and not mended: nobody knows whose it is.
-func TestCheckFindsSharedSecret(t *testing.T) {
-	path := wealthy(t)
-	spoil(t, path, func(tx *bbolt.Tx, acme *bbolt.Bucket) error {
-		b := acme.Bucket(bucketTokens)
-		id := number(40)
-		x, err := decode(b.Get(id[:]), recordFields)
-		if err != nil {
-			return err
-		}
-		was := underForeign(x.token.ForeignDigest).entry(id)
-		x.token.ForeignDigest = domain.Digest{30, 1}
-		is := underForeign(x.token.ForeignDigest).entry(id)
-		m, err := decode(acme.Get(keyMeta), metaFields)
-		if err != nil {
-			return err
-		}
-		m.fresh += 2
-		mark := was.mark()
-		return errors.Join(
-			b.Put(id[:], encode(&x, recordFields)), acme.Put(keyMeta, encode(&m, metaFields)),
-			acme.Bucket(bucketFresh).Put(numberKey(1_000_000), codec.Sealed(append(mark[:], is[:]...))),
-		)
-	})
-	want := fmt.Sprintf("tokens %s and %s have the same foreign secret", number(30), number(40))
-	findings, err := CheckFile(t.Context(), path, nil)
-	if err != nil || len(findings) != 1 || !strings.Contains(findings[0], want) {
-		t.Errorf("found %q, error %v, want %q", findings, err, want)
-	}
-	if _, err := Repair(t.Context(), path, nil); !errors.Is(err, ErrBeyondRepair) {
-		t.Errorf("got %v, want ErrBeyondRepair", err)
-	}
-}

@@ -15,6 +15,7 @@ func (t *txn) checkFormat() {
 	if t.backend.formatted.Load() {
 		return
 	}
+	t.mayRead()
 	r, err := t.backend.ask(t.ctx, gets([]string{t.formatKey()}))
 	check(t.unread(err))
 	if len(r.ranges[0].Kvs) == 0 {

@@ -7,12 +7,13 @@ import (
 )
 
 const (
-	maxFlights = 2                     // how many requests of a group are under way while others gather
+	maxFlights = 2                     // from how many requests of a group under way on others gather
 	slowFlight = 50 * time.Millisecond // a request counts no longer than that, so that a member that does not answer holds up nobody else
 )
 
-// gathering is where calls wait to share a request. A call that finds room among the requests under way goes at once, alone; those that
-// begin later wait for one of them to land, and are the next. Calls of different groups don't share, and don't wait for each other.
+// gathering is where calls wait to share a request. A call that finds few requests under way goes at once, alone; those that begin later wait
+// until one of them lands, and then go together, all that wait, in as many requests as they need. So there are the more under way the more
+// calls there are, and none is small while there are many. Calls of different groups don't share, and don't wait for each other.
 type gathering[C comparable] struct {
 	// board takes the first of those that wait, one at least, and returns what sends their request, and calls landed once there is an
 	// answer. It is called under the lock.
@@ -38,7 +39,7 @@ func (g *gathering[C]) join(name string, call C) (landed func()) {
 		of = &group[C]{}
 		g.groups[name] = of
 	}
-	if of.flights == maxFlights {
+	if of.flights >= maxFlights {
 		of.waiting = append(of.waiting, call)
 		return nil
 	}
@@ -62,8 +63,8 @@ func (g *gathering[C]) withdraw(name string, call C) bool {
 	return true
 }
 
-// underWay is for a request that is being sent. It returns what is to be called at its end. Then those that have gathered are next; they
-// do not wait for a request that is slow.
+// underWay is for a request that is being sent. It returns what is to be called at its end. Then those that have gathered go; they do not
+// wait for a request that is slow.
 func (g *gathering[C]) underWay(name string) (landed func()) {
 	next := sync.OnceFunc(func() { g.next(name) })
 	slow := time.AfterFunc(slowFlight, next)
@@ -73,18 +74,19 @@ func (g *gathering[C]) underWay(name string) (landed func()) {
 	}
 }
 
-// next sends a request for those that have gathered, if there are any.
+// next is for a request that counts no longer. It sends those that have gathered.
 func (g *gathering[C]) next(name string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	of := g.groups[name]
-	if len(of.waiting) == 0 {
-		if of.flights--; of.flights == 0 {
-			delete(g.groups, name)
-		}
-		return
+	of.flights--
+	for len(of.waiting) > 0 {
+		taken, request := g.board(name, of.waiting)
+		of.waiting = slices.Delete(of.waiting, 0, taken)
+		of.flights++
+		g.verbs.Go(func() { request(g.underWay(name)) })
 	}
-	taken, request := g.board(name, of.waiting)
-	of.waiting = slices.Delete(of.waiting, 0, taken)
-	g.verbs.Go(func() { request(g.underWay(name)) })
+	if of.flights == 0 {
+		delete(g.groups, name)
+	}
 }

@@ -89,7 +89,7 @@ func (t *tenant) insertTogether(all []*insertion, landed func()) {
 	}
 	for i, one := range all {
 		if one.err = err; err == nil {
-			one.results = results[i : i+1]
+			one.results = results[i : i+1 : i+1] // each the caller's own
 		}
 		close(one.done)
 	}

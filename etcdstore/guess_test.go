@@ -8,7 +8,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
@@ -56,7 +58,11 @@ func TestSharedInsertionsFit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			meetToInsert(t, &c.opts, func(m *meeting) {
 				m.inserting(100)
-				requests := 0
+				requests := 1
+				m.answer(0, nil)
+				if n := 1 + (98+c.most-1)/c.most; len(m.kv.sent) != n {
+					t.Fatalf("all that have gathered must go: got %d transactions under way, want %d", len(m.kv.sent), n)
+				}
 				for len(m.kv.sent) > 0 {
 					requests++
 					if n := len(m.tokens(m.kv.sent[0])); n > c.most {
@@ -73,6 +79,52 @@ func TestSharedInsertionsFit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a call is given is its own: others don't see what its caller adds to it.
+func TestSharedInsertionsAreApart(t *testing.T) {
+	meetToInsert(t, nil, func(m *meeting) {
+		m.inserting(2)
+		b := m.store.(*tenant).backend
+		all := []*insertion{}
+		for n := range 2 {
+			row := store.Insertion{Token: domain.RefreshToken{ID: ulid.ULID{9, byte(n)}, UserID: "user", ClientID: "client", CreatedAt: time.Unix(1, 0).UTC()}}
+			all = append(all, &insertion{Insertion: row, sent: make(chan struct{}), done: make(chan struct{})})
+			if b.inserts.join("tenant", all[n]) != nil {
+				t.Fatal("a call must wait while two are under way")
+			}
+		}
+		m.answer(0, nil)
+		m.answer(1, nil)
+		second := all[1].results[0].Sequence
+		if _ = append(all[0].results, store.Inserted{}); all[1].results[0].Sequence != second {
+			t.Error("results must not share room")
+		}
+		m.answer(0, nil)
+	})
+}
+
+// A process that does not know the format yet asks for it before it commits anything, and a call that is cancelled meanwhile has sent nothing.
+func TestFirstInsertionsAskForTheFormat(t *testing.T) {
+	meetToInsert(t, nil, func(m *meeting) {
+		m.store.(*tenant).backend.formatted.Store(false)
+		calls := m.inserting(4)
+		for _, r := range m.kv.sent {
+			if len(r.keys) != 1 || len(m.tokens(r)) != 0 {
+				t.Fatalf("got a request of %q, want one for the format", r.keys)
+			}
+		}
+		for _, c := range calls {
+			c.cancel()
+		}
+		synctest.Wait()
+		m.wantErrors(context.Canceled, calls...)
+		for _, c := range calls {
+			if errors.Is(c.err, store.ErrUnknownOutcome) {
+				t.Error("nothing was sent that could have been committed")
+			}
+		}
+	})
 }
 
 // A call that is cancelled returns at once, and those that it has met go on. Whether it has had an effect it can't know once it was sent.

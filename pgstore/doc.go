@@ -36,7 +36,7 @@
 // A call whose commit had no answer is [store.ErrUnknownOutcome]; any other failure of a write is [store.ErrNotCommitted], with its cause,
 // but for a record that can't be read, which is [ErrCorrupt] of every verb that comes to it.
 // Once a commit is on its way it is waited for, for up to Options.CommitTimeout, whatever has become of the context. A commit that may not
-// have reached its synchronous standby is of unknown outcome, too. No error names the password of a connection.
+// have reached its synchronous standby is of unknown outcome, too. No error names the password of a connection whose address is well formed.
 //
 // docs/adr/0015-postgresql.md says why it is so, and docs/backends.md which backend to choose.
 package pgstore

@@ -22,7 +22,7 @@ var (
 	// ErrAddress: the connection string can't be read. What is wrong with it is not said, since it may hold a password.
 	ErrAddress = errors.New("pgstore: connection string can't be read")
 	// ErrCorrupt: a record is damaged: what stands in a row can't have been written by this package. Any verb that comes to it can meet it, and
-	// writes nothing then. What is named is the column, or the kind of value, and never the value.
+	// writes nothing then, unless it is a [store.ErrUnknownOutcome] as well. What is named is the column, or the kind of value, and never the value.
 	ErrCorrupt = errors.New("pgstore: record is corrupt")
 )
 

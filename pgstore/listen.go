@@ -6,7 +6,6 @@ import (
 
 	"example.com/tokenstore/domain"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -24,9 +23,9 @@ func (t *tx) tell(id ulid.ULID) {
 //
 //	b.Listen(ctx, address, manager.Heard)
 func (b *Backend) Listen(ctx context.Context, address string, heard func(tenant string, revocation ulid.ULID)) error {
-	config, err := pgxpool.ParseConfig(address) // as Open reads it
+	config, err := parse(address)
 	if err != nil {
-		return ErrAddress
+		return err
 	}
 	conn, err := pgx.ConnectConfig(ctx, config.ConnConfig)
 	if err != nil {

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // The migrations, each a script that brings the schema to the version that its name begins with. They are written for the schema
@@ -54,9 +53,9 @@ func Migrate(ctx context.Context, address string, opts *Options) (err error) {
 	if err != nil {
 		return err
 	}
-	pool, err := pgxpool.ParseConfig(address) // as Open reads it
+	pool, err := parse(address)
 	if err != nil {
-		return ErrAddress
+		return err
 	}
 	config := pool.ConnConfig
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // nothing is prepared, so that a pooler may stand in between
@@ -65,7 +64,8 @@ func Migrate(ctx context.Context, address string, opts *Options) (err error) {
 		return plain(err)
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return migrate(ctx, tx, o.Schema, list) })
+	// Each statement sees what was committed before the lock was granted, whatever isolation the server begins with.
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error { return migrate(ctx, tx, o.Schema, list) })
 }
 
 func migrate(ctx context.Context, tx pgx.Tx, schema string, list []string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -72,10 +73,16 @@ func TestModesDoNotMix(t *testing.T) {
 	}
 }
 
-// Migrate may be called again, and by several processes at once.
+// Migrate may be called again, and by several processes at once, however isolated from each other transactions are that say nothing of it.
 func TestMigrateAgain(t *testing.T) {
+	for _, isolation := range []string{"read committed", "serializable"} {
+		t.Run(isolation, func(t *testing.T) { migrateAgain(t, isolation) })
+	}
+}
+
+func migrateAgain(t *testing.T, isolation string) {
 	server := pgtest.Shared(t)
-	dsn := server.DSN(server.Database(t))
+	dsn := server.DSN(server.Database(t)) + "&default_transaction_isolation=" + url.PathEscape(isolation)
 	opts := &pgstore.Options{Schema: `odd "name"`}
 	done := make(chan error)
 	for range 4 {

@@ -77,6 +77,19 @@ type Backend struct {
 
 var _ store.Backend = (*Backend)(nil)
 
+// parse reads an address. Of several servers it is the one that takes writes, unless the address says which: a standby would show what has been
+// revoked as live, can't be migrated, and tells nothing.
+func parse(address string) (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return nil, ErrAddress
+	}
+	if config.ConnConfig.ValidateConnect == nil { // no target_session_attrs
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	return config, nil
+}
+
 // Open connects to the database that [Migrate] has made. The address is a connection string as libpq and pgx read it, with
 // pgx's pool_max_conns and the like. It returns [ErrAddress], [ErrServer] or [ErrSchema] if the promises of package store would
 // not hold there, and else the error of the connection. It starts no work of its own but that of the pool.
@@ -85,17 +98,14 @@ func Open(ctx context.Context, address string, opts *Options) (*Backend, error) 
 	if err != nil {
 		return nil, err
 	}
-	config, err := pgxpool.ParseConfig(address)
+	config, err := parse(address)
 	if err != nil {
-		return nil, ErrAddress
+		return nil, err
 	}
 	if o.Pooled {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	}
 	config.ConnConfig.OnNotice = noticed
-	if config.ConnConfig.ValidateConnect == nil { // no target_session_attrs: a standby would show what has been revoked as live
-		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, plain(err)

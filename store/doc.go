@@ -64,7 +64,7 @@
 //     are exempt, and say so.)
 //   - R30 expire: Expire removes only tokens that are expired at the instant it is given, within its bounds, and called
 //     again and again all that have been so for a second. Its Next is at most a second after the earliest deadline that
-//     was last seen.
+//     was last seen, or than now where somebody else is at what is due.
 //   - R31 cap: an insertion with a cap is counted, and evicts or is refused, in its own commit, so that no user ever has
 //     more live tokens of a client than the cap of the latest insertion, whatever happens at once.
 //   - R32 names: Backend.Tenants names every tenant that was created or written to, but for one that was erased since and
