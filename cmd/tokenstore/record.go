@@ -38,7 +38,7 @@ func (f *recordFlags) register(flags *pflag.FlagSet) {
 
 // check returns the revocation of the targets, as the flags have it.
 func (f *recordFlags) check(targets []tokenstore.Target) (tokenstore.RevokeRequest, error) {
-	r := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: targets, Reason: f.reason, Actor: f.actor}
+	r := tokenstore.RevokeRequest{ID: ulid.Make(), Targets: targets, Reason: f.reason, Actor: f.by()}
 	if err := f.operatorFlags.check(); err != nil {
 		return r, err
 	}

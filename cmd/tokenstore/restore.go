@@ -103,7 +103,7 @@ func (f *restoreFlags) check(args []string) error {
 }
 
 func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
-	request := tokenstore.RestoreRequest{Cutoff: f.cutoff, Override: f.override, Tenants: f.also, Reason: f.reason, Actor: f.actor}
+	request := tokenstore.RestoreRequest{Cutoff: f.cutoff, Override: f.override, Tenants: f.also, Reason: f.reason, Actor: f.by()}
 	if f.id != "" {
 		if request.ID, err = parseID("--id", f.id); err != nil {
 			return err

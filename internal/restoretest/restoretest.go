@@ -95,6 +95,18 @@ func (l *Life) CheckEvents(t testing.TB, b store.Backend) {
 			t.Errorf("a token that the backup does not have, and that was revoked or evicted, must not come back: got %+v, error %v", results, err)
 		}
 	}
+	evictions := 0
+	for _, retired := range []bool{true, false} {
+		page := must[tokenstore.RevocationPage](t)(acme.Revocations(t.Context(), tokenstore.RevocationsRequest{Retired: retired, Limit: store.MaxPage}))
+		for _, r := range page.Revocations {
+			if r.Tombstone.Reason == "evicted by a cap" {
+				evictions++
+			}
+		}
+	}
+	if evictions != 1 {
+		t.Errorf("an eviction must be revoked once, however often a restoration is repeated: got %d", evictions)
+	}
 	if got := record(t, b, Acme); got.Method != store.RestoreEvents || got.Reason != "disk lost" || got.Actor != "operator" {
 		t.Errorf("the record must say how, why and by whom: got %+v", got)
 	}
