@@ -8,7 +8,7 @@ import (
 
 const (
 	maxFlights = 2                     // from how many requests of a group under way on others gather
-	slowFlight = 50 * time.Millisecond // a request counts no longer than that, so that a member that does not answer holds up nobody else
+	slowFlight = 50 * time.Millisecond // those that gather wait no longer, so that a member that does not answer holds up nobody else
 )
 
 // gathering is where calls wait to share a request. A call that finds few requests under way goes at once, alone; those that begin later wait
@@ -22,12 +22,13 @@ type gathering[C comparable] struct {
 	verbs *sync.WaitGroup
 
 	mu     sync.Mutex
-	groups map[string]*group[C] // those that have requests under way
+	groups map[string]*group[C] // those that have requests under way that count
 }
 
 type group[C comparable] struct {
-	flights int // requests that count
+	flights int // requests under way
 	waiting []C
+	slow    *time.Timer // ends the wait; nil if nobody waits
 }
 
 // join has a call go alone, which has to call what is returned at the end of its request; or wait, if that is nil.
@@ -39,12 +40,14 @@ func (g *gathering[C]) join(name string, call C) (landed func()) {
 		of = &group[C]{}
 		g.groups[name] = of
 	}
-	if of.flights >= maxFlights {
-		of.waiting = append(of.waiting, call)
-		return nil
+	if of.flights < maxFlights { // so nobody waits
+		return g.underWay(name, of)
 	}
-	of.flights++ // nobody waits
-	return g.underWay(name)
+	of.waiting = append(of.waiting, call)
+	if of.slow == nil {
+		of.slow = time.AfterFunc(slowFlight, func() { g.pass(name, of) })
+	}
+	return nil
 }
 
 // withdraw takes a call out of those that wait, and reports whether it was still there.
@@ -63,28 +66,41 @@ func (g *gathering[C]) withdraw(name string, call C) bool {
 	return true
 }
 
-// underWay is for a request that is being sent. It returns what is to be called at its end. Then those that have gathered go; they do not
-// wait for a request that is slow.
-func (g *gathering[C]) underWay(name string) (landed func()) {
-	next := sync.OnceFunc(func() { g.next(name) })
-	slow := time.AfterFunc(slowFlight, next)
+// underWay counts a request that is being sent. It returns what is to be called at its end: those that have gathered go then.
+func (g *gathering[C]) underWay(name string, of *group[C]) (landed func()) {
+	of.flights++
 	return func() {
-		slow.Stop()
-		next()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if of.flights--; g.groups[name] == of {
+			g.send(name, of)
+		}
 	}
 }
 
-// next is for a request that counts no longer. It sends those that have gathered.
-func (g *gathering[C]) next(name string) {
+// pass is for requests that are slow. Those that have gathered go, and what is under way counts no longer for anybody who comes.
+func (g *gathering[C]) pass(name string, of *group[C]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	of := g.groups[name]
-	of.flights--
+	if g.groups[name] != of {
+		return
+	}
+	next := &group[C]{waiting: of.waiting, slow: of.slow}
+	g.groups[name] = next
+	g.send(name, next)
+}
+
+// send sends those that have gathered, and forgets a group that is idle.
+func (g *gathering[C]) send(name string, of *group[C]) {
+	if of.slow != nil {
+		of.slow.Stop()
+		of.slow = nil
+	}
 	for len(of.waiting) > 0 {
 		taken, request := g.board(name, of.waiting)
 		of.waiting = slices.Delete(of.waiting, 0, taken)
-		of.flights++
-		g.verbs.Go(func() { request(g.underWay(name)) })
+		landed := g.underWay(name, of)
+		g.verbs.Go(func() { request(landed) })
 	}
 	if of.flights == 0 {
 		delete(g.groups, name)

@@ -126,9 +126,20 @@ func TestSlowReadHoldsUpNobody(t *testing.T) {
 		m.answer(2, nil)
 		m.wantGood(gathered...)
 		m.wantWaiting(stuck...)
+		later := m.calling(1) // by then they hold up nobody
+		m.wantSent(stuck[:1], stuck[1:], later)
+		m.answer(2, nil)
+		m.wantGood(later...)
 		time.Sleep(m.store.(*tenant).backend.opts.RequestTimeout)
 		synctest.Wait()
 		m.wantErrors(ErrUnavailable, stuck...)
+		alone := m.calling(maxFlights)
+		again := m.calling(2)
+		m.wantSent(alone[:1], alone[1:]) // what has ended late counts for nothing
+		m.answer(0, nil)
+		m.answer(1, nil)
+		m.answer(0, nil)
+		m.wantGood(append(alone, again...)...)
 	})
 }
 
