@@ -253,7 +253,7 @@ func (im *image) account() error {
 			return unusable(err)
 		}
 		flags, overflow := binary.LittleEndian.Uint16(head[8:]), uint64(binary.LittleEndian.Uint32(head[12:]))
-		if !im.skims || flags != leafFlag || overflow == 0 || overflow >= im.pages-(id-1) {
+		if !im.skims || im.free.has(id-1) || flags != leafFlag || overflow == 0 || overflow >= im.pages-(id-1) {
 			return brokenPage(id, "is neither in use nor free")
 		}
 		for range overflow {

@@ -195,6 +195,31 @@ func TestWalkOverDamage(t *testing.T) {
 	}
 }
 
+// A page that the list of free ones has lost belongs to nothing, whatever the free page before it was once.
+func TestInspectLostPage(t *testing.T) {
+	closed, _, _, _ := filled(t, 1500)
+	p := pages(closed)
+	list := int(binary.LittleEndian.Uint64(newer(closed)[32:]))
+	count := p.count(list)
+	free := func(i int) int { return p.get64(list, pageHeader+8*i) }
+	lost := 1
+	for lost < count && free(lost) != free(lost-1)+1 {
+		lost++
+	}
+	if count == 0xFFFF || lost >= count {
+		t.Fatal("the file must have two free pages side by side, and a short list")
+	}
+	p.put16(free(lost-1), 8, leafFlag)
+	p.put32(free(lost-1), 12, 1) // it had one page more
+	for i := lost; i < count-1; i++ {
+		p.put64(list, pageHeader+8*i, free(i+1))
+	}
+	p.put16(list, 10, count-1)
+	if err := inspect(t.Context(), bytes.NewReader(closed), int64(len(closed)), scope{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("got error %v, want ErrCorrupt", err)
+	}
+}
+
 // newer is the meta page that counts.
 func newer(data []byte) []byte {
 	a, b := data[pageHeader:], data[os.Getpagesize()+pageHeader:]
