@@ -17,8 +17,9 @@ import (
 
 // The copy of a feed in docs/getting-started.md.
 
-// copyFeed appends what is revoked to a file, each event synced. It goes on after the last whole line; a new file begins after the event begin.
-func copyFeed(ctx context.Context, name string, begin uint64, events func(context.Context, uint64) iter.Seq2[tokenstore.Event, error]) error {
+// copyFeed appends what is revoked to a file, each event synced. It goes on after the last whole line; a new file begins with the events
+// that there are.
+func copyFeed(ctx context.Context, name string, events func(context.Context, uint64) iter.Seq2[tokenstore.Event, error]) error {
 	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_SYNC, 0o600)
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func copyFeed(ctx context.Context, name string, begin uint64, events func(contex
 		return errors.New("no copy of a feed")
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1] // a crash may have left half a line
-	last := begin
+	last := uint64(0)
 	for event, err := range tokenstore.ReadEvents(bytes.NewReader(text)) {
 		if err != nil {
 			return err
@@ -45,7 +46,14 @@ func copyFeed(ctx context.Context, name string, begin uint64, events func(contex
 	if err := file.Truncate(int64(len(text))); err != nil {
 		return err
 	}
-	return tokenstore.WriteEvents(file, events(ctx, last))
+	for {
+		err := tokenstore.WriteEvents(file, events(ctx, last))
+		var gone *tokenstore.CursorGoneError
+		if at, seek := file.Seek(0, io.SeekCurrent); !errors.As(err, &gone) || at > 0 || seek != nil {
+			return errors.Join(err, seek)
+		}
+		last = gone.Resume
+	}
 }
 
 // What was revoked since the backup stays revoked, by a copy of the feed that was kept elsewhere.
@@ -77,13 +85,13 @@ func ExampleRestore() {
 	for _, user := range []string{"ben", "cid"} {
 		_, err = tokens.Revoke(ctx, tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: user}}})
 		check(err)
-		check(copyFeed(ctx, copied, 0, tokens.Events)) // a server has tokens.Follow here, which waits for more
+		check(copyFeed(ctx, copied, tokens.Events)) // a server has tokens.Follow here, which waits for more
 		file, err := os.OpenFile(copied, os.O_APPEND|os.O_WRONLY, 0)
 		check(err)
 		_, err = file.WriteString(`{"number":"`) // as a crash leaves it
 		check(errors.Join(err, file.Close()))
 	}
-	check(copyFeed(ctx, copied, 0, tokens.Events))
+	check(copyFeed(ctx, copied, tokens.Events))
 	check(backend.Close())
 
 	// The disk is lost.
@@ -99,12 +107,15 @@ func ExampleRestore() {
 	check(err)
 	tokens, err = tokenstore.New(backend, nil)
 	check(err)
+	fmt.Println("the old copy ends:", errors.Is(copyFeed(ctx, copied, tokens.Events), tokenstore.ErrCursorGone))
+	check(copyFeed(ctx, filepath.Join(dir, "feed-2.ndjson"), tokens.Events))
 	for _, user := range []string{"ann", "ben", "cid"} {
 		_, err := tokens.Exchange(ctx, tokenstore.ExchangeRequest{Secret: secrets[user], ClientID: "web"})
 		fmt.Println(user, err)
 	}
 	check(backend.Close())
 	// Output:
+	// the old copy ends: true
 	// ann <nil>
 	// ben tokenstore: refused: revoked
 	// cid tokenstore: refused: revoked
