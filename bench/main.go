@@ -1,8 +1,8 @@
 // Command bench measures the backends of tokenstore beside what else a host could take and beside what the machine allows at
 // all, and writes docs/benchmarks.md. All that is compared takes turns in one run; what counts are the ratios.
 //
-//	go run . -docs ../docs  # all of it, in half an hour
-//	go run . -quick         # a minute at most, to see that it works; the figures mean nothing
+//	GOWORK=off go run . -docs ../docs  # all of it, in half an hour
+//	GOWORK=off go run . -quick         # a minute at most, to see that it works; the figures mean nothing
 //
 // Redis and PostgreSQL are started on loopback, in folders of their own, if they are installed (see install.sh), and ended with
 // the run. What is absent is said.

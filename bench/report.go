@@ -41,7 +41,7 @@ func (b *bench) report(took time.Duration) string {
 		"In memory calls are too quick for that: there the time of a whole turn is divided, and what is compared is the time that they keep the processor busy, which other "+
 		"programs on the machine hardly change. What a client presents to an introspection in memory is read once before its turn, for a server has just read it off a connection; "+
 		"that time is not counted.", short(float64(b.tokens)), b.turn, short(float64(b.most)))
-	d.line("`cd bench && go run . -docs ../docs` repeats it, with `-huge 10000000` at ten million tokens; `-quick` only tries it out.")
+	d.line("`cd bench && GOWORK=off go run . -docs ../docs` repeats it, with `-huge 10000000` at ten million tokens; `-quick` only tries it out.")
 	return d.String()
 }
 

@@ -33,6 +33,40 @@ func TestOperator(t *testing.T) {
 	servetest.Operate(t, command, dsn, m)
 }
 
+// TestRightsOfTheDocument: with no other rights than those that docs/backends.md gives it, an account does all that is done with a database.
+func TestRightsOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../docs/backends.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grants := regexp.MustCompile(`(?m)^    grant .* to app;$`).FindAllString(string(text), -1)
+	if len(grants) != 3 {
+		t.Fatalf("the document has %d grants, want 3", len(grants))
+	}
+	command := servetest.Build(t, "../cmd/tokenstore")
+	s := pgtest.Shared(t)
+	name := s.Database(t)
+	if err := pgstore.Migrate(t.Context(), s.DSN(name), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Exec(t, name, "create role "+name+" login")
+	for _, grant := range grants {
+		s.Exec(t, name, strings.Replace(grant, "app;", name, 1))
+	}
+	dsn := strings.Replace(s.DSN(name), "tokenstore@", name+"@", 1)
+	m, err := tokenstore.New(open(t, dsn, pgstore.Options{}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	servetest.Operate(t, command, dsn, m)
+	if code, _, stderr := servetest.Run(t, command, nil, "restore", "--db", dsn, "--in-place", "--cut-off", "--yes"); code != 0 {
+		t.Errorf("a restoration: exit code %d, %q", code, stderr)
+	}
+	if code, _, stderr := servetest.Run(t, command, nil, "check", "--db", dsn); code != 0 {
+		t.Errorf("a check: exit code %d, %q", code, stderr)
+	}
+}
+
 // TestMoveToPostgreSQL: the lines of docs/getting-started.md move a file into a database, which is then served. What was revoked in the
 // file is so there.
 func TestMoveToPostgreSQL(t *testing.T) {

@@ -42,7 +42,7 @@ func Version() int {
 
 // Migrate makes the schema, or brings it to [Version], in one transaction; where there is nothing to do it
 // does nothing. Of the options, only Schema is looked at. The account needs the right to create the schema, or to create tables in
-// it; the one that [Open] uses needs only SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequence. A schema of a
+// it; the one that [Open] uses needs only USAGE on the schema, SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequence. A schema of a
 // later version is [ErrSchema].
 func Migrate(ctx context.Context, address string, opts *Options) (err error) {
 	o, err := opts.withDefaults()

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"example.com/tokenstore"
@@ -122,6 +124,7 @@ func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	sayWhereEventsEnd(request.Events)
 	if err := f.ask(ctx, args); err != nil {
 		return err
 	}
@@ -219,6 +222,27 @@ func (f *restoreFlags) openEvents(request *tokenstore.RestoreRequest, restored [
 		request.Events[tenant] = file
 	}
 	return closeAll, nil
+}
+
+// sayWhereEventsEnd tells the operator, who alone can know whether anything was revoked after that. What can't be read is an error of the
+// restoration.
+func sayWhereEventsEnd(feeds map[string]io.ReadSeeker) {
+	for _, tenant := range slices.Sorted(maps.Keys(feeds)) {
+		var last tokenstore.Event
+		for event, err := range tokenstore.ReadEvents(feeds[tenant]) {
+			if err != nil {
+				break
+			}
+			if event.Number > last.Number {
+				last = event
+			}
+		}
+		if last.Number == 0 {
+			fmt.Fprintf(os.Stderr, "tenant %q: the copy of its feed has no events: what was revoked since the backup, if anything was, would stay live\n", tenant)
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "tenant %q: the copy of its feed ends with event %d, of %s: what was revoked after it, if anything was, would stay live\n", tenant, last.Number, instant(last.Time))
+	}
 }
 
 // outside sees to it that events come from a file of their own.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -191,6 +192,44 @@ func TestRestoreRefuses(t *testing.T) {
 	names, err := os.ReadDir(dir)
 	if err != nil || len(names) != 2 {
 		t.Errorf("what was refused must leave nothing: %v, %v", names, err)
+	}
+}
+
+// Nobody but the operator knows whether more was revoked than the copy of a feed has, so it is said where each ends.
+func TestRestoreSaysWhereEventsEnd(t *testing.T) {
+	backup, events, _, _ := lostFile(t)
+	all := eventsIn(t, events)
+	ends := fmt.Sprintf(`tenant "default": the copy of its feed ends with event 3, of %s: `, all[2].Time.Format(time.RFC3339))
+	dir := t.TempDir()
+	empty, unrevoked := filepath.Join(dir, "empty.ndjson"), filepath.Join(dir, "unrevoked.db")
+	db, _ := fileWith(t, 1)
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := toEnd(t, "backup", "--db", db, unrevoked); code != 0 {
+		t.Fatal(stderr)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says []string
+	}{
+		"events":            {[]string{"--db", filepath.Join(dir, "1.db"), backup, "--events", events}, 0, []string{ends}},
+		"no events":         {[]string{"--db", filepath.Join(dir, "2.db"), unrevoked, "--events", empty}, 0, []string{`tenant "default": the copy of its feed has no events: `}},
+		"two tenants":       {[]string{"--db", filepath.Join(dir, "3.db"), backup, "--events", "new=" + empty, "--events", events}, 0, []string{ends, `tenant "new": the copy of its feed has no events: `}},
+		"before the asking": {[]string{"--db", db, "--in-place", "--events", empty}, exitUsage, []string{`tenant "default": the copy of its feed has no events: `, "--yes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := toEnd(t, append([]string{"restore"}, c.args...)...)
+			from := 0
+			for _, said := range c.says { // in this order
+				at := strings.Index(stderr[from:], said)
+				if at < 0 || code != c.code {
+					t.Fatalf("exit code %d, %q, want %q", code, stderr, c.says)
+				}
+				from += at + len(said)
+			}
+		})
 	}
 }
 
