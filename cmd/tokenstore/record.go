@@ -136,11 +136,14 @@ type sweeper struct {
 	failed chan error // what can't be mended by trying again
 }
 
+// lookEvery is how often it is asked how far a revocation is: a server beside the command may have swept it, and tells nobody.
+const lookEvery = 200 * time.Millisecond
+
 // options are those of an engine that sweeps and does nothing else: what is to be forgotten, and when, is for the program to say whose
 // database it is.
 func (s *sweeper) options() revocation.Options {
 	return revocation.Options{
-		MemoryFor: -1, HistoryFor: -1, OutboxFor: -1, ExpireEvery: -1,
+		MemoryFor: -1, HistoryFor: -1, OutboxFor: -1, ExpireEvery: -1, PollEvery: lookEvery,
 		Events: revocation.Events{
 			Swept: func(_ string, status tokenstore.Status) { s.bar.reach(int64(status.Swept)) },
 			Failed: func(_ string, _ []ulid.ULID, err error) {

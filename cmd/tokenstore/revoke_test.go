@@ -8,10 +8,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"example.com/tokenstore"
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/memstore"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -192,6 +195,54 @@ func TestWaitForgetsNothing(t *testing.T) {
 	if o.MemoryFor >= 0 || o.HistoryFor >= 0 || o.OutboxFor >= 0 || o.ExpireEvery >= 0 {
 		t.Errorf("the options are %+v", o)
 	}
+}
+
+// sweptElsewhere is a database whose revocations another process is sweeping.
+type sweptElsewhere struct{ store.Backend }
+
+func (b sweptElsewhere) Tenant(name string) (store.Store, error) {
+	st, err := b.Backend.Tenant(name)
+	return sweptByOthers{st}, err
+}
+
+type sweptByOthers struct{ store.Store }
+
+func (sweptByOthers) Apply(context.Context, []ulid.ULID, store.Bounds) ([]store.Status, error) { return nil, nil }
+
+// A wait ends soon after another process has swept the last token.
+func TestWaitForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := memstore.New()
+		s := sweeper{bar: &bar{}, failed: make(chan error, 1)}
+		m, err := tokenstore.New(sweptElsewhere{backend}, &tokenstore.Options{Engine: s.options()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Issue(t.Context(), tokenstore.IssueRequest{UserID: "ann", ClientID: "web"}); err != nil {
+			t.Fatal(err)
+		}
+		receipt, err := m.Revoke(t.Context(), tokenstore.RevokeRequest{Targets: []tokenstore.Target{{UserID: "ann"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var swept time.Time
+		go func() {
+			time.Sleep(time.Minute)
+			st, err := backend.Tenant(receipt.Tenant)
+			for retired := false; err == nil && !retired; {
+				var statuses []store.Status
+				statuses, err = st.Apply(t.Context(), []ulid.ULID{receipt.ID()}, store.Bounds{Visit: 10, Remove: 10, Now: time.Now()})
+				retired = len(statuses) > 0 && statuses[0].Retired
+			}
+			if swept = time.Now(); err != nil {
+				t.Error(err)
+			}
+		}()
+		status, err := s.sweep(t.Context(), m, receipt)
+		if late := time.Since(swept); err != nil || status.Swept != 1 || late > time.Second {
+			t.Errorf("it ended %v after the sweep, with %d swept and error %v", late, status.Swept, err)
+		}
+	})
 }
 
 // What the flags of the operator's commands can't be is said before a file is opened.
