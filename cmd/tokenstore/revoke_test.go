@@ -207,7 +207,9 @@ func (b sweptElsewhere) Tenant(name string) (store.Store, error) {
 
 type sweptByOthers struct{ store.Store }
 
-func (sweptByOthers) Apply(context.Context, []ulid.ULID, store.Bounds) ([]store.Status, error) { return nil, nil }
+func (sweptByOthers) Apply(context.Context, []ulid.ULID, store.Bounds) ([]store.Status, error) {
+	return nil, nil
+}
 
 // A wait ends soon after another process has swept the last token.
 func TestWaitForOthers(t *testing.T) {
@@ -225,7 +227,7 @@ func TestWaitForOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var swept time.Time
+		swept := make(chan time.Time, 1)
 		go func() {
 			time.Sleep(time.Minute)
 			st, err := backend.Tenant(receipt.Tenant)
@@ -234,12 +236,13 @@ func TestWaitForOthers(t *testing.T) {
 				statuses, err = st.Apply(t.Context(), []ulid.ULID{receipt.ID()}, store.Bounds{Visit: 10, Remove: 10, Now: time.Now()})
 				retired = len(statuses) > 0 && statuses[0].Retired
 			}
-			if swept = time.Now(); err != nil {
+			if err != nil {
 				t.Error(err)
 			}
+			swept <- time.Now()
 		}()
 		status, err := s.sweep(t.Context(), m, receipt)
-		if late := time.Since(swept); err != nil || status.Swept != 1 || late > time.Second {
+		if late := time.Since(<-swept); err != nil || status.Swept != 1 || late > time.Second {
 			t.Errorf("it ended %v after the sweep, with %d swept and error %v", late, status.Swept, err)
 		}
 	})
