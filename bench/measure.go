@@ -110,6 +110,7 @@ func (b *bench) hold(ctx context.Context, contenders []*contender, k contest) er
 		if k.presented != nil {
 			next.present = k.presented(c)
 		}
+		b.settle()
 		t, err := c.measured(ctx, next)
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)

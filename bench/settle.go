@@ -13,8 +13,11 @@ const (
 )
 
 // settle waits until the processors have next to nothing to do, for some seconds at most: what a server, a compaction or a log has left to do
-// after one's turn is not to be done in the next one's. Where the kernel does not tell, it does not wait.
-func settle() {
+// after one's turn is not to be done in the next one's. Where the kernel does not tell, and in a quick run, it does not wait.
+func (b *bench) settle() {
+	if b.quick {
+		return
+	}
 	for range settleMost {
 		before, err := processors()
 		if err != nil {

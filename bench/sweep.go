@@ -36,6 +36,7 @@ func (b *bench) sweeps(ctx context.Context) error {
 			return err
 		}
 		made += b.sweep
+		b.settle()
 		phase := func(name string, last time.Duration, until <-chan struct{}) error {
 			return b.foreground(ctx, c, issues.issue(c, round), issuers, name, last, until)
 		}

@@ -57,7 +57,6 @@ const unclocked = 64 // how many calls that are not clocked are drawn at once
 func (k task) run(ctx context.Context) (turn, error) {
 	if !k.beside {
 		runtime.GC() // each turn begins with the same
-		settle()
 	}
 	var (
 		drawn, tokens atomic.Int64
