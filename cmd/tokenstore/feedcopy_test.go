@@ -44,7 +44,7 @@ func TestServeCopiesFeed(t *testing.T) {
 	}
 
 	restored := filepath.Join(dir, "restored.db")
-	if code, _, stderr := toEnd(t, "restore", "--db", restored, "--events", copied, "--yes", backup); code != 0 {
+	if code, _, stderr := toEnd(t, "restore", "--db", restored, "--events", copied, backup); code != 0 {
 		t.Fatal(stderr)
 	}
 	inFile(t, restored, func(ctx context.Context, m *tokenstore.Manager) {

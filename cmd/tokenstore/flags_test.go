@@ -206,6 +206,7 @@ func TestFlagsBesideEachOther(t *testing.T) {
 		{[]string{"check", "--yes"}, []string{"--yes", "--repair"}},
 		{[]string{"restore", "--cut-off", "--override", "backup.db"}, []string{"--cut-off", "--override"}},
 		{[]string{"restore", "--in-place", "--cut-off", "backup.db"}, []string{"--in-place"}},
+		{[]string{"restore", "--events", "events.ndjson", "--yes", "backup.db"}, []string{"--yes", "--events"}},
 
 		// What a command has no use for is no flag of it.
 		{[]string{"tenants", "--tenant", "acme"}, []string{"unknown flag", "--tenant"}},

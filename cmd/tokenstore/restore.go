@@ -41,7 +41,7 @@ func newRestoreCommand() *cobra.Command {
 			"  --cut-off   everything that was issued before now is revoked: everybody has to log in again\n" +
 			"  --override  it is live again; that this was asked for is recorded\n\n" +
 			"If it is broken off, call it again. A file gets its name last.",
-		Example: "  tokenstore restore --db restored.db --events events.ndjson --yes backups/tokens-2026-11-26.db\n" +
+		Example: "  tokenstore restore --db restored.db --events events.ndjson backups/tokens-2026-11-26.db\n" +
 			"  tokenstore restore --db restored.db --cut-off --yes backups/tokens-2026-11-26.db\n" +
 			"  tokenstore restore --db postgres://app@localhost/tokens --events acme=acme.ndjson --events globex=globex.ndjson --in-place --yes",
 		Args: func(_ *cobra.Command, args []string) error {
@@ -93,6 +93,9 @@ func (f *restoreFlags) check(args []string) error {
 	if methods != 1 {
 		return usage("exactly one of --events, --cut-off and --override says what becomes of what was revoked since the backup")
 	}
+	if f.yes && f.unasked() {
+		return usage("--yes does nothing with --events and a backup: a new file is made of them unasked")
+	}
 	if err := f.causeFlags.check(); err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	sayWhereEventsEnd(request.Events)
-	if err := f.ask(ctx, args); err != nil {
+	if err := f.ask(ctx); err != nil {
 		return err
 	}
 	report, err := f.restoreAs(ctx, request, args)
@@ -139,8 +142,14 @@ func (f *restoreFlags) restore(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
+// unasked reports whether there is nothing to ask: a new file is made, and all that was revoked is revoked again.
+func (f *restoreFlags) unasked() bool { return !f.inPlace && !f.override && !f.cutoff }
+
 // ask asks where something that is there is changed, or everybody is logged out, or what was revoked comes back.
-func (f *restoreFlags) ask(ctx context.Context, args []string) error {
+func (f *restoreFlags) ask(ctx context.Context) error {
+	if f.unasked() {
+		return nil
+	}
 	var question string
 	if f.inPlace {
 		question = "The database itself will be changed, and there is no way back: in each of its tenants a new epoch begins, and logins and readers of before are not taken for current. "
@@ -150,10 +159,8 @@ func (f *restoreFlags) ask(ctx context.Context, args []string) error {
 		question += "What was revoked since the backup will be live again."
 	case f.cutoff:
 		question += "Everything that was issued before now will be revoked, and everybody has to log in again."
-	case f.inPlace:
-		question += "What the events report is revoked again."
 	default:
-		return nil
+		question += "What the events report is revoked again."
 	}
 	if f.inPlace {
 		question += " Does nothing else use it, and is it to be?"
