@@ -127,6 +127,9 @@ func TestBadFiles(t *testing.T) {
 			if code != want.code || (stdout != "") != (code == exitFound) || !strings.Contains(stdout+stderr, want.says) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("exit code %d, %q, %q; want %d and %q", code, stdout, stderr, want.code, want.says)
 			}
+			if !strings.Contains(stderr, file.path) {
+				t.Errorf("%q does not name the file %s", stderr, file.path)
+			}
 		}
 		t.Run(kind, func(t *testing.T) {
 			for name, args := range onFile() {
