@@ -55,10 +55,20 @@ func (f *databaseFlags) backUp(ctx context.Context, out string) (err error) {
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if err := file.Backup(ctx, out); err != nil {
-		return notPlaced(out, err)
+		return notPlaced(out, damaged(f.name(), err))
 	}
 	fmt.Fprintf(os.Stderr, "backed up to %s, and checked\n", out)
 	return nil
+}
+
+// damaged has an error that is about the file which is copied name that file: the copy is named by [notPlaced].
+func damaged(copied string, err error) error {
+	for _, kind := range []error{boltstore.ErrNotOurs, boltstore.ErrTruncated, boltstore.ErrCorrupt, boltstore.ErrFormat} {
+		if errors.Is(err, kind) {
+			return fmt.Errorf("%s: %w", copied, err)
+		}
+	}
+	return err
 }
 
 // notPlaced says that a file was not made, or how far that can be relied on.

@@ -91,6 +91,13 @@ func TestRepairNamesWhatIsLost(t *testing.T) {
 	if entries, err := os.ReadDir(filepath.Dir(db)); err != nil || len(entries) != 1 || !bytes.Equal(read(t, db), bad) {
 		t.Errorf("the file must stay as it was, and alone: %v, %v", entries, err)
 	}
+	out := filepath.Join(t.TempDir(), "out.db")
+	for _, args := range [][]string{{"backup", "--db", db, out}, {"restore", "--db", out, "--override", "--yes", db}} {
+		code, _, stderr := toEnd(t, args...)
+		if _, err := os.Lstat(out); code != exitFailed || !strings.Contains(stderr, out+" was not made: "+db+": ") || err == nil {
+			t.Errorf("%s: exit code %d, %q; the file that was to be made: %v", args[0], code, stderr, err)
+		}
+	}
 }
 
 func TestCompactFile(t *testing.T) {

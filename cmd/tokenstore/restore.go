@@ -182,7 +182,7 @@ func (f *restoreFlags) restoreAs(ctx context.Context, request tokenstore.Restore
 			return report, fmt.Errorf("%s is in use by another process: a backup is a copy that nobody writes to", args[0])
 		}
 		if err != nil {
-			return report, notPlaced(f.name(), ofBackup(args[0], err))
+			return report, notPlaced(f.name(), damaged(args[0], err))
 		}
 		return report, nil
 	}
@@ -193,16 +193,6 @@ func (f *restoreFlags) restoreAs(ctx context.Context, request tokenstore.Restore
 	defer func() { err = errors.Join(err, database.Close()) }()
 	err = do(ctx, database) // not in the return, which might read the report before
 	return report, err
-}
-
-// ofBackup says which file an error is about that is about the backup: the new one is whatever that was.
-func ofBackup(backup string, err error) error {
-	for _, kind := range []error{boltstore.ErrNotOurs, boltstore.ErrTruncated, boltstore.ErrCorrupt, boltstore.ErrFormat} {
-		if errors.Is(err, kind) {
-			return fmt.Errorf("%s: %w", backup, err)
-		}
-	}
-	return err
 }
 
 // openEvents opens the copies of the feeds, none of which may be a part of what is restored.
