@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"hash/maphash"
 	"math"
 	"os"
 	"strconv"
@@ -58,6 +59,57 @@ func rewrite[T any](b *bbolt.Bucket, key []byte, fields func(*codec.Coder, *T), 
 // move puts a value under another key.
 func move(b *bbolt.Bucket, from, to []byte) error {
 	return errors.Join(b.Put(to, bytes.Clone(b.Get(from))), b.Delete(from))
+}
+
+// Where one record is damaged, few entries of the index are looked up: of so many that a look-up for each would take many times as long as
+// the rest of the check.
+func TestCheckLooksUpFew(t *testing.T) {
+	const tokens = 1000
+	b, s := rig(t)
+	rows := make([]store.Insertion, tokens)
+	for i := range rows {
+		rows[i].Token = domain.RefreshToken{ID: ulid.ULID{0: 1, 14: byte(i >> 8), 15: byte(i)}, UserID: strconv.Itoa(i), ClientID: "client", CreatedAt: instant}
+	}
+	if _, err := s.Insert(t.Context(), rows); err != nil {
+		t.Fatal(err)
+	}
+	err := b.db.Update(func(tx *bbolt.Tx) error {
+		root := tx.Bucket(bucketTenants).Bucket([]byte("acme"))
+		if err := root.Bucket(bucketTokens).Put(rows[7].Token.ID[:], []byte("damaged")); err != nil {
+			return err
+		}
+		var named int
+		c := checker{
+			ctx: t.Context(), records: &records{txn: &txn{tx: tx}, name: "acme", root: root}, seed: maphash.MakeSeed(),
+			yield: func(string) bool { named++; return true },
+		}
+		c.records.meta = must(decode(root.Get(keyMeta), metaFields))
+		if c.tokens(); named != 1 {
+			t.Errorf("%d records were found to be damaged", named)
+		}
+		if c.index(); named != 2 { // that there are too many entries
+			t.Errorf("%d findings", named)
+		}
+		for _, index := range [][]byte{bucketFresh, bucketRuns} { // now none is in it, and each that is looked up is missing
+			if root.Bucket(index) == nil {
+				continue
+			}
+			if err := root.DeleteBucket(index); err != nil {
+				return err
+			}
+			if _, err := root.CreateBucket(index); err != nil {
+				return err
+			}
+		}
+		named = 0
+		if c.missing(); named > tokens/20 {
+			t.Errorf("%d entries were looked up, of %d tokens", named, tokens)
+		}
+		return errors.New("as it was")
+	})
+	if err == nil || err.Error() != "as it was" {
+		t.Error(err)
+	}
 }
 
 // TestCheckFinds damages a tenant in every way that can be told, and has Check tell it.
