@@ -55,9 +55,6 @@ func main() {
 	if err == nil {
 		return
 	}
-	if err.Error() == context.Canceled.Error() { // joined with nothing else
-		err = errors.New("interrupted")
-	}
 	fmt.Fprintln(os.Stderr, "tokenstore:", message(err))
 	if e, ok := errors.AsType[exitError](err); ok {
 		os.Exit(e.code)
@@ -65,10 +62,11 @@ func main() {
 	os.Exit(exitFailed)
 }
 
-// message is the text of an error. Where those of the library begin by the name of the program, that is left out: it is said once.
+// message is the text of an error. Where those of the library begin by the name of the program, that is left out: it is said once. What
+// is canceled here was interrupted by a signal.
 func message(err error) string {
 	const name = "tokenstore: "
-	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), ": "+name, ": "), name)
+	return strings.NewReplacer(": "+name, ": ", context.Canceled.Error(), "interrupted").Replace(strings.TrimPrefix(err.Error(), name))
 }
 
 func newCommand() *cobra.Command {

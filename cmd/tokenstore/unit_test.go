@@ -112,6 +112,20 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// What a signal has ended says so, in the words of whoever sent it, wherever that stands in the error.
+func TestInterruptedIsSaid(t *testing.T) {
+	for want, err := range map[string]error{
+		"interrupted":                              context.Canceled,
+		"backup.db was not made: interrupted":      fmt.Errorf("backup.db was not made: %w", context.Canceled),
+		"tokens.db is as it was: x: interrupted":   fmt.Errorf("tokens.db is as it was: tokenstore: x: %w", context.Canceled),
+		"tokens.db is in use: tokenstore is known": errors.New("tokenstore: tokens.db is in use: tokenstore is known"),
+	} {
+		if got := message(err); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // A panic is answered and logged, without what it says.
 func TestPanic(t *testing.T) {
 	var log strings.Builder
