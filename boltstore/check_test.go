@@ -166,8 +166,8 @@ func TestCheckFinds(t *testing.T) {
 		{"one does not walk", "there are 0 walkers for 1", firstGone(bucketWalkers)},
 		{"too many walk", "there are 2 walkers for 1", extra(bucketWalkers, elsewhere[:])},
 		{"a retired one is not to be read", "checksum is wrong", spoilt(bucketRetired, retired[:])},
-		{"a retired one is elsewhere", "retired revocation", in(bucketRetired, func(b *bbolt.Bucket) error { return move(b, retired[:], elsewhere[:]) })},
-		{"a retired one is not", "retired revocation", in(bucketRetired, func(b *bbolt.Bucket) error {
+		{"a retired one is elsewhere", "retired revocation 00000000000000000000000000000163 is another's record", in(bucketRetired, func(b *bbolt.Bucket) error { return move(b, retired[:], elsewhere[:]) })},
+		{"a retired one is not", "is not retired", in(bucketRetired, func(b *bbolt.Bucket) error {
 			return rewrite(b, retired[:], revocationFields, func(r *revocation) { r.status.Retired = false })
 		})},
 		{"one has no age", "is wrong in the order of age", firstGone(bucketHistory)},
@@ -177,7 +177,7 @@ func TestCheckFinds(t *testing.T) {
 		})},
 		{"too many have an age", "history has 3 entries, and should have 2", extra(bucketHistory, ageKey(instant, elsewhere[:]))},
 		{"a guard is not to be read", "checksum is wrong", spoilt(bucketGuards, guard)},
-		{"a guard is elsewhere", "guard", in(bucketGuards, func(b *bbolt.Bucket) error { return move(b, guard, []byte("elsewhere")) })},
+		{"a guard is elsewhere", "guard 656c73657768657265 is another's record", in(bucketGuards, func(b *bbolt.Bucket) error { return move(b, guard, []byte("elsewhere")) })},
 		{"a guard has no age", "is not in the order of age", firstGone(bucketAges)},
 		{"too many guards have an age", "ages has 3 entries, and should have 2", extra(bucketAges, ageKey(instant, []byte("none")))},
 		{"it is not named as pending", "it is listed as pending: false, with 2", func(pending, _ *bbolt.Bucket) error { return pending.Delete([]byte("acme")) }},

@@ -237,13 +237,17 @@ func (c *checker) revocations() bool {
 		c.each(bucketRetired, func(k, v []byte) bool {
 			c.found.history++
 			p, err := decode(v, revocationFields)
-			return c.say(err == nil && p.status.Retired && p.id() == ulid.ULID(k), "retired revocation %x: %v", k, err) &&
+			id := p.id()
+			return c.say(err == nil, "retired revocation %x: %v", k, err) &&
+				c.say(err != nil || bytes.Equal(k, id[:]), "retired revocation %x is another's record", k) &&
+				c.say(err != nil || p.status.Retired, "retired revocation %x is not retired", k) &&
 				c.say(c.aged(&p), "retired revocation %x is wrong in the order of age", k)
 		}) &&
 		c.each(bucketGuards, func(k, v []byte) bool {
 			c.found.guards++
 			g, err := decode(v, codec.Guard)
-			return c.say(err == nil && bytes.Equal(k, guardKey(&g)), "guard %x: %v", k, err) &&
+			return c.say(err == nil, "guard %x: %v", k, err) &&
+				c.say(err != nil || bytes.Equal(k, guardKey(&g)), "guard %x is another's record", k) &&
 				c.say(c.records.get(bucketAges, guardAgeKey(&g)) != nil, "guard %x is not in the order of age", k)
 		}) &&
 		c.count(bucketHistory, c.old) && c.count(bucketAges, c.found.guards)
