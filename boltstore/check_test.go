@@ -142,8 +142,8 @@ func TestCheckFinds(t *testing.T) {
 		damage     damage
 	}{
 		{"nothing", "", func(_, _ *bbolt.Bucket) error { return nil }},
-		{"a token is not to be read", "checksum is wrong", spoilt(bucketTokens, one[:])},
-		{"a token is elsewhere", "is stored as", in(bucketTokens, func(b *bbolt.Bucket) error { return move(b, one[:], other[:]) })},
+		{"a token is not to be read", "token 00000000000000000000000001: boltstore: file is corrupt: damaged: a record's checksum is wrong", spoilt(bucketTokens, one[:])},
+		{"a token is elsewhere", "token 00000000000000000000000001 is stored as 00000000000000000000000033", in(bucketTokens, func(b *bbolt.Bucket) error { return move(b, one[:], other[:]) })},
 		{"a token is gone", "it counts 4 tokens, and has 3", in(bucketTokens, func(b *bbolt.Bucket) error { return b.Delete(one[:]) })},
 		{"a token is gone, and not from the index", "the index has 5 entries for 4 of the records", in(bucketTokens, func(b *bbolt.Bucket) error { return b.Delete(one[:]) })},
 		{"a token has no number", "sequence out of range", token(func(r *record) { r.token.Sequence = 0 })},
@@ -159,14 +159,14 @@ func TestCheckFinds(t *testing.T) {
 		{"too long a history", "it counts 4 retired revocations, and has 3", known(func(m *meta) { m.history++ })},
 		{"too many events", "it counts 1 events, and has 0", known(func(m *meta) { m.events++ })},
 		{"too many are fresh", "entries of the index are fresh, and should be", known(func(m *meta) { m.fresh++ })},
-		{"a pending one is not to be read", "checksum is wrong", spoilt(bucketLive, live[:])},
+		{"a pending one is not to be read", "revocation 00000000000000000000000084: boltstore", spoilt(bucketLive, live[:])},
 		{"a pending one is elsewhere", "is stored as", in(bucketLive, func(b *bbolt.Bucket) error { return move(b, live[:], elsewhere[:]) })},
 		{"it is not in the fence", "is not in the fence", firstGone(bucketFence)},
 		{"too much is in the fence", "the fence has 3 entries for 2 anchors", extra(bucketFence, append(anchorKey(domain.Anchor{}), elsewhere[:]...))},
 		{"one does not walk", "there are 0 walkers for 1", firstGone(bucketWalkers)},
 		{"too many walk", "there are 2 walkers for 1", extra(bucketWalkers, elsewhere[:])},
 		{"a retired one is not to be read", "checksum is wrong", spoilt(bucketRetired, retired[:])},
-		{"a retired one is elsewhere", "retired revocation 00000000000000000000000000000163 is another's record", in(bucketRetired, func(b *bbolt.Bucket) error { return move(b, retired[:], elsewhere[:]) })},
+		{"a retired one is elsewhere", "retired revocation 000000000000000000000000B3 is another's record", in(bucketRetired, func(b *bbolt.Bucket) error { return move(b, retired[:], elsewhere[:]) })},
 		{"a retired one is not", "is not retired", in(bucketRetired, func(b *bbolt.Bucket) error {
 			return rewrite(b, retired[:], revocationFields, func(r *revocation) { r.status.Retired = false })
 		})},

@@ -107,7 +107,7 @@ func (c *checker) tokens() bool {
 		c.found.tokens++
 		record, err := decode(v, recordFields)
 		if err != nil {
-			return c.say(false, "token %x: %v", k, err)
+			return c.say(false, "token %s: %v", keyText(k), err)
 		}
 		token := &record.token
 		if token.SessionID.IsNull() {
@@ -117,7 +117,7 @@ func (c *checker) tokens() bool {
 			c.want.add(c.seed, &e)
 		}
 		invalid := token.Validate()
-		return c.say(bytes.Equal(k, token.ID[:]), "token %s is stored as %x", token.ID, k) &&
+		return (bytes.Equal(k, token.ID[:]) || c.say(false, "token %s is stored as %s", token.ID, keyText(k))) &&
 			c.say(invalid == nil, "token %s: %v", token.ID, invalid) &&
 			c.say(record.scheduled(), "token %s: not looked at when it is due", token.ID) &&
 			c.say(token.Sequence > 0 && token.Sequence <= c.records.meta.sequence, "token %s: sequence out of range", token.ID) &&
@@ -212,14 +212,14 @@ func (c *checker) revocations() bool {
 	ok := c.each(bucketLive, func(k, v []byte) bool {
 		p, err := decode(v, revocationFields)
 		if err != nil {
-			return c.say(false, "revocation %x: %v", k, err)
+			return c.say(false, "revocation %s: %v", keyText(k), err)
 		}
 		c.found.pending++
 		id := p.id()
 		if !p.status.Tombstone.Anchored() {
 			c.found.open++
 		}
-		fine := c.say(bytes.Equal(k, id[:]), "revocation %s is stored as %x", id, k)
+		fine := c.say(bytes.Equal(k, id[:]), "revocation %s is stored as %s", id, keyText(k))
 		if p.walks {
 			walks++
 			fine = fine && c.say(c.records.get(bucketWalkers, id[:]) != nil, "revocation %s is not among the walkers", id)
@@ -238,10 +238,10 @@ func (c *checker) revocations() bool {
 			c.found.history++
 			p, err := decode(v, revocationFields)
 			id := p.id()
-			return c.say(err == nil, "retired revocation %x: %v", k, err) &&
-				c.say(err != nil || bytes.Equal(k, id[:]), "retired revocation %x is another's record", k) &&
-				c.say(err != nil || p.status.Retired, "retired revocation %x is not retired", k) &&
-				c.say(c.aged(&p), "retired revocation %x is wrong in the order of age", k)
+			return c.say(err == nil, "retired revocation %s: %v", keyText(k), err) &&
+				c.say(err != nil || bytes.Equal(k, id[:]), "retired revocation %s is another's record", keyText(k)) &&
+				c.say(err != nil || p.status.Retired, "retired revocation %s is not retired", keyText(k)) &&
+				c.say(c.aged(&p), "retired revocation %s is wrong in the order of age", keyText(k))
 		}) &&
 		c.each(bucketGuards, func(k, v []byte) bool {
 			c.found.guards++
