@@ -31,6 +31,7 @@ type Backend struct {
 	reads     gathering[*reader]
 	inserts   gathering[*insertion]
 	cache     cache
+	marks     marks
 	known     known
 	latest    atomic.Int64 // the latest revision that it has seen
 	formatted atomic.Bool  // what is below the prefix is known to have this version's format
@@ -69,7 +70,7 @@ func New(client *clientv3.Client, opts *Options) (*Backend, error) {
 	case o.RequestTimeout < 0:
 		return nil, &domain.FieldError{Field: "request_timeout", Limit: "positive", Size: int(o.RequestTimeout)}
 	}
-	b := &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, known: known{items: map[string]item{}}}
+	b := &Backend{client: client, opts: o, cache: cache{sets: map[string]*pendingSet{}}, marks: marks{seen: map[string]mark{}}, known: known{items: map[string]item{}}}
 	b.reads = gathering[*reader]{board: b.boardReads, verbs: &b.verbs, groups: map[string]*group[*reader]{}}
 	b.inserts = gathering[*insertion]{board: b.boardInserts, verbs: &b.verbs, groups: map[string]*group[*insertion]{}}
 	return b, nil

@@ -22,8 +22,8 @@ type pendingSet struct {
 	byAnchor map[domain.Anchor][]*domain.Tombstone
 }
 
-// cache keeps the pending tombstones of tenants. They are good as long as the mark, which is read beside what they are held
-// against, in the same snapshot, is as it was.
+// cache keeps the pending tombstones of tenants. They are good as long as the mark, which is that of the snapshot of what they are held
+// against, is as it was.
 type cache struct {
 	mu   sync.Mutex
 	sets map[string]*pendingSet
@@ -52,7 +52,7 @@ func (t *txn) pendingTombstones() *pendingSet {
 	if t.pending != nil {
 		return t.pending
 	}
-	mark := t.peek(t.below(keyMark)).mod
+	mark := t.readMark()
 	set := t.backend.cache.get(t.name)
 	switch {
 	case mark == 0:

@@ -19,14 +19,18 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
+// firstPut is when what there is was put.
+const firstPut = 7
+
 // slowKV answers a request when the test lets it. It knows nothing but reads of keys, and transactions that put some, which are made or not
 // as the test likes, and forgotten.
 type slowKV struct {
 	clientv3.KV
-	mu     sync.Mutex
-	values map[string][]byte
-	made   int64          // how many transactions it has made
-	sent   []*slowRequest // that have no answer yet, in the order in which they were sent
+	mu       sync.Mutex
+	values   map[string][]byte
+	calm     bool           // nobody else writes
+	revision int64          // of the latest answer; others write before each
+	sent     []*slowRequest // that have no answer yet, in the order in which they were sent
 }
 
 type slowRequest struct {
@@ -57,11 +61,14 @@ func (kv *slowKV) send(ctx context.Context, keys []string) ([]*etcdserverpb.Rang
 	}
 	kv.mu.Lock()
 	defer kv.mu.Unlock()
+	if !kv.calm {
+		kv.revision++
+	}
 	var all []*etcdserverpb.RangeResponse
 	for _, key := range keys {
-		one := &etcdserverpb.RangeResponse{Header: &etcdserverpb.ResponseHeader{Revision: 9}}
+		one := &etcdserverpb.RangeResponse{Header: &etcdserverpb.ResponseHeader{Revision: kv.revision}}
 		if value, ok := kv.values[key]; ok {
-			one.Kvs = []*mvccpb.KeyValue{{Key: []byte(key), Value: value, ModRevision: 7}}
+			one.Kvs = []*mvccpb.KeyValue{{Key: []byte(key), Value: value, ModRevision: firstPut}}
 		}
 		all = append(all, one)
 	}
@@ -105,8 +112,7 @@ func (x *slowTxn) Commit() (*clientv3.TxnResponse, error) {
 		return nil, err
 	}
 	x.kv.mu.Lock()
-	x.kv.made++
-	r := &etcdserverpb.TxnResponse{Header: &etcdserverpb.ResponseHeader{Revision: 9 + x.kv.made}, Succeeded: err == nil}
+	r := &etcdserverpb.TxnResponse{Header: &etcdserverpb.ResponseHeader{Revision: x.kv.revision}, Succeeded: err == nil}
 	x.kv.mu.Unlock()
 	for _, one := range all {
 		r.Responses = append(r.Responses, &etcdserverpb.ResponseOp{Response: &etcdserverpb.ResponseOp_ResponseRange{ResponseRange: one}})
@@ -148,7 +154,7 @@ func meet(t *testing.T, opts *Options, f func(*meeting)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		client := clientv3.NewCtxClient(t.Context())
-		m := &meeting{T: t, kv: &slowKV{values: map[string][]byte{}}}
+		m := &meeting{T: t, kv: &slowKV{values: map[string][]byte{}, revision: firstPut}}
 		client.KV = m.kv
 		b, err := New(client, opts)
 		if err != nil {

@@ -172,3 +172,41 @@ func TestSharedReadsFit(t *testing.T) {
 		})
 	}
 }
+
+// While nothing is written a call reads the token alone. One that finds that something was written asks for the mark before it answers, and
+// then all do again, until nothing was written for long.
+func TestCalmReads(t *testing.T) {
+	meet(t, nil, func(m *meeting) {
+		read := func(parts ...func(*call) []string) {
+			m.Helper()
+			one := m.calling(1)
+			for _, part := range parts {
+				if want := part(one[0]); len(m.kv.sent) != 1 || !slices.Equal(m.kv.sent[0].keys, want) {
+					m.Fatalf("got %d requests, the first for %q; want one, for %q", len(m.kv.sent), m.kv.sent[0].keys, want)
+				}
+				m.answer(0, nil)
+			}
+			m.wantGood(one...)
+		}
+		alone := func(c *call) []string { return []string{c.key} }
+		mark := func(*call) []string { return []string{m.mark} }
+		both := func(c *call) []string { return []string{c.key, m.mark} }
+		for range 2 * calmReads {
+			read(both)
+		}
+		for range 3 {
+			m.kv.calm = true
+			for range calmReads - 1 { // beside the last one before
+				read(both)
+			}
+			for range 3 {
+				read(alone)
+			}
+			m.kv.calm = false
+			read(alone, mark)
+			for range 2 * calmReads {
+				read(both)
+			}
+		}
+	})
+}

@@ -58,10 +58,15 @@ func (t *txn) tokenKeys(ids ...ulid.ULID) []string {
 	return keys
 }
 
-// Get reads one token, and what is pending, in one request as long as nothing has become pending since it was last asked for.
+// Get reads one token, and what is pending, in one request as long as nothing has become pending since it was last asked for. While
+// nothing is written, it is the token alone.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
 	err = t.view(ctx, func(x *txn) error {
-		x.prefetch(append(x.tokenKeys(id), x.below(keyMark)))
+		keys := x.tokenKeys(id)
+		if !t.backend.marks.isCalm(t.name) {
+			keys = append(keys, x.below(keyMark))
+		}
+		x.prefetch(keys)
 		token, ok := x.token(id)
 		if !ok {
 			return store.ErrNotFound

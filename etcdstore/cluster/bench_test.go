@@ -18,14 +18,18 @@ import (
 // a put of as many keys as an issue writes, and a linearizable get. The two take turns; what counts is the ratio, which is how many
 // times as quick as the bare call the verb is.
 //
-//	go test -run '^$' -bench Beside -benchtime 2000x
+//	go test -run '^$' -bench Beside -benchtime 8000x
 
 // keysOfIssue is how many keys an issue of a token with a session writes: the record, the indexes of its user, its session and when it is
 // due, and the tenant's.
 const keysOfIssue = 5
 
-// keysOfIntrospect is how many keys an introspection reads: the token, and what tells whether more is pending than is known.
+// keysOfIntrospect is how many keys an introspection reads: the token, and what tells whether more is pending than is known, which is
+// spared while nothing is written.
 const keysOfIntrospect = 2
+
+// writesApart is how far apart the writes of others are that keep introspections from sparing it.
+const writesApart = 5 * time.Millisecond
 
 func BenchmarkBeside(b *testing.B) {
 	client, ctx := shared.client, b.Context()
@@ -84,35 +88,66 @@ func BenchmarkBeside(b *testing.B) {
 		_, err := st.Get(ctx, known[i%len(known)].ID)
 		return err
 	}
+	get := func(int) error {
+		_, err := client.Get(ctx, prefix+"bare")
+		return err
+	}
 	for _, c := range []struct {
 		name       string
 		ours, bare func(int) error
+		disturbed  bool // others write meanwhile
 	}{
-		{"issue to a put", func(int) error { return insert(token()) }, put(1)},
-		{"issue to a put of as many keys", func(int) error { return insert(token()) }, put(keysOfIssue)},
+		{"issue to a put", func(int) error { return insert(token()) }, put(1), false},
+		{"issue to a put of as many keys", func(int) error { return insert(token()) }, put(keysOfIssue), false},
 		{"exchange to a put", func(i int) error {
 			return st.Update(ctx, known[i%len(known)].ID, func(v store.View) store.Decision {
 				v.Token.Generation++
 				return store.Decision{Next: &v.Token}
 			})
-		}, put(1)},
-		{"introspect to a get", introspect, func(int) error {
-			_, err := client.Get(ctx, prefix+"bare")
-			return err
-		}},
-		{"introspect to a get of as many keys", introspect, func(int) error {
+		}, put(1), false},
+		{"introspect to a get", introspect, get, false},
+		{"introspect to a get beside writes", introspect, get, true},
+		{"introspect to a get of two keys beside writes", introspect, func(int) error {
 			ops := make([]clientv3.Op, keysOfIntrospect)
 			for i := range ops {
 				ops[i] = clientv3.OpGet(fmt.Sprint(prefix, "bare", i))
 			}
 			_, err := client.Txn(ctx).Then(ops...).Commit()
 			return err
-		}},
+		}, true},
 	} {
 		for _, callers := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/callers=%d", c.name, callers), func(b *testing.B) {
+				if c.disturbed {
+					defer disturb(b, put(1))()
+				}
 				sidebyside.Compare(b, "×bare", callers, c.ours, c.bare)
 			})
 		}
+	}
+}
+
+// disturb has others write until what it returns is called.
+func disturb(b *testing.B, put func(int) error) (end func()) {
+	ended, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		tick := time.NewTicker(writesApart)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ended:
+				return
+			}
+			if err := put(0); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}()
+	return func() {
+		close(ended)
+		<-over
 	}
 }

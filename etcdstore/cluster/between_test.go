@@ -28,6 +28,7 @@ type between struct {
 	happens atomic.Pointer[func()]
 	shares  atomic.Int64 // how many of the slow store's requests have read for more than one call
 	merged  atomic.Int64 // and how many were to insert the tokens of more than one
+	alone   atomic.Int64 // and how many have read a single key
 	ids     byte
 }
 
@@ -45,6 +46,9 @@ func newBetween(t *testing.T) *between {
 			}
 		case ok && len(txn.Success) > 2: // the token of a call, and the tenant's mark
 			b.shares.Add(1)
+		}
+		if one, ok := req.(*etcdserverpb.RangeRequest); ok && len(one.RangeEnd) == 0 {
+			b.alone.Add(1)
 		}
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
