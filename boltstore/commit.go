@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -80,7 +81,7 @@ func (g *group) withdraw(c *call) bool {
 	return false
 }
 
-// lead commits the calls that are queued, the caller's own among them, and hands the lead to the first that came since.
+// lead commits the calls that are queued, the caller's own among them, and hands the lead on.
 func (b *Backend) lead() {
 	g := &b.group
 	g.mu.Lock()
@@ -97,16 +98,23 @@ func (b *Backend) lead() {
 			}
 			c.done <- true
 		}
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if len(g.queue) == 0 {
-			g.leading = false
-			return
+		if g.handOn() {
+			runtime.Gosched() // so that the next group does not wait for what the caller of this one does now
 		}
-		g.queue[0].done <- false
 	}()
 	b.commit(calls)
 	finished = true
+}
+
+// handOn gives the lead to the first that has come, if anybody has.
+func (g *group) handOn() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leading = len(g.queue) > 0
+	if g.leading {
+		g.queue[0].done <- false
+	}
+	return g.leading
 }
 
 // commit runs the calls in one transaction. A call that meets a fault is left out, and the others run again.
