@@ -23,11 +23,13 @@ type mark struct {
 	readings int   // how many running were of that revision
 }
 
-// isCalm reports whether the next answer is likely to be of the revision that the mark is known as of.
-func (m *marks) isCalm(name string) bool {
+// isCalm reports whether the next answer is likely to be of the revision that the mark is known as of, which it is not if a later one has
+// been seen.
+func (m *marks) isCalm(name string, latest int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.seen[name].readings >= calmReads
+	seen := m.seen[name]
+	return seen.readings >= calmReads && seen.asOf >= latest
 }
 
 // of returns what the tenant's mark was as of a revision, if that is known.

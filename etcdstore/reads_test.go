@@ -174,9 +174,9 @@ func TestSharedReadsFit(t *testing.T) {
 }
 
 // While nothing is written a call reads the token alone. One that finds that something was written asks for the mark before it answers, and
-// then all do again, until nothing was written for long.
+// then all do again, until nothing was written for long. Who has written something himself asks for both at once.
 func TestCalmReads(t *testing.T) {
-	meet(t, nil, func(m *meeting) {
+	meetToInsert(t, nil, func(m *meeting) {
 		read := func(parts ...func(*call) []string) {
 			m.Helper()
 			one := m.calling(1)
@@ -208,5 +208,15 @@ func TestCalmReads(t *testing.T) {
 				read(both)
 			}
 		}
+		m.kv.calm = true
+		for range calmReads - 1 {
+			read(both)
+		}
+		read(alone)
+		m.kv.calm = false
+		m.inserting(1)
+		m.answer(0, nil)
+		m.kv.calm = true
+		read(both)
 	})
 }

@@ -63,7 +63,7 @@ func (t *txn) tokenKeys(ids ...ulid.ULID) []string {
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
 	err = t.view(ctx, func(x *txn) error {
 		keys := x.tokenKeys(id)
-		if !t.backend.marks.isCalm(t.name) {
+		if !t.backend.marks.isCalm(t.name, t.backend.latest.Load()) {
 			keys = append(keys, x.below(keyMark))
 		}
 		x.prefetch(keys)
