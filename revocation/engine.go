@@ -35,7 +35,7 @@ type Options struct {
 	// OutboxFor is how long at least an event stays in the feed. Defaults to 7 days; negative keeps it for ever.
 	OutboxFor time.Duration
 	// Hold is how long a slice of the sweep should take at most; its size follows. Where the store's commits take longer than half of
-	// that, it is twice as long as the smallest slices take. Defaults to 5 ms.
+	// that, it is twice as long as the smallest slices take. Defaults to 3 ms.
 	Hold time.Duration
 	// MaxSlice is the largest number of tokens that a slice removes, up to 100,000. Defaults to 500.
 	MaxSlice int
@@ -81,7 +81,7 @@ func (o *Options) withDefaults() (Options, error) {
 		{&d.MemoryFor, 90 * 24 * time.Hour},
 		{&d.HistoryFor, 7 * 24 * time.Hour},
 		{&d.OutboxFor, 7 * 24 * time.Hour},
-		{&d.Hold, 5 * time.Millisecond},
+		{&d.Hold, 3 * time.Millisecond},
 		{&d.PollEvery, 5 * time.Second},
 		{&d.ExpireEvery, time.Minute},
 		{&d.RetryFrom, 100 * time.Millisecond},

@@ -22,7 +22,7 @@ func TestOptionsDefaults(t *testing.T) {
 		}
 		got.Now, got.Logger = nil, nil
 		want := Options{
-			MemoryFor: 90 * 24 * time.Hour, HistoryFor: 7 * 24 * time.Hour, Hold: 5 * time.Millisecond, MaxSlice: 500,
+			MemoryFor: 90 * 24 * time.Hour, HistoryFor: 7 * 24 * time.Hour, Hold: 3 * time.Millisecond, MaxSlice: 500,
 			OutboxFor: 7 * 24 * time.Hour, Outbox: DefaultOutbox, PollEvery: 5 * time.Second, ExpireEvery: time.Minute,
 			RetryFrom: 100 * time.Millisecond, RetryTo: time.Minute,
 		}
