@@ -32,6 +32,8 @@ var session = tokenstore.MustSessionID("session-1")
 // cutter is a database whose commits are cut.
 type cutter struct {
 	*testing.T
+	server    *pgtest.Server
+	db        string
 	proxy     *pgtest.Proxy
 	manager   *tokenstore.Manager
 	store     store.Store
@@ -59,7 +61,7 @@ func cutting(t *testing.T, test func(c *cutter)) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c := &cutter{T: t, proxy: proxy, manager: m, store: st, where: cut.where, committed: cut.committed}
+				c := &cutter{T: t, server: s, db: db, proxy: proxy, manager: m, store: st, where: cut.where, committed: cut.committed}
 				c.issue() // the tenant is there, and connections are
 				test(c)
 				if got := proxy.Cuts(); got != c.cuts || got == 0 {
@@ -194,11 +196,13 @@ func TestVerbsCutAtCommit(t *testing.T) {
 	})
 }
 
-// repeat makes a call whose commit is cut, and makes it again.
+// repeat makes a call whose commit is cut, and makes it again once the server has let go of what the first held, which others pass over until
+// then.
 func (c *cutter) repeat(what string, call func(context.Context) error) {
 	c.Helper()
 	c.cut(1)
 	c.wantUnknown(what, call(c.Context()))
+	c.server.Await(c.T, "select count(*) = 0 from pg_stat_activity where datname = '"+c.db+"' and state <> 'idle'")
 	c.must("a repeated "+what, call(c.Context()))
 }
 
