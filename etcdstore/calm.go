@@ -5,10 +5,11 @@ import "sync"
 // Whether more is pending than is known, a key of the tenant tells: its mark, which a verb that reads a token reads beside it. While
 // nothing is written to the cluster at all, that second key can be spared: an answer of the very revision as of which the mark was read
 // has the same mark. If it turns out to be of another revision, the mark takes a request of its own, so it is spared only after it was
-// read in vain many times running.
+// read in vain many times running, and only by a reader who is alone: those who share a request ask for the mark once for all of them, and
+// each would have to ask again by itself.
 
 // calmReads is how many readings of the mark have to be of one revision before the next is spared. Where something is written after that
-// many each time, a reader makes one request in that many for nothing.
+// many each time, a lone reader makes one request in that many for nothing.
 const calmReads = 64
 
 // marks are the marks of tenants, each as of a revision. What was so as of a revision stays true, whatever is written later.
@@ -55,7 +56,13 @@ func (m *marks) note(name string, put, asOf int64) {
 	m.seen[name] = seen
 }
 
-// readMark returns the mark of the snapshot.
+// maySpare reports whether the next read is to do without the mark.
+func (t *txn) maySpare() bool {
+	b := t.backend
+	return b.marks.isCalm(t.name, b.latest.Load()) && !b.reads.busy("")
+}
+
+// readMark returns the mark of the snapshot. It is to be asked for before the run changes what is pending.
 func (t *txn) readMark() (put int64) {
 	key := t.below(keyMark)
 	if _, read := t.seen[key]; !read {

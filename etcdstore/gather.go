@@ -50,6 +50,13 @@ func (g *gathering[C]) join(name string, call C) (landed func()) {
 	return nil
 }
 
+// busy reports whether requests of a group are under way.
+func (g *gathering[C]) busy(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.groups[name] != nil
+}
+
 // withdraw takes a call out of those that wait, and reports whether it was still there.
 func (g *gathering[C]) withdraw(name string, call C) bool {
 	g.mu.Lock()

@@ -28,7 +28,9 @@ type slowKV struct {
 	clientv3.KV
 	mu       sync.Mutex
 	values   map[string][]byte
-	calm     bool           // nobody else writes
+	calm     bool  // nobody else writes
+	marked   int64 // when the mark was put; 0 if it never was
+	mark     string
 	revision int64          // of the latest answer; others write before each
 	sent     []*slowRequest // that have no answer yet, in the order in which they were sent
 }
@@ -69,6 +71,9 @@ func (kv *slowKV) send(ctx context.Context, keys []string) ([]*etcdserverpb.Rang
 		one := &etcdserverpb.RangeResponse{Header: &etcdserverpb.ResponseHeader{Revision: kv.revision}}
 		if value, ok := kv.values[key]; ok {
 			one.Kvs = []*mvccpb.KeyValue{{Key: []byte(key), Value: value, ModRevision: firstPut}}
+		}
+		if key == kv.mark && kv.marked > 0 {
+			one.Kvs = []*mvccpb.KeyValue{{Key: []byte(key), ModRevision: kv.marked}}
 		}
 		all = append(all, one)
 	}
@@ -165,6 +170,7 @@ func meet(t *testing.T, opts *Options, f func(*meeting)) {
 			t.Fatal(err)
 		}
 		m.mark = b.begin(t.Context(), "tenant").below(keyMark)
+		m.kv.mark = m.mark
 		f(m)
 		if err := b.Close(); err != nil {
 			t.Errorf("Close must succeed: got %v", err)

@@ -58,15 +58,14 @@ func (t *txn) tokenKeys(ids ...ulid.ULID) []string {
 	return keys
 }
 
-// Get reads one token, and what is pending, in one request as long as nothing has become pending since it was last asked for. While
-// nothing is written, it is the token alone.
+// Get reads one token, and what is pending, in one request as long as nothing has become pending since it was last asked for.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
 	err = t.view(ctx, func(x *txn) error {
-		keys := x.tokenKeys(id)
-		if !t.backend.marks.isCalm(t.name, t.backend.latest.Load()) {
-			keys = append(keys, x.below(keyMark))
+		if keys := x.tokenKeys(id); x.maySpare() {
+			x.prefetch(keys)
+		} else {
+			x.prefetch(append(keys, x.below(keyMark)))
 		}
-		x.prefetch(keys)
 		token, ok := x.token(id)
 		if !ok {
 			return store.ErrNotFound

@@ -22,6 +22,7 @@ import (
 // between has something happen between what a verb has read and its commit.
 type between struct {
 	t       *testing.T
+	prefix  string
 	slow    store.Store // whose commits wait
 	backend store.Backend
 	quick   store.Store // of another process
@@ -55,7 +56,8 @@ func newBetween(t *testing.T) *between {
 	client, err := cluster.ClientWith([]grpc.DialOption{grpc.WithChainUnaryInterceptor(intercept)}, shared.cluster.Nodes[0].Client)
 	must(t, err)
 	t.Cleanup(func() { client.Close() })
-	prefix := prefix()
+	b.prefix = prefix()
+	prefix := b.prefix
 	_, err = client.Put(t.Context(), prefix+"f", "1") // the format, as if something had been there before: what happens meanwhile does not write it
 	must(t, err)
 	slow, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/etcdstore"
+	"example.com/tokenstore/store"
 )
 
 // A reader that spares itself the look at what is pending, since nothing was written for long, must be told of the next revocation of
@@ -23,6 +25,7 @@ func TestCalmReaderHearsOfRevocation(t *testing.T) {
 			t.Errorf("got a token that is revoked %t, want %t", v.Revoked(), revoked)
 		}
 	}
+	read(0, false) // and the format, which is read once
 	for revoked := range tokens {
 		b.alone.Store(0)
 		for range 100 {
@@ -38,5 +41,35 @@ func TestCalmReaderHearsOfRevocation(t *testing.T) {
 				read(i, i <= revoked)
 			}
 		}
+	}
+}
+
+// What is pending in one tenant is not taken for what is pending in another, which is read for long.
+func TestCalmReaderTellsTenantsApart(t *testing.T) {
+	b := newBetween(t)
+	token := b.token("user")
+	other, err := b.backend.Tenant("other")
+	must(t, err)
+	b.insert(b.quick, rows(domain.AsOf{}, token))
+	b.insert(other, rows(domain.AsOf{}, token))
+	b.revoke(other, domain.Target{UserID: "user"})
+	backend, err := etcdstore.New(shared.client, &etcdstore.Options{Prefix: b.prefix})
+	must(t, err)
+	var stores [2]store.Store
+	for i, name := range []string{"tenant", "other"} {
+		stores[i], err = backend.Tenant(name)
+		must(t, err)
+	}
+	for range 100 {
+		v, err := stores[0].Get(t.Context(), token.ID)
+		must(t, err)
+		if v.Revoked() {
+			t.Fatal("what was revoked in another tenant must not be revoked here")
+		}
+	}
+	v, err := stores[1].Get(t.Context(), token.ID)
+	must(t, err)
+	if !v.Revoked() {
+		t.Error("what was revoked must be shown so, though another tenant was read for long, in which nothing was")
 	}
 }
