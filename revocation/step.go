@@ -247,9 +247,12 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 	p.rest(now, took)
 }
 
+// restUpTo is up to what a sweep rests however short its slices should be: where commits are slow they are longer.
+const restUpTo = 50 * time.Millisecond
+
 // rest leaves as much time as a slice took again to the foreground.
 func (p *plan) rest(now time.Time, took time.Duration) {
-	p.restTo = now.Add(min(took, 10*p.limits.hold))
+	p.restTo = now.Add(min(took, max(10*p.limits.hold, restUpTo)))
 }
 
 // failed takes in that a slice failed. Its revocations are tried again one by one, and each that fails alone after a

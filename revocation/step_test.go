@@ -320,12 +320,17 @@ func TestSliceSizeInTurns(t *testing.T) {
 
 // TestForegroundHasItsShare: after a slice the foreground has as much time again, though not without bound.
 func TestForegroundHasItsShare(t *testing.T) {
-	for _, c := range []struct{ took, rest time.Duration }{
-		{0, 0},
-		{3 * time.Millisecond, 3 * time.Millisecond},
-		{time.Minute, 50 * time.Millisecond},
+	const ms = time.Millisecond
+	for _, c := range []struct{ hold, took, rest time.Duration }{
+		{5 * ms, 0, 0},
+		{5 * ms, 3 * ms, 3 * ms},
+		{5 * ms, time.Minute, 50 * ms},
+		{3 * ms, 40 * ms, 40 * ms},
+		{3 * ms, time.Minute, 50 * ms},
+		{20 * ms, time.Minute, 200 * ms},
 	} {
 		p := sweepPlan()
+		p.limits.hold = c.hold
 		addAll(p, "a", 1)
 		p.swept(t0, wantSweep(t, p, t0, "a", 1), touched(1), c.took)
 		if c.rest > 0 {
