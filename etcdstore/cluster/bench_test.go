@@ -6,15 +6,14 @@ import (
 	"testing"
 	"time"
 
-	"example.com/tokenstore/domain"
+	"example.com/tokenstore"
 	"example.com/tokenstore/etcdstore"
 	"example.com/tokenstore/internal/sidebyside"
-	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// The benchmarks compare verbs with what the same cluster does bare, through the same client: a put of as many bytes as a record has,
+// The benchmarks compare a manager's verbs with what the same cluster does bare, through the same client: a put of as many bytes as a record has,
 // a put of as many keys as an issue writes, and a linearizable get. The two take turns; what counts is the ratio, which is how many
 // times as quick as the bare call the verb is.
 //
@@ -38,27 +37,15 @@ func BenchmarkBeside(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	st, err := backend.Tenant("tenant")
+	manager, err := tokenstore.New(backend, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	session, err := domain.NewSessionID("session")
-	if err != nil {
-		b.Fatal(err)
-	}
-	token := func() domain.RefreshToken {
-		now := time.Now().UTC()
-		return domain.RefreshToken{
-			ID: ulid.Make(), UserID: "auth0|" + ulid.Make().String(), ClientID: "client", SessionID: session, CreatedAt: now,
-			ExpiresAt: now.Add(time.Hour), FamilyDigest: domain.Digest{1}, SecretDigest: domain.Digest{2}, Rotating: true,
-		}
-	}
-	insert := func(token domain.RefreshToken) error {
-		results, err := st.Insert(ctx, []store.Insertion{{Token: token}})
-		if err == nil {
-			err = results[0].Err
-		}
-		return err
+	issue := func() (tokenstore.Secret, error) {
+		issued, err := manager.Issue(ctx, tokenstore.IssueRequest{
+			UserID: "auth0|" + ulid.Make().String(), ClientID: "client", SessionID: tokenstore.MustSessionID("session"),
+		})
+		return issued.Secret, err
 	}
 	record := strings.Repeat("x", 300)
 	put := func(keys int) func(int) error {
@@ -72,10 +59,9 @@ func BenchmarkBeside(b *testing.B) {
 			return err
 		}
 	}
-	var known []domain.RefreshToken // more than there are callers, each of which exchanges another one
-	for range 256 {
-		known = append(known, token())
-		if err := insert(known[len(known)-1]); err != nil {
+	known := make([]tokenstore.Secret, 256) // more than there are callers, each of which exchanges another one
+	for i := range known {
+		if known[i], err = issue(); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -84,8 +70,21 @@ func BenchmarkBeside(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	issueOne := func(int) error {
+		_, err := issue()
+		return err
+	}
+	exchange := func(i int) error {
+		secret := &known[i%len(known)]
+		next, err := manager.Exchange(ctx, tokenstore.ExchangeRequest{Secret: *secret, ClientID: "client"})
+		*secret = next.Secret
+		return err
+	}
 	introspect := func(i int) error {
-		_, err := st.Get(ctx, known[i%len(known)].ID)
+		in, err := manager.Introspect(ctx, known[i%len(known)])
+		if err == nil && !in.Active {
+			err = in.Cause
+		}
 		return err
 	}
 	get := func(int) error {
@@ -97,14 +96,9 @@ func BenchmarkBeside(b *testing.B) {
 		ours, bare func(int) error
 		disturbed  bool // others write meanwhile
 	}{
-		{"issue to a put", func(int) error { return insert(token()) }, put(1), false},
-		{"issue to a put of as many keys", func(int) error { return insert(token()) }, put(keysOfIssue), false},
-		{"exchange to a put", func(i int) error {
-			return st.Update(ctx, known[i%len(known)].ID, func(v store.View) store.Decision {
-				v.Token.Generation++
-				return store.Decision{Next: &v.Token}
-			})
-		}, put(1), false},
+		{"issue to a put", issueOne, put(1), false},
+		{"issue to a put of as many keys", issueOne, put(keysOfIssue), false},
+		{"exchange to a put", exchange, put(1), false},
 		{"introspect to a get", introspect, get, false},
 		{"introspect to a get beside writes", introspect, get, true},
 		{"introspect to a get of two keys beside writes", introspect, func(int) error {
