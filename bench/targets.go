@@ -137,7 +137,6 @@ func issueLimit(r results) string {
 func exchangeLimit(r results) string {
 	busy := r.ratio("exchange/64", boltName, "exchange/64", bareName, func(t *turn) float64 { return float64(t.cpu) / float64(t.tokens) })
 	return fmt.Sprintf("An exchange keeps the processors busy %s × as long as the rewrite of a record: it reads and checks the token, and derives a secret. "+
-		"Of the time from one commit of 30 to the next, when it was looked at, 4 in a hundred were what the calls take longer, 7 what the commit does, with a page more and with processors that others use meanwhile, and 3 until the next leader began. "+
 		"The store without the manager is compared by `go test ./boltstore -run '^$' -bench AgainstBare -benchtime 40x`.", busy)
 }
 
