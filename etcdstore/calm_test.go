@@ -94,7 +94,7 @@ func TestMarkOfAnEarlierSnapshot(t *testing.T) {
 		m.kv.marked = early + 1
 		m.answer(1, nil)
 		late := m.kv.revision
-		m.kv.marked = 0 // as it was then
+		m.kv.marked = 0          // as it was then
 		for len(m.kv.sent) > 0 { // the later one also reads what is pending
 			m.answer(0, nil)
 		}
