@@ -48,17 +48,22 @@ func must(t *testing.T, err error) {
 
 func leader(t *testing.T, c *cluster.Processes, unasked ...int) (member int) {
 	t.Helper()
+	patiently(t, func(ctx context.Context) (err error) {
+		member, err = c.Leader(ctx, unasked...)
+		return err
+	})
+	return member
+}
+
+// patiently makes a call until it succeeds, for a minute at most: members that have just elected a leader may refuse some.
+func patiently(t *testing.T, call func(context.Context) error) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err := cluster.Await(ctx, func(ctx context.Context) bool {
-		var err error
-		member, err = c.Leader(ctx, unasked...)
-		return err == nil
-	})
-	if err != nil {
-		t.Fatal("a member must lead")
+	var err error
+	if cluster.Await(ctx, func(ctx context.Context) bool { err = call(ctx); return err == nil }) != nil {
+		t.Fatal(err)
 	}
-	return member
 }
 
 func TestLeaderIsKilled(t *testing.T) {
@@ -184,11 +189,18 @@ func TestStoppedLeaderGoesOn(t *testing.T) {
 		_, at, pinned := l.storeWith([]grpc.DialOption{grpc.WithStatsHandler(sent)}, c.Nodes[stopped].Client)
 		defer pinned.Close()
 		one := domain.RefreshToken{ID: ulid.Make(), UserID: "user", ClientID: "client", CreatedAt: time.Now().UTC()}
-		_, err := st.Insert(ctx, []store.Insertion{{Token: one}})
-		must(t, err)
-		if v, err := at.Get(ctx, one.ID); err != nil || v.Revoked() { // it knows the token, and its connection stands
-			t.Fatalf("the token must be live: %+v, %v", v, err)
-		}
+		patiently(t, func(ctx context.Context) error {
+			_, err := st.Insert(ctx, []store.Insertion{{Token: one}})
+			return err
+		})
+		patiently(t, func(ctx context.Context) error { // it knows the token, and its connection stands
+			v, err := at.Get(ctx, one.ID)
+			if err == nil && v.Revoked() {
+				t.Fatalf("the token must be live: %+v", v)
+			}
+			return err
+		})
+		var err error
 		must(t, c.Signal(stopped, syscall.SIGSTOP))
 		for {
 			short, cancel := context.WithTimeout(ctx, 10*time.Second)
