@@ -53,14 +53,20 @@ func TestCalmReads(t *testing.T) {
 	})
 }
 
+// calmDown has nobody write until a lone reader would spare the mark.
+func (m *meeting) calmDown() {
+	m.Helper()
+	m.kv.calm = true
+	for range calmReads {
+		m.calling(1)
+		m.answer(0, nil)
+	}
+}
+
 // Those who read at the same time share the look at the mark too, so that a write has none of them ask again.
 func TestCalmReadersWhoMeet(t *testing.T) {
 	meet(t, nil, func(m *meeting) {
-		m.kv.calm = true
-		for range calmReads {
-			m.calling(1)
-			m.answer(0, nil)
-		}
+		m.calmDown()
 		m.calling(1)
 		m.calling(100)
 		m.kv.calm = false
@@ -81,11 +87,7 @@ func TestCalmReadersWhoMeet(t *testing.T) {
 // A mark is noted as of the revision of the snapshot, though the cluster has moved on meanwhile.
 func TestMarkOfAnEarlierSnapshot(t *testing.T) {
 	meet(t, nil, func(m *meeting) {
-		m.kv.calm = true
-		for range calmReads {
-			m.calling(1)
-			m.answer(0, nil)
-		}
+		m.calmDown()
 		m.kv.calm = false
 		m.calling(1)
 		m.answer(0, nil) // the token; the mark is yet to be read

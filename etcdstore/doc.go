@@ -21,8 +21,8 @@
 // stand. Revocations of others are in nobody's way. What is pending is kept in memory, up to 256 revocations of a tenant, and is
 // held against the revision of a key in the same read as the token, or, where nothing has been written for a while, against the
 // revision of the answer, and that key in a second request if something was written after all; so an introspection is one request,
-// hardly ever two, an exchange is two, and an issue is one, where nothing of its session has been revoked. Calls of one process that wait at the same time share the requests by which they read, and issues
-// the transaction by which they commit. Revisions are those of one history of the cluster: stop all processes before a snapshot of it
+// hardly ever two, an exchange is two, and an issue is one, where nothing of its session has been revoked. Calls of one process that
+// wait at the same time share the requests by which they read, and issues the transaction by which they commit. Revisions are those of one history of the cluster: stop all processes before a snapshot of it
 // is put back, or a new cluster is forced from one member.
 //
 // # Limits

@@ -57,12 +57,11 @@ func newBetween(t *testing.T) *between {
 	must(t, err)
 	t.Cleanup(func() { client.Close() })
 	b.prefix = prefix()
-	prefix := b.prefix
-	_, err = client.Put(t.Context(), prefix+"f", "1") // the format, as if something had been there before: what happens meanwhile does not write it
+	_, err = client.Put(t.Context(), b.prefix+"f", "1") // the format, as if something had been there before: what happens meanwhile does not write it
 	must(t, err)
-	slow, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
+	slow, err := etcdstore.New(client, &etcdstore.Options{Prefix: b.prefix})
 	must(t, err)
-	b.backend = openSpread(t, prefix)
+	b.backend = openSpread(t, b.prefix)
 	b.slow, err = slow.Tenant("tenant")
 	must(t, err)
 	b.quick, err = b.backend.Tenant("tenant")
