@@ -25,6 +25,7 @@ const Version = 1
 // Coder writes or reads fields. After an error it does nothing more.
 type Coder struct {
 	buf     []byte // what has been written, or what is left to read
+	texts   string // a copy of what is left to read, and of some that is not, which all texts are parts of; empty until the first of them
 	reading bool
 	err     error
 }
@@ -52,23 +53,34 @@ func IsWhole(data []byte) bool {
 
 // Decode reads a value, and returns [ErrCorrupt] for one that is damaged and [ErrFormat] for one of another version.
 func Decode[T any](data []byte, fields func(*Coder, *T)) (value T, err error) {
+	err = DecodeInto(&value, data, fields)
+	return value, err
+}
+
+// DecodeInto is [Decode] into a zero value of the caller's.
+func DecodeInto[T any](value *T, data []byte, fields func(*Coder, *T)) error {
 	if !IsWhole(data) {
-		return value, fmt.Errorf("%w: a record's checksum is wrong", ErrCorrupt)
+		return fmt.Errorf("%w: a record's checksum is wrong", ErrCorrupt)
 	}
 	if data[0] != Version {
-		return value, fmt.Errorf("%w: a record has version %d, this program knows %d", ErrFormat, data[0], Version)
+		return fmt.Errorf("%w: a record has version %d, this program knows %d", ErrFormat, data[0], Version)
 	}
-	return DecodeFields(data[1:len(data)-SealSize], fields)
+	return fieldsInto(value, data[1:len(data)-SealSize], fields)
 }
 
 // DecodeFields reads the fields alone, without version and checksum.
 func DecodeFields[T any](data []byte, fields func(*Coder, *T)) (value T, err error) {
+	err = fieldsInto(&value, data, fields)
+	return value, err
+}
+
+func fieldsInto[T any](value *T, data []byte, fields func(*Coder, *T)) error {
 	c := Coder{buf: data, reading: true}
-	fields(&c, &value)
+	fields(&c, value)
 	if len(c.buf) > 0 {
 		c.Fail("has bytes to spare")
 	}
-	return value, c.err
+	return c.err
 }
 
 func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
@@ -123,7 +135,16 @@ func (c *Coder) Text(v *string) {
 		c.buf = append(c.buf, *v...)
 		return
 	}
-	*v = string(c.take(n)) // a copy: nothing that is handed out points into what was read
+	if *v = ""; n == 0 {
+		return
+	}
+	if c.texts == "" {
+		c.texts = string(c.buf) // one copy for all: nothing that is handed out points into what was read
+	}
+	at := len(c.texts) - len(c.buf)
+	if taken := c.take(n); taken != nil {
+		*v = c.texts[at : at+len(taken)]
+	}
 }
 
 // Bool is a truth value.

@@ -53,7 +53,10 @@ func sessionField(c *Coder, s *domain.SessionID) {
 }
 
 func resourceServersField(c *Coder, r *domain.ResourceServers) {
-	servers := slices.Collect(r.All())
+	var servers []domain.ResourceServer
+	if !c.reading {
+		servers = slices.Collect(r.All())
+	}
 	list(c, &servers, func(c *Coder, rs *domain.ResourceServer) {
 		c.Text(&rs.Audience)
 		c.Text(&rs.Scopes)
@@ -72,6 +75,9 @@ func metadataField(c *Coder, m *domain.Metadata) {
 			c.Text(&key)
 			c.Text(&value)
 		}
+		return
+	}
+	if n == 0 {
 		return
 	}
 	entries := map[string]string{}
