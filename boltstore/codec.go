@@ -16,15 +16,21 @@ func encode[T any](value *T, fields func(*codec.Coder, *T)) []byte {
 }
 
 // decode reads a value, and returns [ErrCorrupt] for one that is damaged and [ErrFormat] for one of another version.
-func decode[T any](data []byte, fields func(*codec.Coder, *T)) (T, error) {
-	value, err := codec.Decode(data, fields)
-	switch {
-	case errors.Is(err, codec.ErrFormat):
-		err = fmt.Errorf("%w: %w", ErrFormat, err)
-	case err != nil:
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
+func decode[T any](data []byte, fields func(*codec.Coder, *T)) (value T, err error) {
+	err = decodeInto(&value, data, fields)
 	return value, err
+}
+
+// decodeInto is decode into a zero value of the caller's.
+func decodeInto[T any](value *T, data []byte, fields func(*codec.Coder, *T)) error {
+	switch err := codec.DecodeInto(value, data, fields); {
+	case err == nil:
+		return nil
+	case errors.Is(err, codec.ErrFormat):
+		return fmt.Errorf("%w: %w", ErrFormat, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 }
 
 // record is a token, and when it is to be looked at for expiry, in whole seconds of Unix time: 0 for never. That is not

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,8 +18,9 @@ import (
 // maxGroup bounds how many calls share a commit, and with it how long the first of them waits for the others.
 const maxGroup = 256
 
-// group lets concurrent writers share commits. There is no goroutine and no timer: whoever comes while nobody commits
-// does so at once, for itself and for those who came meanwhile; who comes during a commit waits and is in the next one.
+// group lets concurrent writers share commits. There is no timer: whoever comes while nobody commits does so at once; who comes
+// during a commit waits and is in the next one. That is made by a goroutine which goes on until nobody waits, so that no group waits
+// for the caller of another to run.
 type group struct {
 	mu      sync.Mutex
 	queue   []*call
@@ -29,7 +31,7 @@ type group struct {
 type call struct {
 	run  func(*txn) error
 	err  error
-	done chan bool // true: it has been dealt with; false: lead the next group yourself
+	done chan struct{} // closed when it has been dealt with
 }
 
 // fault ends a transaction in the middle of a call: what bbolt or the file did, not what the caller asked for. Whatever
@@ -42,47 +44,65 @@ func (b *Backend) update(ctx context.Context, run func(*txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &call{run: run, done: make(chan bool, 1)}
+	c := &call{run: run, done: make(chan struct{})}
 	g := &b.group
 	g.mu.Lock()
 	g.queue = append(g.queue, c)
 	lead := !g.leading
 	g.leading = true
 	g.mu.Unlock()
-	if !lead {
-		select {
-		case done := <-c.done:
-			if done {
-				return c.err
-			}
-		case <-ctx.Done():
-			if g.withdraw(c) {
-				return ctx.Err()
-			}
-			if <-c.done { // too late: it is in the commit under way
-				return c.err
-			}
-		}
+	if lead {
+		b.lead()
+		return c.err
 	}
-	b.lead()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		if g.withdraw(c) {
+			return ctx.Err()
+		}
+		<-c.done // too late: it is in the commit under way
+	}
 	return c.err
 }
 
-// withdraw takes a call out of the queue, if it is still there and nobody has asked it to lead.
+// withdraw takes a call out of the queue, if it is still there.
 func (g *group) withdraw(c *call) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, other := range g.queue {
-		if other == c && len(c.done) == 0 {
-			g.queue = append(g.queue[:i], g.queue[i+1:]...)
-			return true
-		}
+	i := slices.Index(g.queue, c)
+	if i < 0 {
+		return false
 	}
-	return false
+	g.queue = slices.Delete(g.queue, i, i+1)
+	return true
 }
 
-// lead commits the calls that are queued, the caller's own among them, and hands the lead on.
+// waits reports whether anybody waits for a commit. Where nobody does, whoever comes next leads.
+func (g *group) waits() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.leading = len(g.queue) > 0
+	return g.leading
+}
+
+// lead commits the calls that are queued, the caller's own among them, and has those that come meanwhile committed.
 func (b *Backend) lead() {
+	defer func() {
+		if b.group.waits() {
+			go func() {
+				for more := true; more; more = b.group.waits() {
+					b.serve()
+				}
+			}()
+			runtime.Gosched() // so that it does not wait for what this caller does now
+		}
+	}()
+	b.serve()
+}
+
+// serve commits the calls that are queued.
+func (b *Backend) serve() {
 	g := &b.group
 	g.mu.Lock()
 	n := min(len(g.queue), maxGroup)
@@ -96,25 +116,11 @@ func (b *Backend) lead() {
 			if !finished { // never to be reported as success, whatever ended the commit
 				c.err = fmt.Errorf("%w: the commit was broken off", store.ErrUnknownOutcome)
 			}
-			c.done <- true
-		}
-		if g.handOn() {
-			runtime.Gosched() // so that the next group does not wait for what the caller of this one does now
+			close(c.done)
 		}
 	}()
 	b.commit(calls)
 	finished = true
-}
-
-// handOn gives the lead to the first that has come, if anybody has.
-func (g *group) handOn() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.leading = len(g.queue) > 0
-	if g.leading {
-		g.queue[0].done <- false
-	}
-	return g.leading
 }
 
 // commit runs the calls in one transaction. A call that meets a fault is left out, and the others run again.

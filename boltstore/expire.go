@@ -88,7 +88,7 @@ func (r *records) surplus(candidate *domain.RefreshToken, limit store.Cap) []rec
 	r.indexed(underUser(candidate.UserID), ulid.ULID{}, func(id ulid.ULID) bool {
 		record, _ := r.record(id)
 		token := &record.token
-		if token.UserID == candidate.UserID && token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && !r.view(*token).Revoked() {
+		if token.UserID == candidate.UserID && token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && r.revokedBy(token).IsZero() {
 			live = append(live, record)
 		}
 		return true

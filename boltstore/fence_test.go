@@ -68,7 +68,7 @@ func TestFenceInAnOlderSnapshot(t *testing.T) {
 	err := b.view(t.Context(), func(x *txn) error {
 		retireAll(t, s, id)
 		r := x.records("acme")
-		if there, ok := r.token(token.ID); !ok || !r.view(there).Revoked() {
+		if there, ok := r.token(token.ID); !ok || r.revokedBy(&there).IsZero() {
 			t.Errorf("the token is there: %v, and not covered", ok)
 		}
 		return nil
@@ -91,7 +91,7 @@ func TestFenceOfACommitThatFails(t *testing.T) {
 		if _, err := r.revoke(store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant}, nil); err != nil {
 			return err
 		}
-		if there, _ := r.token(ulid.ULID{15: 1}); !r.view(there).Revoked() {
+		if there, _ := r.token(ulid.ULID{15: 1}); r.revokedBy(&there).IsZero() {
 			t.Error("a transaction does not see what it has revoked itself")
 		}
 		panic(fault{broken})
@@ -123,7 +123,7 @@ func TestRefusalInACommitThatFails(t *testing.T) {
 		}},
 		{run: func(x *txn) error {
 			r := x.records("acme")
-			if there, _ := r.token(ulid.ULID{15: 1}); !r.view(there).Revoked() {
+			if there, _ := r.token(ulid.ULID{15: 1}); r.revokedBy(&there).IsZero() {
 				t.Error("a call does not see what its neighbour has revoked")
 			}
 			return domain.ErrRevoked

@@ -123,7 +123,7 @@ func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error
 		if !ok {
 			return store.ErrNotFound
 		}
-		v = r.view(token)
+		v = store.View{Token: token, RevokedBy: r.revokedBy(&token)}
 		return nil
 	})
 	return v, t.backend.certainIfGone(ctx, commit, v, err)
@@ -136,7 +136,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 	}
 	err = t.view(ctx, func(r *records) error {
 		row := func(token *domain.RefreshToken) bool {
-			if !q.Matches(token) || q.Fenced && r.view(*token).Revoked() {
+			if !q.Matches(token) || q.Fenced && !r.revokedBy(token).IsZero() {
 				return true
 			}
 			if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last
@@ -166,31 +166,33 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 // Update changes one token. What would write nothing is decided on a snapshot, and waits for no commit but one that it has seen. What
 // would is decided again in the commit, unless decide would be shown the same.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
-	var shown store.View // to decide, last
-	var stored []byte    // the record of that
-	var due uint64       // when that is to be looked at for expiry
+	var there record  // as it was looked at last, and shown to decide
+	var stored []byte // the same as it is stored
+	var by ulid.ULID  // the tombstone that covers it, or zero
 	look := func(r *records) (changed bool, err error) {
 		data := r.get(bucketTokens, id[:])
 		if data == nil {
 			stored = nil // of what was decided last nothing is left
 			return true, store.ErrNotFound
 		}
-		v, same := shown, bytes.Equal(data, stored)
+		same := bytes.Equal(data, stored)
 		if !same {
-			there := recordOf(id, data)
-			v.Token, due = there.token, there.due
+			there = record{}
+			there.read(id, data)
+			stored = bytes.Clone(data)
 		}
-		if v = r.view(v.Token); same && v.RevokedBy == shown.RevokedBy {
-			return false, nil
-		}
-		shown, stored = v, bytes.Clone(data)
-		return true, nil
+		before := by
+		by = r.revokedBy(&there.token)
+		return !same || by != before, nil
 	}
 	var last run
 	commit, err := t.backend.consult(ctx, func(x *txn) error {
 		_, err := look(x.records(t.name))
 		return err
-	}, func() { last.decision = decide(shown) })
+	}, func() {
+		last.decision = decide(store.View{Token: there.token, RevokedBy: by})
+		last.prepare(there.due)
+	})
 	if err != nil || !last.decision.Writes() {
 		err = t.backend.certain(ctx, commit, err)
 	} else {
@@ -201,12 +203,13 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 				return err
 			}
 			if changed {
-				last = guarded(decide, shown)
+				last = guarded(decide, store.View{Token: there.token, RevokedBy: by})
+				last.prepare(there.due)
 			}
 			if !last.writes() {
 				return nil
 			}
-			return r.effect(shown, due, last.decision)
+			return r.effect(store.View{Token: there.token, RevokedBy: by}, &last)
 		})
 	}
 	switch {
@@ -223,12 +226,28 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 // run is what became of one run of decide.
 type run struct {
 	decision store.Decision
-	panicked any  // what it panicked with
-	exited   bool // it ended its goroutine
+	next     record // what decision.Next becomes, if it is set
+	sooner   bool   // next is to be looked at for expiry sooner than the record before it
+	encoded  []byte // next as it is to be stored, unless it is due sooner
+	panicked any    // what it panicked with
+	exited   bool   // it ended its goroutine
 }
 
 func (r *run) writes() bool {
 	return r.panicked == nil && !r.exited && r.decision.Writes()
+}
+
+// prepare makes ready what is to be stored in the place of a record that is due to be looked at, so that the commit has less to do.
+func (r *run) prepare(due uint64) {
+	if !r.writes() || r.decision.Next == nil {
+		return
+	}
+	r.next = record{token: *r.decision.Next, due: due}
+	// A life that is cut short; one that is renewed is put off when it comes up.
+	ends := uint64(r.next.token.DueSecond())
+	if r.sooner = ends != 0 && (due == 0 || ends < due); !r.sooner {
+		r.encoded = encode(&r.next, recordFields)
+	}
 }
 
 // guarded runs decide in a goroutine of its own: neither a panic nor runtime.Goexit must end that of another call, which
@@ -249,8 +268,9 @@ func guarded(decide func(store.View) store.Decision, v store.View) (r run) {
 	return r
 }
 
-// effect writes a decision on a token that is due to be looked at, or refuses it before it has written anything.
-func (r *records) effect(v store.View, due uint64, d store.Decision) error {
+// effect writes what was decided on a token, or refuses it before it has written anything.
+func (r *records) effect(v store.View, run *run) error {
+	d := &run.decision
 	if err := d.Check(&v); err != nil {
 		return err
 	}
@@ -260,11 +280,13 @@ func (r *records) effect(v store.View, due uint64, d store.Decision) error {
 		}
 	}
 	if d.Next != nil {
-		next := record{token: *d.Next, due: due}
-		if ends := uint64(d.Next.DueSecond()); ends != 0 && (due == 0 || ends < due) {
-			r.schedule(&next) // a life that is cut short; one that is renewed is put off when it comes up
+		if run.sooner {
+			next := run.next // which stays as it is, for the commit may be tried again
+			r.schedule(&next)
+			r.putRecord(&next)
+		} else {
+			r.putEncoded(d.Next.ID, run.encoded)
 		}
-		r.putRecord(&next)
 		r.settle()
 		v.Token = *d.Next
 	}

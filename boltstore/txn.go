@@ -155,12 +155,17 @@ func (r *records) record(id ulid.ULID) (record, bool) {
 }
 
 // recordOf reads a record that is stored under an id.
-func recordOf(id ulid.ULID, data []byte) record {
-	x := must(decode(data, recordFields))
+func recordOf(id ulid.ULID, data []byte) (x record) {
+	x.read(id, data)
+	return x
+}
+
+// read reads a record that is stored under an id into x, which must be zero.
+func (x *record) read(id ulid.ULID, data []byte) {
+	check(decodeInto(x, data, recordFields))
 	if x.token.ID != id {
 		check(fmt.Errorf("%w: a record is stored under another's id", ErrCorrupt))
 	}
-	return x
 }
 
 func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
@@ -169,9 +174,14 @@ func (r *records) token(id ulid.ULID) (domain.RefreshToken, bool) {
 }
 
 func (r *records) putRecord(record *record) {
+	r.putEncoded(record.token.ID, encode(record, recordFields))
+}
+
+// putEncoded is putRecord of one that has been encoded.
+func (r *records) putEncoded(id ulid.ULID, record []byte) {
 	b := r.made(bucketTokens)
 	b.FillPercent = fillTokens
-	check(b.Put(record.token.ID[:], encode(record, recordFields)))
+	check(b.Put(id[:], record))
 }
 
 // schedule notes when the token is to be looked at for expiry. The caller puts the record.
@@ -219,17 +229,16 @@ func (r *records) fenced(token *domain.RefreshToken, f func(*revocation) bool) {
 	}
 }
 
-// view is the token as it stands, and a tombstone that covers it.
-func (r *records) view(token domain.RefreshToken) store.View {
-	v := store.View{Token: token}
-	r.fenced(&token, func(p *revocation) bool {
-		if p.status.Tombstone.Covers(&token) {
-			v.RevokedBy = p.id()
-			return false
+// revokedBy is a pending tombstone that covers the token, or zero.
+func (r *records) revokedBy(token *domain.RefreshToken) (by ulid.ULID) {
+	r.fenced(token, func(p *revocation) bool {
+		if !p.status.Tombstone.Covers(token) {
+			return true
 		}
-		return true
+		by = p.id()
+		return false
 	})
-	return v
+	return by
 }
 
 func (r *records) revocation(bucket []byte, id ulid.ULID) (revocation, bool) {
