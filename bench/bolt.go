@@ -15,10 +15,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peer is what the clients of a peer hold: the loaded rows, with the secrets that they have now.
-type peer struct{ rows []row }
+// peer is what the clients of a peer hold: the loaded rows, which all contenders share, and the secrets that they have now. There are
+// no pointers in those: what clients hold is not to be looked through by the collection of garbage, which a server pays for.
+type peer struct {
+	rows    []row
+	secrets [][32]byte
+}
 
-func (p *peer) hold(rows []row) { p.rows = append(p.rows, rows...) }
+func (p *peer) hold(rows []row) {
+	if p.rows == nil {
+		p.rows = rows[:len(rows):len(rows)]
+	} else {
+		p.rows = append(p.rows, rows...)
+	}
+	for i := range rows {
+		p.secrets = append(p.secrets, rows[i].secret)
+	}
+}
 
 // next is the secret that follows one, and its digest. A real issuer would draw it.
 func next(secret [32]byte) (after, digest [32]byte) {
@@ -28,13 +41,12 @@ func next(secret [32]byte) (after, digest [32]byte) {
 
 // rotate runs a compare-and-swap of a row's digest, and notes the new secret.
 func (p *peer) rotate(i int, swap func(r *row, old, new [32]byte) error) error {
-	r := &p.rows[i]
-	old := sha256.Sum256(r.secret[:]) // as a server does with what it is presented
-	secret, digest := next(r.secret)
-	if err := swap(r, old, digest); err != nil {
+	old := sha256.Sum256(p.secrets[i][:]) // as a server does with what it is presented
+	secret, digest := next(p.secrets[i])
+	if err := swap(&p.rows[i], old, digest); err != nil {
 		return err
 	}
-	r.secret, r.digest = secret, digest
+	p.secrets[i] = secret
 	return nil
 }
 
@@ -135,7 +147,7 @@ func boltBatch(dir string) *contender {
 			})
 		},
 		verify: func(_ context.Context, i int) error {
-			digest := sha256.Sum256(p.rows[i].secret[:])
+			digest := sha256.Sum256(p.secrets[i][:])
 			return db.View(func(tx *bbolt.Tx) error {
 				id := tx.Bucket(boltBuckets[1]).Get(digest[:])
 				if r := parse(tx.Bucket(boltBuckets[0]).Get(id)); len(r.value) != valueSize {

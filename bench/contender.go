@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"example.com/tokenstore"
 	"github.com/oklog/ulid/v2"
@@ -47,7 +48,12 @@ func (c *contender) load(ctx context.Context, rows []row) error {
 	if c.hold != nil {
 		c.hold(rows)
 	}
-	return c.fill(ctx, rows)
+	for batch := range slices.Chunk(rows, 10_000) {
+		if err := c.fill(ctx, batch); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+	}
+	return nil
 }
 
 // tokens is how many a call is about.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -24,10 +23,11 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	}
 	contenders = append(contenders, servers...)
 	defer func() { err = errors.Join(err, closeAll(contenders)) }()
+	rows := p.rows(0, b.tokens)
 	for _, c := range contenders {
 		b.told = append(b.told, *c)
 		began := time.Now()
-		if err := b.load(ctx, c, p); err != nil {
+		if err := c.load(ctx, rows); err != nil {
 			return err
 		}
 		b.logf("%-36s loaded %d tokens in %s", c.name, b.tokens, time.Since(began).Round(time.Millisecond))
@@ -74,16 +74,6 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	return b.hold(ctx, contenders, contest{measure: "revoke one", callers: 1, clocked: true, operation: func(c *contender, _ int) operation {
 		return scattered(c, b.tokens, c.revoke)
 	}})
-}
-
-func (b *bench) load(ctx context.Context, c *contender, p *population) error {
-	const batch = 10_000
-	for at := 0; at < b.tokens; at += batch {
-		if err := c.load(ctx, p.rows(at, min(at+batch, b.tokens))); err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
-		}
-	}
-	return nil
 }
 
 // floorHasTurn reports whether a contender has a turn with as many callers. It tells the floor that writes in groups how

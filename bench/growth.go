@@ -19,7 +19,7 @@ func (b *bench) growth(ctx context.Context) error {
 	o := newOurs(backend, tokenstore.NoOutbox)
 	c := o.contender(boltName, "")
 	p := newPopulation(7, b.tokens/10)
-	if err := b.load(ctx, c, p); err != nil {
+	if err := c.load(ctx, p.rows(0, b.tokens)); err != nil {
 		return err
 	}
 	if err := fillUser(ctx, c, p, b.tokens, b.sweep, "swept"); err != nil {

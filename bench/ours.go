@@ -23,13 +23,31 @@ type ours struct {
 	manager *tokenstore.Manager
 
 	held []held // of the loaded rows, in their order
+	// read are their secrets as a server has read them off connections, where a call is too quick to read one; nil where each call does.
+	read []tokenstore.Secret
 }
 
-// held is what a client holds.
+// held is what a client holds. Its secret is no pointer, as little as those of a peer's clients.
 type held struct {
 	id     ulid.ULID
 	client string
-	secret tokenstore.Secret
+	text   [95]byte
+}
+
+// secret is what the client of the i-th row presents, as a server has read it off a connection.
+func (o *ours) secret(i int) tokenstore.Secret {
+	if o.read != nil {
+		return o.read[i]
+	}
+	return tokenstore.NewSecret(string(o.held[i].text[:]))
+}
+
+// keep notes what the client presents from now on.
+func (o *ours) keep(i int, secret tokenstore.Secret) {
+	copy(o.held[i].text[:], secret.Reveal())
+	if o.read != nil {
+		o.read[i] = secret
+	}
 }
 
 func newOurs(backend store.Backend, outbox tokenstore.Kinds) *ours {
@@ -49,7 +67,11 @@ func tokenstoreBolt(dir, name string, outbox tokenstore.Kinds) *contender {
 	return c
 }
 
-func tokenstoreMemory() *ours { return newOurs(memstore.New(), tokenstore.NoOutbox) }
+func tokenstoreMemory() *ours {
+	o := newOurs(memstore.New(), tokenstore.NoOutbox)
+	o.read = []tokenstore.Secret{}
+	return o
+}
 
 func (o *ours) contender(name, durable string) *contender {
 	return &contender{
@@ -65,7 +87,13 @@ func (o *ours) contender(name, durable string) *contender {
 
 func (o *ours) hold(rows []row) {
 	for i := range rows {
-		o.held = append(o.held, held{rows[i].id, rows[i].client, rows[i].credential().Secret()})
+		h := held{id: rows[i].id, client: rows[i].client}
+		o.held = append(o.held, h)
+		secret := rows[i].credential().Secret()
+		if o.read != nil {
+			o.read = append(o.read, secret)
+		}
+		o.keep(len(o.held)-1, secret)
 	}
 }
 
@@ -108,10 +136,10 @@ func (o *ours) getID(ctx context.Context, id ulid.ULID) error {
 	return err
 }
 
-func (o *ours) present(i int) { seen(o.held[i].secret.Reveal()) }
+func (o *ours) present(i int) { seen(o.secret(i).Reveal()) }
 
 func (o *ours) verify(ctx context.Context, i int) error {
-	in, err := o.manager.Introspect(ctx, o.held[i].secret)
+	in, err := o.manager.Introspect(ctx, o.secret(i))
 	if err == nil && !in.Active {
 		err = in.Cause
 	}
@@ -120,11 +148,13 @@ func (o *ours) verify(ctx context.Context, i int) error {
 
 func (o *ours) exchange(ctx context.Context, i int) error {
 	h := &o.held[i]
-	next, err := o.manager.Exchange(ctx, tokenstore.ExchangeRequest{Secret: h.secret, ClientID: h.client})
+	next, err := o.manager.Exchange(ctx, tokenstore.ExchangeRequest{Secret: o.secret(i), ClientID: h.client})
 	if err == nil && next.Retried {
 		err = errors.New("one secret was exchanged twice at once")
 	}
-	h.secret = next.Secret
+	if err == nil {
+		o.keep(i, next.Secret)
+	}
 	return err
 }
 

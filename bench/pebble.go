@@ -66,7 +66,7 @@ func pebbleStore(dir string) *contender {
 			return err
 		},
 		verify: func(_ context.Context, i int) error {
-			digest := sha256.Sum256(p.rows[i].secret[:])
+			digest := sha256.Sum256(p.secrets[i][:])
 			id, closer, err := db.Get(append([]byte("d"), digest[:]...))
 			if err != nil {
 				return err

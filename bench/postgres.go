@@ -102,7 +102,7 @@ func postgresContender(db *pgxpool.Pool, durable string, stop func() error) *con
 		},
 		get: func(ctx context.Context, i int) error { return read(ctx, "id", p.rows[i].id[:]) },
 		verify: func(ctx context.Context, i int) error {
-			digest := sha256.Sum256(p.rows[i].secret[:])
+			digest := sha256.Sum256(p.secrets[i][:])
 			return read(ctx, "digest", digest[:])
 		},
 		exchange: func(ctx context.Context, i int) error {

@@ -107,7 +107,7 @@ func redisContender(db *redis.Client, durable string, stop func() error) *conten
 			return err
 		},
 		verify: func(ctx context.Context, i int) error {
-			digest := sha256.Sum256(p.rows[i].secret[:])
+			digest := sha256.Sum256(p.secrets[i][:])
 			value, err := verifyScript.Run(ctx, db, []string{"d:" + string(digest[:])}).Text()
 			if err == nil && len(value) != valueSize {
 				err = errLost

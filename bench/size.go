@@ -16,7 +16,7 @@ func (b *bench) sizes(ctx context.Context) error {
 	path := filepath.Join(b.dir, "size.db")
 	backend := openBolt(path)
 	c := newOurs(backend, tokenstore.NoOutbox).contender(boltName, "")
-	err := b.load(ctx, c, newPopulation(6, b.tokens/10))
+	err := c.load(ctx, newPopulation(6, b.tokens/10).rows(0, b.tokens))
 	if err := errors.Join(err, backend.Close()); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (b *bench) sweeps(ctx context.Context) error {
 	o := newOurs(backend, tokenstore.NoOutbox)
 	c := o.contender(boltName, "")
 	p := newPopulation(4, b.tokens/10)
-	if err := b.load(ctx, c, p); err != nil {
+	if err := c.load(ctx, p.rows(0, b.tokens)); err != nil {
 		return err
 	}
 	engine, stop := context.WithCancel(ctx)
