@@ -64,6 +64,15 @@ func mapFloor() *contender {
 // indexFloor is what a store can't do without that finds tokens by id, in order of ids, by user, by session and by when they are due,
 // and gives the whole token for an answer: bare maps and slices, with no rule, no lock while reading, and no removal.
 func indexFloor() *contender {
+	return bareIndex(indexName, func(*domain.RefreshToken) error { return nil })
+}
+
+// checkedFloor is indexFloor where each token is held against all limits before it is kept.
+func checkedFloor() *contender {
+	return bareIndex(checkedName, func(token *domain.RefreshToken) error { return store.CheckInsert([]store.Insertion{{Token: *token}}) })
+}
+
+func bareIndex(name string, check func(*domain.RefreshToken) error) *contender {
 	type due struct {
 		at time.Time
 		id ulid.ULID
@@ -81,18 +90,22 @@ func indexFloor() *contender {
 		}
 		return domain.RefreshToken{}, false
 	}
-	keep := func(r *row) {
+	keep := func(r *row) error {
 		token := r.token()
 		token.SecretDigest = domain.Digest(r.digest)
+		if err := check(&token); err != nil {
+			return err
+		}
 		session, _ := token.SessionID.Get()
 		tokens[r.id] = &token
 		ids = append(ids, r.id)
 		dues = append(dues, due{token.Deadline(), r.id})
 		users[token.UserID] = append(users[token.UserID], r.id)
 		sessions[session] = append(sessions[session], r.id)
+		return nil
 	}
 	return &contender{
-		name: indexName, durable: "none: memory",
+		name: name, durable: "none: memory",
 		hold: func(rows []row) {
 			for i := range rows {
 				presented = append(presented, row{id: rows[i].id, secret: rows[i].secret})
@@ -100,15 +113,16 @@ func indexFloor() *contender {
 		},
 		fill: func(_ context.Context, rows []row) error {
 			for i := range rows {
-				keep(&rows[i])
+				if err := keep(&rows[i]); err != nil {
+					return err
+				}
 			}
 			return nil
 		},
 		issue: func(_ context.Context, r *row) error {
 			mu.Lock()
 			defer mu.Unlock()
-			keep(r)
-			return nil
+			return keep(r)
 		},
 		present: func(i int) { seen(presented[i].id[:]); seen(presented[i].secret[:]) },
 		verify: func(_ context.Context, i int) error {

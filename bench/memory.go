@@ -14,6 +14,7 @@ func (b *bench) inMemory(ctx context.Context) error {
 	for _, open := range []func() *contender{
 		mapFloor,
 		indexFloor,
+		checkedFloor,
 		func() *contender { return memory(tokenstoreMemory(), memName) },
 		fositeMemory,
 		func() *contender { return tokenstoreMemory().contender(managerName, "none: memory") },

@@ -127,10 +127,12 @@ func introspectLimit(r results) string {
 
 // issueLimit says what an issue does that fosite's store does not do.
 func issueLimit(r results) string {
-	bare := r.ratio("memory/issue/1", indexName, "memory/issue/1", fositeName, (*turn).cpuPerCall)
-	return fmt.Sprintf("Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which never remove anything, take %s × what fosite takes, "+
-		"so it is not the keys alone. A profile divides the rest among the check of every field, a record that is kept in half of the memory, sets from which tokens can be removed, "+
-		"and the token that is given back, which is as large again.", bare)
+	to := func(name string) spread {
+		return r.ratio("memory/issue/1", name, "memory/issue/1", fositeName, (*turn).cpuPerCall)
+	}
+	return fmt.Sprintf("Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which never remove anything, take %s × what fosite takes; "+
+		"with the check of every field, which no store of ours leaves out, %s ×. A profile divides the rest among a record that is kept in two thirds of the memory, "+
+		"sets from which tokens can be removed, the look at what bars a token, and the row that a manager hands over.", to(indexName), to(checkedName))
 }
 
 // exchangeLimit says what an exchange does that a rewrite of the record does not do.
