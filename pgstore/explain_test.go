@@ -8,10 +8,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/domain"
+	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/pgstore/internal/pgtest"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
@@ -41,8 +43,7 @@ const most = 3000
 func TestPlans(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			s := pgtest.Start(t, "session_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on",
-				"auto_explain.log_timing=off", "auto_explain.log_format=json", "jit=off")
+			s := explaining(t)
 			db := migrated(t, s, mode.opts)
 			b := open(t, s.DSN(db), mode.opts)
 			st, err := b.Tenant("acme")
@@ -52,13 +53,16 @@ func TestPlans(t *testing.T) {
 			f := newFull(t, st)
 			n := rowsOfTenant(t)
 			f.multiply(s, db, n)
+			s.Exec(f, db, "vacuum analyze")
 			s.ClearLog(t)
 			for i := range 8 {
 				f.call(i)
 			}
-			plans := 0
+			f.crowd()
+			plans, merged := 0, 0
 			for plan := range plansIn(t, s.Log(t)) {
 				plans++
+				merged += plan.merged()
 				for _, finding := range plan.findings() {
 					t.Error("a plan must stay on indexes, and look at what is asked for only")
 					t.Logf("%s: %s", finding, plan.Query)
@@ -67,12 +71,48 @@ func TestPlans(t *testing.T) {
 					}
 				}
 			}
-			if plans < 100 {
-				t.Errorf("the server must have explained what it did: got %d plans", plans)
+			if plans < 100 || !mode.opts.Serializable && merged < 20 {
+				t.Errorf("the server must have explained what it did: got %d plans, %d of them of calls that share a statement", plans, merged)
 			}
 			t.Logf("%d plans over a tenant of %d tokens", plans, n)
 		})
 	}
+}
+
+// TestPlansOfYoungTables has calls share statements when there are hardly any rows, and again when there are many, of which the server has
+// no statistics: what was planned for the few has to do for the many.
+func TestPlansOfYoungTables(t *testing.T) {
+	s := explaining(t, "autovacuum=off")
+	db := migrated(t, s, pgstore.Options{})
+	st, err := open(t, s.DSN(db), pgstore.Options{}).Tenant("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFull(t, st)
+	f.crowd()
+	f.multiply(s, db, 20_000)
+	f.crowd()
+	merged := 0
+	for plan := range plansIn(t, s.Log(t)) {
+		if plan.merged() == 0 {
+			continue
+		}
+		merged++
+		for _, finding := range plan.findings() {
+			t.Error("a statement of many calls must be planned for tables that grow")
+			t.Logf("%s: %s\n%s", finding, plan.Query, plan.Text)
+		}
+	}
+	if merged < 20 {
+		t.Errorf("the server must have explained what it did: got %d plans", merged)
+	}
+}
+
+// explaining is a server that says how it executes what it is asked.
+func explaining(t *testing.T, settings ...string) *pgtest.Server {
+	t.Helper()
+	return pgtest.Start(t, append(settings, "session_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on",
+		"auto_explain.log_timing=off", "auto_explain.log_format=json", "jit=off")...)
 }
 
 // full is a tenant with a token, a revocation that is pending, one that is retired, a guard and an event, and many like them.
@@ -163,7 +203,6 @@ func (f *full) multiply(s *pgtest.Server, db string, n int) {
 		clone("targets", "not pending", others, map[string]string{"tombstone": uuid, "pending": "i <= 500", "user_id": "'user' || i + 1000000"}),
 		clone("guards", "true", others, map[string]string{"digest": digest, "user_id": "'user' || i + 1000000"}),
 		clone("events", "true", others, map[string]string{"number": "r.number + 1000 + i"}),
-		"vacuum analyze",
 	)
 }
 
@@ -210,6 +249,35 @@ func (f *full) call(i int) {
 	f.must("Trim", err)
 }
 
+// crowd has many callers at once issue a token and exchange it, by the short way.
+func (f *full) crowd() {
+	f.Helper()
+	var all sync.WaitGroup
+	for i := range 48 {
+		all.Go(func() {
+			for range 6 {
+				token := domain.RefreshToken{
+					ID: ulid.Make(), UserID: "user" + strconv.Itoa(2000+i), ClientID: "web", SessionID: domain.MustSessionID("crowd" + strconv.Itoa(i)), CreatedAt: f.now,
+				}
+				results, err := f.store.Insert(f.Context(), []store.Insertion{{Token: token}})
+				if err != nil || results[0].Err != nil {
+					f.Errorf("Insert must succeed: got %v, %v", results, err)
+					return
+				}
+				err = f.store.Update(f.Context(), token.ID, func(v store.View) store.Decision {
+					next := v.Token
+					next.LastExchangedAt = f.now
+					return store.Decision{Next: &next}
+				})
+				if err != nil {
+					f.Errorf("Update must succeed: got %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
 // plan is a plan as the server logs it.
 type plan struct {
 	Query string `json:"Query Text"`
@@ -229,6 +297,14 @@ type node struct {
 
 // small are tables that have a row, or a few, for each tenant.
 var small = map[string]bool{"tenants": true, "tallies": true, "walks": true, "settings": true, "migrations": true}
+
+// merged is 1 for a plan of a statement that several calls share, else 0.
+func (p *plan) merged() int {
+	if strings.Contains(p.Query, ") as r (id") && strings.Contains(p.Query, "unnest(") {
+		return 1
+	}
+	return 0
+}
 
 // findings says what is wrong with a plan.
 func (p *plan) findings() (found []string) {

@@ -10,7 +10,7 @@ func (b *Backend) Naive(how string) {
 	switch how {
 	case "":
 	case "no locks":
-		for _, sql := range []*string{&q.lockShared, &q.lockExclusive} {
+		for _, sql := range []*string{&q.lockShared, &q.lockShort, &q.lockMerged, &q.lockExclusive} {
 			without(sql)
 			*sql += ", $2::bigint"
 		}
@@ -31,11 +31,11 @@ func (b *Backend) Naive(how string) {
 // LockOf is the number of a tenant's lock.
 func (b *Backend) LockOf(tenant string) int64 { return b.lockOf(keyOf(tenant)) }
 
-// Gathered is how many short calls of a tenant wait to share the next transaction.
-func (b *Backend) Gathered(tenant string) int {
+// Gathered is how many short calls of a tenant, those that read or those that write, wait to share the next transaction.
+func (b *Backend) Gathered(tenant string, reads bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if g := b.groups[crowd{keyOf(tenant), false}]; g != nil {
+	if g := b.groups[crowd{keyOf(tenant), reads}]; g != nil {
 		return len(g.queue)
 	}
 	return 0

@@ -17,26 +17,19 @@ import (
 // insertFast inserts one token that stems from now, in one round trip that it may share, unless there is anything that might refuse it.
 func (s *tenant) insertFast(ctx context.Context, rows []store.Insertion) (token domain.RefreshToken, ok bool, err error) {
 	row := &rows[0]
-	if len(rows) > 1 || row.Cap.Max > 0 || row.Emit.Has(store.KindIssued) || row.AsOf.Reach() != domain.AnchorSession || s.backend.opts.Serializable {
+	token = row.Token
+	if len(rows) > 1 || row.Cap.Max > 0 || row.Emit.Has(store.KindIssued) || row.AsOf.Reach() != domain.AnchorSession || !row.Former.IsNull() ||
+		!fresh(&token) || s.backend.opts.Serializable {
 		return token, false, nil
 	}
-	token = row.Token
-	var a anchors
-	for candidate := range row.Candidates() {
-		a.add(candidate, domain.AnchorSession)
-	}
-	mutable, err := mutableArgs(&token)
+	args, err := issueArgs(&token)
 	if err != nil {
 		return token, false, err
 	}
-	fixed := fixedArgs(&token)
-	args := append(append([]any{s.id, fixed[0]}, fixed[2:]...), mutable...) // but for the sequence
-	latest := instantOf(token.CreatedAt)
-	args = append(args, due(&token), a.kinds, a.values, latest.at, latest.ns)
 	added := false
-	err = s.shortly(ctx, token.ID, step{s.backend.q.addFast, args, func(row pgx.Rows) error {
+	err = s.shortly(ctx, &call{id: token.ID, verb: &s.backend.q.issue, args: args, row: func(row pgx.Rows) error {
 		added = true
-		return row.Scan((*number)(&token.Sequence))
+		return row.Scan(nil, (*number)(&token.Sequence))
 	}})
 	// A row that was returned tells nothing of the commit, which comes after it.
 	return token, added && err == nil, longWay(err)
@@ -50,7 +43,7 @@ func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store
 	}
 	var view store.View
 	var version uint32
-	err = s.look(ctx, id, step{s.backend.q.getVersion, []any{s.id, identity(id)}, func(row pgx.Rows) error {
+	err = s.look(ctx, &call{id: id, verb: &s.backend.q.look, args: []any{identity(id)}, row: func(row pgx.Rows) error {
 		return scanToken(row, &view.Token, &version)
 	}})
 	if err != nil || view.Token.ID != id {
@@ -60,11 +53,8 @@ func (s *tenant) updateFast(ctx context.Context, id ulid.ULID, decide func(store
 	if d.Next == nil || d.Revoke != nil || d.Emit != 0 || d.Check(&view) != nil || !exchanged(&view.Token, d.Next) {
 		return nil, false, nil
 	}
-	var a anchors
-	a.add(&view.Token, domain.AnchorNone)
-	args := append([]any{s.id, identity(id), version, a.kinds, a.values}, exchangeArgs(d.Next)...)
 	replaced := false
-	err = s.shortly(ctx, id, step{s.backend.q.exchangeFast, args, func(pgx.Rows) error {
+	err = s.shortly(ctx, &call{id: id, verb: &s.backend.q.exchange, args: append([]any{identity(id), version}, exchangeArgs(d.Next)...), row: func(pgx.Rows) error {
 		replaced = true
 		return nil
 	}})

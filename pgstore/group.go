@@ -3,38 +3,66 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
 )
 
 const (
-	maxFlights = 2  // how many groups of one kind of call and one tenant are under way at once
-	maxGroup   = 64 // how many calls share a transaction
+	maxFlights = 2                     // how many groups of one kind of call and one tenant are under way at once
+	maxGroup   = 64                    // how many calls share a transaction
+	slowFlight = 50 * time.Millisecond // those that gather wait no longer while fewer are under way, so that a connection that hangs holds up nobody else
 )
 
-// group is where short calls of one tenant gather while others are under way, to share the next transaction: its lock, its round trip,
-// and the wait for the disk. A lone call waits for nobody.
+// group is where short calls of one tenant gather while others are under way, to share the next transaction: its lock, its round trip, its
+// statements, and the wait for the disk. A lone call waits for nobody. While one transaction is under way, another begins once as many
+// calls wait as share the first, so that neither is small while there are many.
 type group struct {
 	crowd
-	flights int
+	flights int // transactions under way
+	aloft   int // calls in them
 	queue   []*call
 }
 
 // call is a short statement that somebody waits for.
 type call struct {
 	id   ulid.ULID // the token that it is about
-	step step
-	turn chan []*call // takes the calls that it is to lead, itself the first, or none when it is done
+	verb *verb
+	args []any                // but for the tenant
+	row  func(pgx.Rows) error // takes the row that comes back, if one does
+	turn chan []*call         // takes the calls that it is to lead, itself the first, or none when it is done
 	err  error
 }
 
-// take takes the calls of the next transaction out of the queue.
-func (g *group) take() []*call {
+// next takes the calls of the next transaction out of the queue, if it may begin: the first of them is to lead. Those that have waited
+// for long don't ask how many they are.
+func (g *group) next(long bool) []*call {
+	if g.flights == maxFlights || len(g.queue) == 0 || len(g.queue) < g.aloft && !long {
+		return nil
+	}
 	n := min(len(g.queue), maxGroup)
 	calls := slices.Clone(g.queue[:n])
 	g.queue = slices.Delete(g.queue, 0, n)
+	g.flights++
+	g.aloft += n
 	return calls
+}
+
+// land ends a transaction of so many calls.
+func (g *group) land(calls int) {
+	g.flights--
+	g.aloft -= calls
+	g.begin(false)
+}
+
+// begin has the next transaction begin, if it may.
+func (g *group) begin(long bool) {
+	if calls := g.next(long); calls != nil {
+		calls[0].turn <- calls
+	}
 }
 
 // errNotAlone says that a transaction which several calls shared was not committed: each has to find out by itself whether it was to
@@ -47,20 +75,20 @@ type crowd struct {
 	reads  bool
 }
 
-// shortly runs a statement under the shared lock, and commits. What takes its rows can't have it fail, and may be called for a
+// shortly runs a statement under the shared lock, and commits. What takes its row can't have it fail, and may be called for a
 // transaction that is not committed.
-func (s *tenant) shortly(ctx context.Context, id ulid.ULID, st step) error {
-	return s.join(ctx, crowd{s.id, false}, id, st)
+func (s *tenant) shortly(ctx context.Context, c *call) error {
+	return s.join(ctx, crowd{s.id, false}, c)
 }
 
 // look runs a statement that only reads, under no lock.
-func (s *tenant) look(ctx context.Context, id ulid.ULID, st step) error {
-	return s.join(ctx, crowd{s.id, true}, id, st)
+func (s *tenant) look(ctx context.Context, c *call) error {
+	return s.join(ctx, crowd{s.id, true}, c)
 }
 
-func (s *tenant) join(ctx context.Context, of crowd, id ulid.ULID, st step) error {
+func (s *tenant) join(ctx context.Context, of crowd, c *call) error {
 	b := s.backend
-	c := &call{id: id, step: st, turn: make(chan []*call, 1)}
+	c.turn = make(chan []*call, 1)
 	b.mu.Lock()
 	g := b.groups[of]
 	if g == nil {
@@ -68,26 +96,42 @@ func (s *tenant) join(ctx context.Context, of crowd, id ulid.ULID, st step) erro
 		b.groups[of] = g
 	}
 	g.queue = append(g.queue, c)
-	var calls []*call
-	if g.flights < maxFlights { // so nobody else is in the queue
-		g.flights++
-		calls = g.take()
-	}
+	g.begin(false)
 	b.mu.Unlock()
-	if calls == nil {
-		select {
-		case calls = <-c.turn:
-		case <-ctx.Done():
-			if s.withdraw(g, c) {
-				return &failure{cause: ctx.Err()}
-			}
-			calls = <-c.turn // too late: it is under way, or has to be
-		}
+	calls, err := s.await(ctx, g, c)
+	if err != nil {
+		return err
 	}
 	if len(calls) > 0 {
 		s.lead(ctx, g, calls)
 	}
 	return c.err
+}
+
+// await waits until a call is done, or has to lead.
+func (s *tenant) await(ctx context.Context, g *group, c *call) (lead []*call, err error) {
+	select {
+	case lead = <-c.turn: // at once
+		return lead, nil
+	default:
+	}
+	slow := time.NewTicker(slowFlight)
+	defer slow.Stop()
+	for {
+		select {
+		case lead = <-c.turn:
+			return lead, nil
+		case <-slow.C:
+			s.backend.mu.Lock()
+			g.begin(true)
+			s.backend.mu.Unlock()
+		case <-ctx.Done():
+			if s.withdraw(g, c) {
+				return nil, &failure{cause: ctx.Err()}
+			}
+			return <-c.turn, nil // too late: it is under way, or has to be
+		}
+	}
 }
 
 // withdraw takes a call out of the queue, if it is still there.
@@ -112,13 +156,10 @@ func (s *tenant) lead(ctx context.Context, g *group, calls []*call) {
 				c.turn <- nil
 			}
 		}
+		runtime.Gosched() // so that those who call again at once are in the next transaction
 		s.backend.mu.Lock()
 		defer s.backend.mu.Unlock()
-		if next := g.take(); len(next) > 0 {
-			next[0].turn <- next
-			return
-		}
-		if g.flights--; g.flights == 0 {
+		if g.land(len(calls)); g.flights == 0 {
 			delete(s.backend.groups, g.crowd)
 		}
 	}()
@@ -132,16 +173,13 @@ func (s *tenant) fly(ctx context.Context, of crowd, calls []*call) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.backend.opts.CommitTimeout)
 		defer cancel()
 	}
-	calls = slices.SortedFunc(slices.Values(calls), func(a, b *call) int { return a.id.Compare(b.id) }) // so that all lock records in one order
 	hold := lockShared
 	if of.reads {
 		hold = lockNone
 	}
 	err := s.attempt(ctx, hold, func(t *tx) error {
-		t.short = true
-		for _, c := range calls {
-			t.do(c.step)
-		}
+		t.short, t.merged = true, len(calls) > 1
+		t.do(merged(of.tenant, calls)...)
 		if of.reads {
 			return t.finish(ctx)
 		}

@@ -27,7 +27,7 @@ func TestNeighboursOfAFailure(t *testing.T) {
 	errs := make([]error, n)
 	for i := range n {
 		if i == bad { // it comes last, and so not alone
-			for s.backend.Gathered("tenant") < n-4 {
+			for s.backend.Gathered("tenant", false) < n-4 {
 				runtime.Gosched()
 			}
 		}
@@ -40,7 +40,7 @@ func TestNeighboursOfAFailure(t *testing.T) {
 			errs[i] = errors.Join(err, result.Err)
 		})
 	}
-	for s.backend.Gathered("tenant") < n-3 {
+	for s.backend.Gathered("tenant", false) < n-3 {
 		runtime.Gosched()
 	}
 	letGo()

@@ -10,13 +10,14 @@ import (
 // the tenant as its first argument, and finds them by an index that begins with it.
 type queries struct {
 	// Transactions, and tenants.
-	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback  string
-	limit, lockShared, lockExclusive, lockPairs, lockFeed                     string
-	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest string
-	tenants, pendingTenants                                                   string
+	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback     string
+	limit, lockShort, lockMerged, lockShared, lockExclusive, lockPairs, lockFeed string
+	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest    string
+	tenants, pendingTenants                                                      string
 	// Tokens.
-	get, getLocked, getVersion, getAll, getForeign, find, listAll, listUser, listSession string
-	add, addFast, replace, exchangeFast, remove, ofPairs, due, putOff, nextDue           string
+	get, getLocked, getAll, getForeign, find, listAll, listUser, listSession string
+	add, replace, remove, ofPairs, due, putOff, nextDue                      string
+	look, exchange, issue                                                    verb
 	// What covers a token, and what bars one.
 	fenceOf, fenceOfPairs, fenceOver, bars string
 	// Revocations.
@@ -75,6 +76,7 @@ func newQueries(schema string) *queries {
 	q := &queries{}
 	q.tenantQueries(in)
 	q.tokenQueries(in)
+	q.shortQueries(in)
 	q.revocationQueries(in)
 	q.memoryQueries(in)
 	return q
@@ -92,6 +94,13 @@ func (q *queries) tenantQueries(in func(string) string) {
 		set_config('idle_in_transaction_session_timeout', $1, true)`
 	q.limit = limits
 	q.lockShared = limits + `, pg_advisory_xact_lock_shared($2)`
+	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
+	// One round trip stands idle nowhere, and waits for a lock no longer than for all of a statement.
+	const short = `select set_config('statement_timeout', $1, true)`
+	q.lockShort = short + `, pg_advisory_xact_lock_shared($2)`
+	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
+	q.lockMerged = short + `, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
+		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), pg_advisory_xact_lock_shared($2)`
 	q.lockExclusive = limits + `, pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
@@ -134,7 +143,6 @@ func (q *queries) tenantQueries(in func(string) string) {
 
 func (q *queries) tokenQueries(in func(string) string) {
 	q.get = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = $2`)
-	q.getVersion = in(`select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = $2`)
 	q.getLocked = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = $2 for update`)
 	q.getAll = in(`select $tokens from tokenstore.tokens where tenant = $1 and id = any ($2)`)
 	q.getForeign = in(`select $tokens from tokenstore.tokens where tenant = $1 and foreign_digest = any ($2)`)
@@ -146,28 +154,11 @@ func (q *queries) tokenQueries(in func(string) string) {
 
 	q.add = in(`insert into tokenstore.tokens (tenant, $tokens, due) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
 		$18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37)`)
-	q.addFast = in(`with added as (
-			insert into tokenstore.tokens (tenant, $tokens, due) select $1, $2, t.base + nextval('tokenstore.numbers'), $3, $4, $5, $6, $7, $8, $9, $10,
-				$11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36
-			from tokenstore.tenants t where t.tenant = $1 and current_setting('transaction_isolation') = 'read committed'
-				and not exists (select from unnest($37::smallint[], $38::text[]) as a (kind, value) join tokenstore.targets tt
-					on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
-				and not exists (select from unnest($37::smallint[], $38::text[]) as a (kind, value) join tokenstore.guards g
-					on g.tenant = $1 and g.anchor_kind = a.kind and g.anchor = a.value)
-			on conflict do nothing returning sequence, session_id is null as sessionless
-		), tallied as ($tally select $1, pg_backend_pid() % 128, 1, sessionless::integer, 0, 0, 0, sequence, $39, $40 from added $tallied)
-		select sequence from added`)
 	q.replace = in(`update tokenstore.tokens set authenticated_at = $3, expires_at = $4, idle_expires_at = $5, last_exchanged_at = $6, rotated_at = $7,
 		nanoseconds = $8, idle_lifetime = $9, rotating = $10, offline = $11, generation = $12, retries = $13, salt = $14, family_digest = $15,
 		secret_digest = $16, pepper_key_id = $17, confirmation_kind = $18, confirmation = $19, metadata = $20,
 		initial_ip = $21, initial_asn = $22, initial_user_agent = $23, last_ip = $24, last_asn = $25, last_user_agent = $26,
 		due = least(due, $27) where tenant = $1 and id = $2`)
-	q.exchangeFast = in(`update tokenstore.tokens set idle_expires_at = $6, last_exchanged_at = $7, rotated_at = $8, nanoseconds = $9, generation = $10,
-		retries = $11, salt = $12, secret_digest = $13, last_ip = $14, last_asn = $15, last_user_agent = $16, due = least(due, $17)
-		where tenant = $1 and id = $2 and xmin = $3 and current_setting('transaction_isolation') = 'read committed'
-		and not exists (select from unnest($4::smallint[], $5::text[]) as a (kind, value) join tokenstore.targets tt
-			on tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending)
-		returning true`)
 	q.remove = in(`delete from tokenstore.tokens where tenant = $1 and id = any ($2) returning id, session_id is null`)
 	q.ofPairs = in(`select $tokens from tokenstore.tokens t where tenant = $1 and $pairs order by id for update`)
 	q.due = in(`select id, expires_at, idle_expires_at, nanoseconds from tokenstore.tokens where tenant = $1 and due <= $2
@@ -187,6 +178,47 @@ func (q *queries) tokenQueries(in func(string) string) {
 		union all select null, watermark, at, at_ns, through, through_ns, $targets
 		from $anchors join tokenstore.guards g on g.tenant = $1 and g.anchor_kind = a.kind and g.anchor = a.value
 			and (g.client_id is null or g.client_id = any ($4)) and (g.audience is null or g.audience = any ($5))`)
+}
+
+// shortQueries are the statements of the short way. The server plans each once, perhaps while its tables are all but empty, and goes by that
+// plan when they are full. So it must not have a choice: what is looked for in a subquery with an offset or a limit is looked for once for each
+// row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that index look dearer than others.
+func (q *queries) shortQueries(in func(string) string) {
+	both := func(rank int, columns []column, one, many, sql string) verb {
+		rowsOne, rowsMany := rowsOf(columns)
+		return verb{rank, in(strings.NewReplacer("$rows", rowsOne, "$differs", one).Replace(sql)), in(strings.NewReplacer("$rows", rowsMany, "$differs", many).Replace(sql))}
+	}
+	q.look = verb{0, in(`select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = $2`), in(`select t.* from unnest((select $2::uuid[])) as r (id)
+		cross join lateral (select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = r.id limit 1) t`)}
+	q.exchange = both(1, exchanges, `where t.tenant = $1 and t.id = r.id`,
+		`cross join lateral (select ctid as place from tokenstore.tokens where tenant = $1 and id = r.id limit 1) y where t.ctid = y.place`,
+		`update tokenstore.tokens t set idle_expires_at = r.idle_expires_at, last_exchanged_at = r.last_exchanged_at, rotated_at = r.rotated_at,
+			nanoseconds = r.nanoseconds, generation = r.generation, retries = r.retries, salt = r.salt, secret_digest = r.secret_digest,
+			last_ip = r.last_ip, last_asn = r.last_asn, last_user_agent = r.last_user_agent, due = least(t.due, r.due)
+		from $rows $differs and t.xmin = r.version and current_setting('transaction_isolation') = 'read committed'
+			and not exists (select from (values (0, t.id::text collate "C"), (1, t.session_id), (2, t.user_id), (3, t.client_id), (4, '')) a (kind, value)
+				cross join lateral (select from tokenstore.targets tt where tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending limit 1) f offset 0)
+		returning t.id`)
+	// What stems from now is refused by what names the token or its session, and by nothing else. Its part of the tally has to be there.
+	named := func(kind, value string) string {
+		return strings.NewReplacer("$kind", kind, "$value", value+` collate "C"`).Replace(`
+				and not exists (select from tokenstore.targets tt where tt.tenant = $1 and tt.anchor_kind = $kind and tt.anchor = $value and tt.pending offset 0)
+				and not exists (select from tokenstore.guards g where g.tenant = $1 and g.anchor_kind = $kind and g.anchor = $value offset 0)`)
+	}
+	q.issue = both(2, append(issued[:len(issued):len(issued)], column{"anchor", "text"}), `(select 1 as tokens, sessionless::integer as sessionless, sequence, created_at, ns from added) n`,
+		`(select count(*) as tokens, count(*) filter (where sessionless) as sessionless, max(sequence) as sequence from added) c
+				cross join lateral (select c.*, created_at, ns from added order by created_at desc, ns desc limit 1) n`,
+		`with added as (
+			insert into tokenstore.tokens (tenant, sequence, `+names(issued)+`) select $1, t.base + nextval('tokenstore.numbers'), `+values(issued)+`
+			from tokenstore.tenants t join tokenstore.tallies y on y.tenant = $1 and y.part = pg_backend_pid() % 128 cross join $rows
+			where t.tenant = $1 and current_setting('transaction_isolation') = 'read committed'`+named("0", "r.anchor")+named("1", "r.session_id")+`
+			on conflict do nothing returning id, sequence, session_id is null as sessionless, created_at, nanoseconds & 1023 as ns
+		), tallied as (
+			update tokenstore.tallies t set tokens = t.tokens + n.tokens, sessionless = t.sessionless + n.sessionless, sequence = greatest(t.sequence, n.sequence),
+				latest = greatest(t.latest, n.created_at), latest_ns = case when (n.created_at, n.ns) > (t.latest, t.latest_ns) then n.ns else t.latest_ns end
+			from $differs where t.tenant = $1 and t.part = pg_backend_pid() % 128
+		)
+		select id, sequence from added`)
 }
 
 func (q *queries) revocationQueries(in func(string) string) {

@@ -19,23 +19,34 @@ const tokenColumns = `id, sequence, user_id, client_id, session_id, created_at, 
 // fixedArgs are what never changes, and mutableArgs the rest: together, all columns of tokenColumns.
 func fixedArgs(t *domain.RefreshToken) []any {
 	session, _ := t.SessionID.Get()
-	audiences, scopes := make([]string, 0, t.ResourceServers.Len()), make([]string, 0, t.ResourceServers.Len())
-	for rs := range t.ResourceServers.All() {
-		audiences, scopes = append(audiences, rs.Audience), append(scopes, rs.Scopes)
-	}
+	audiences, scopes := resourceArgs(t)
 	return []any{
 		identity(t.ID), number(t.Sequence), t.UserID, t.ClientID, text(session), instantOf(t.CreatedAt).at, audiences, scopes,
 		text(t.ForeignID), octets(t.ForeignDigest[:]), t.ForeignWeak,
 	}
 }
 
+// resourceArgs are the audiences, and the scopes of each.
+func resourceArgs(t *domain.RefreshToken) (audiences, scopes []string) {
+	audiences, scopes = make([]string, 0, t.ResourceServers.Len()), make([]string, 0, t.ResourceServers.Len())
+	for rs := range t.ResourceServers.All() {
+		audiences, scopes = append(audiences, rs.Audience), append(scopes, rs.Scopes)
+	}
+	return audiences, scopes
+}
+
+// metadataArg is the token's metadata as JSON, nil for none.
+func metadataArg(t *domain.RefreshToken) ([]byte, error) {
+	if t.Metadata.Len() == 0 {
+		return nil, nil
+	}
+	return json.Marshal(t.Metadata)
+}
+
 func mutableArgs(t *domain.RefreshToken) ([]any, error) {
-	var metadata []byte
-	if t.Metadata.Len() > 0 {
-		var err error
-		if metadata, err = json.Marshal(t.Metadata); err != nil {
-			return nil, err
-		}
+	metadata, err := metadataArg(t)
+	if err != nil {
+		return nil, err
 	}
 	return []any{
 		micro(t.AuthenticatedAt), micro(t.ExpiresAt), micro(t.IdleExpiresAt), micro(t.LastExchangedAt), micro(t.RotatedAt), nanoseconds(t),
@@ -43,6 +54,29 @@ func mutableArgs(t *domain.RefreshToken) ([]any, error) {
 		text(t.PepperKeyID), text(t.Confirmation.Kind), text(t.Confirmation.Value), metadata,
 		text(t.Device.InitialIP), text(t.Device.InitialASN), text(t.Device.InitialUserAgent),
 		text(t.Device.LastIP), text(t.Device.LastASN), text(t.Device.LastUserAgent),
+	}, nil
+}
+
+// fresh reports whether a token has nothing that only a use, or another system, can have left.
+func fresh(t *domain.RefreshToken) bool {
+	return t.LastExchangedAt.IsZero() && t.RotatedAt.IsZero() && t.Generation == 0 && t.Retries == 0 && t.Salt == domain.Salt{} &&
+		t.ForeignID == "" && t.ForeignDigest == domain.Digest{} && !t.ForeignWeak
+}
+
+// issueArgs are what a fresh token has, and its id as an anchor.
+func issueArgs(t *domain.RefreshToken) ([]any, error) {
+	metadata, err := metadataArg(t)
+	if err != nil {
+		return nil, err
+	}
+	session, _ := t.SessionID.Get()
+	audiences, scopes := resourceArgs(t)
+	return []any{
+		identity(t.ID), t.UserID, t.ClientID, text(session), instantOf(t.CreatedAt).at, literal(audiences), literal(scopes),
+		micro(t.AuthenticatedAt), micro(t.ExpiresAt), micro(t.IdleExpiresAt), nanoseconds(t), int64(t.IdleLifetime), t.Rotating, t.Offline,
+		octets(t.FamilyDigest[:]), octets(t.SecretDigest[:]), text(t.PepperKeyID), text(t.Confirmation.Kind), text(t.Confirmation.Value), metadata,
+		text(t.Device.InitialIP), text(t.Device.InitialASN), text(t.Device.InitialUserAgent),
+		text(t.Device.LastIP), text(t.Device.LastASN), text(t.Device.LastUserAgent), due(t), uuidText(t.ID),
 	}, nil
 }
 

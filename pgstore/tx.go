@@ -42,6 +42,7 @@ type tx struct {
 	ended   bool
 	feeding bool // it holds the lock of the feed
 	short   bool // one round trip: the lock and the statements, which the protocol makes one transaction
+	merged  bool // some of them are about many tokens
 	tally   tally
 }
 
@@ -155,10 +156,16 @@ func (t *tx) begin(batch *pgx.Batch) {
 		batch.Queue(t.q.begin)
 		batch.Queue(t.q.lockExclusive, append(limits, t.backend.lockOf(t.tenant))...)
 	default:
-		if !t.short {
+		lock := t.q.lockShared
+		switch {
+		case t.merged:
+			lock = t.q.lockMerged
+		case t.short:
+			lock = t.q.lockShort
+		default:
 			batch.Queue(t.q.begin)
 		}
-		batch.Queue(t.q.lockShared, append(limits, t.backend.lockOf(t.tenant))...)
+		batch.Queue(lock, append(limits, t.backend.lockOf(t.tenant))...)
 	}
 }
 
