@@ -19,8 +19,8 @@ import (
 const maxGroup = 256
 
 // group lets concurrent writers share commits. There is no timer: whoever comes while nobody commits does so at once; who comes
-// during a commit waits and is in the next one. That is made by a goroutine which goes on until nobody waits, so that no group waits
-// for the caller of another to run.
+// during a commit waits and is in the next one. That is made by a goroutine of its own, so that no group waits for the caller of
+// another to run.
 type group struct {
 	mu      sync.Mutex
 	queue   []*call
@@ -86,15 +86,11 @@ func (g *group) waits() bool {
 	return g.leading
 }
 
-// lead commits the calls that are queued, the caller's own among them, and has those that come meanwhile committed.
+// lead commits the calls that are queued, and has those that come meanwhile committed.
 func (b *Backend) lead() {
-	defer func() {
+	defer func() { // whatever ended the commit
 		if b.group.waits() {
-			go func() {
-				for more := true; more; more = b.group.waits() {
-					b.serve()
-				}
-			}()
+			go b.lead()
 			runtime.Gosched() // so that it does not wait for what this caller does now
 		}
 	}()

@@ -242,7 +242,8 @@ func (r *run) prepare(due uint64) {
 	if !r.writes() || r.decision.Next == nil {
 		return
 	}
-	r.next = record{token: *r.decision.Next, due: due}
+	r.next = record{token: *r.decision.Next, due: due} // a copy: what is checked in the commit is what is written
+	r.decision.Next = &r.next.token
 	// A life that is cut short; one that is renewed is put off when it comes up.
 	ends := uint64(r.next.token.DueSecond())
 	if r.sooner = ends != 0 && (due == 0 || ends < due); !r.sooner {

@@ -46,7 +46,11 @@ func (b *Backend) beginWriting() (*bbolt.Tx, error) {
 		b.writer.mu.Unlock()
 		return nil, unusable(errStuck)
 	}
-	tx, err := b.begin(true)
+	var tx *bbolt.Tx
+	var err error
+	if panicked := protect(func() error { tx, err = b.begin(true); return nil }); panicked != nil { // its lock taken: no page says any more where the data is
+		b.writer.stuck, err = true, unusable(panicked)
+	}
 	if err != nil {
 		b.writer.mu.Unlock()
 	}
