@@ -95,15 +95,20 @@ func digest(id ulid.ULID, generation int) (sum [32]byte) {
 	return sum
 }
 
-func (d *duel) issueByHand(i int) error {
+const insertByHand = `insert into tokens (tenant, id, user_id, client_id, session_id, created_at, expires_at, idle_expires_at, due, salt, family_digest, secret_digest)`
+
+// newByHand is a token of the table, and its columns in the order of insertByHand, of which due is the same as idle_expires_at.
+func (d *duel) newByHand(i int) []any {
 	now := time.Now()
 	t := handToken{id: ulid.Make()}
 	t.secret = digest(t.id, 0)
-	_, err := d.hand.Exec(d.ctx(), `insert into tokens (tenant, id, user_id, client_id, session_id, created_at, expires_at, idle_expires_at, due, salt,
-		family_digest, secret_digest) values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11)`,
-		d.tenant, [16]byte(t.id), fmt.Sprint("user", i/10), "web", fmt.Sprint("session", i/2), now, now.Add(8760*time.Hour), now.Add(720*time.Hour),
-		t.id[:], t.secret[:], t.secret[:])
 	d.theirs[i] = t
+	return []any{d.tenant, [16]byte(t.id), fmt.Sprint("user", i/10), "web", fmt.Sprint("session", i/2), now, now.Add(8760 * time.Hour), now.Add(720 * time.Hour),
+		t.id[:], t.secret[:], t.secret[:]}
+}
+
+func (d *duel) issueByHand(i int) error {
+	_, err := d.hand.Exec(d.ctx(), insertByHand+" values ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9, $10, $11)", d.newByHand(i)...)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 const (
 	maxFlights = 2                     // how many groups of one kind of call and one tenant are under way at once
 	maxGroup   = 64                    // how many calls share a transaction
-	slowFlight = 50 * time.Millisecond // those that gather wait no longer while fewer are under way, so that a connection that hangs holds up nobody else
+	slowFlight = 50 * time.Millisecond // those that gather wait no longer while fewer are under way, lest one connection that hangs hold them up
 )
 
 // group is where short calls of one tenant gather while others are under way, to share the next transaction: its lock, its round trip, its
@@ -166,13 +166,14 @@ func (s *tenant) lead(ctx context.Context, g *group, calls []*call) {
 	err = s.fly(ctx, g.crowd, calls)
 }
 
-// fly runs calls in one transaction of one round trip. Their callers' contexts have had their say.
+// fly runs calls in one transaction of one round trip, which no connection that hangs makes longer than a commit may take. The contexts of
+// several callers have had their say.
 func (s *tenant) fly(ctx context.Context, of crowd, calls []*call) error {
 	if len(calls) > 1 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), s.backend.opts.CommitTimeout)
-		defer cancel()
+		ctx = context.WithoutCancel(ctx)
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.backend.opts.CommitTimeout)
+	defer cancel()
 	hold := lockShared
 	if of.reads {
 		hold = lockNone

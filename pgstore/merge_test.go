@@ -224,7 +224,22 @@ func TestExchangesShareAStatement(t *testing.T) {
 	}
 }
 
-// A connection that hangs with many calls holds up nobody but these.
+// Short calls wait for their tenant's lock no longer than they may, and nothing of them is left open then, alone or together.
+func TestShortCallsWaitForALockOnce(t *testing.T) {
+	s := newStage(t, pgstore.Options{StatementTimeout: 300 * time.Millisecond, CommitTimeout: time.Minute}, "")
+	s.hold(`select pg_advisory_xact_lock($1)`, s.backend.LockOf("tenant"))
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			if _, err := s.add(byte(10+i), "user", store.Insertion{}); !errors.Is(err, store.ErrNotCommitted) {
+				t.Errorf("got %v, want ErrNotCommitted", err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A connection that hangs with many calls does not hold up others as long as it hangs.
 func TestSlowFlight(t *testing.T) {
 	s := newStage(t, pgstore.Options{}, "")
 	for i := range 8 {

@@ -95,8 +95,8 @@ func (q *queries) tenantQueries(in func(string) string) {
 	q.limit = limits
 	q.lockShared = limits + `, pg_advisory_xact_lock_shared($2)`
 	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
-	// One round trip stands idle nowhere, and waits for a lock no longer than for all of a statement.
-	const short = `select set_config('statement_timeout', $1, true)`
+	// The limit of a statement begins with the next one; that of waiting for a lock at once.
+	const short = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)`
 	q.lockShort = short + `, pg_advisory_xact_lock_shared($2)`
 	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
 	q.lockMerged = short + `, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
@@ -181,17 +181,20 @@ func (q *queries) tokenQueries(in func(string) string) {
 }
 
 // shortQueries are the statements of the short way. The server plans each once, perhaps while its tables are all but empty, and goes by that
-// plan when they are full. So it must not have a choice: what is looked for in a subquery with an offset or a limit is looked for once for each
-// row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that index look dearer than others.
+// plan when they are full. So, but for a lone exchange, it must not have a choice: what is looked for in a subquery with an offset or a limit is looked
+// for once for each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that
+// index look dearer than others. Several indexes have a token's tenant and id, but only its key has ids in their order.
 func (q *queries) shortQueries(in func(string) string) {
 	both := func(rank int, columns []column, one, many, sql string) verb {
 		rowsOne, rowsMany := rowsOf(columns)
 		return verb{rank, in(strings.NewReplacer("$rows", rowsOne, "$differs", one).Replace(sql)), in(strings.NewReplacer("$rows", rowsMany, "$differs", many).Replace(sql))}
 	}
-	q.look = verb{0, in(`select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = $2`), in(`select t.* from unnest((select $2::uuid[])) as r (id)
-		cross join lateral (select $tokens, xmin from tokenstore.tokens where tenant = $1 and id = r.id limit 1) t`)}
+	sought := func(columns, id string) string {
+		return "select " + columns + " from tokenstore.tokens where tenant = $1 and id >= " + id + " and id <= " + id + " order by id limit 1"
+	}
+	q.look = verb{0, in(sought("$tokens, xmin", "$2")), in("select t.* from unnest((select $2::uuid[])) as r (id) cross join lateral (" + sought("$tokens, xmin", "r.id") + ") t")}
 	q.exchange = both(1, exchanges, `where t.tenant = $1 and t.id = r.id`,
-		`cross join lateral (select ctid as place from tokenstore.tokens where tenant = $1 and id = r.id limit 1) y where t.ctid = y.place`,
+		"cross join lateral ("+sought("ctid as place", "r.id")+") y where t.ctid = y.place",
 		`update tokenstore.tokens t set idle_expires_at = r.idle_expires_at, last_exchanged_at = r.last_exchanged_at, rotated_at = r.rotated_at,
 			nanoseconds = r.nanoseconds, generation = r.generation, retries = r.retries, salt = r.salt, secret_digest = r.secret_digest,
 			last_ip = r.last_ip, last_asn = r.last_asn, last_user_agent = r.last_user_agent, due = least(t.due, r.due)
