@@ -31,7 +31,7 @@ type group struct {
 type call struct {
 	run  func(*txn) error
 	err  error
-	done chan struct{} // closed when it has been dealt with
+	done chan struct{} // told when it has been dealt with
 }
 
 // fault ends a transaction in the middle of a call: what bbolt or the file did, not what the caller asked for. Whatever
@@ -44,7 +44,7 @@ func (b *Backend) update(ctx context.Context, run func(*txn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c := &call{run: run, done: make(chan struct{})}
+	c := &call{run: run, done: make(chan struct{}, 1)}
 	g := &b.group
 	g.mu.Lock()
 	g.queue = append(g.queue, c)
@@ -112,7 +112,7 @@ func (b *Backend) serve() {
 			if !finished { // never to be reported as success, whatever ended the commit
 				c.err = fmt.Errorf("%w: the commit was broken off", store.ErrUnknownOutcome)
 			}
-			close(c.done)
+			c.done <- struct{}{}
 		}
 	}()
 	b.commit(calls)

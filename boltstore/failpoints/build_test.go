@@ -38,7 +38,7 @@ var edits = []edit{
 	{"commit.go", "	defer b.certainty.begin()()\n", `	// gofail: var acknowledgedEarly struct{}
 	// for i, c := range calls {
 	//	if i > 0 {
-	//		c.done <- true
+	//		c.done <- struct{}{}
 	//	}
 	// }
 	defer b.certainty.begin()()
