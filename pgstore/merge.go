@@ -118,9 +118,10 @@ func values(columns []column) string {
 
 // literal is a list of texts as the server reads an array.
 func literal(list []string) string {
+	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace
 	quoted := make([]string, len(list))
 	for i, s := range list {
-		quoted[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+		quoted[i] = `"` + escape(s) + `"`
 	}
 	return "{" + strings.Join(quoted, ",") + "}"
 }

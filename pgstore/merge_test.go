@@ -239,6 +239,16 @@ func TestShortCallsWaitForALockOnce(t *testing.T) {
 	all.Wait()
 }
 
+// An exchange whose read hangs is not waited for longer than a commit may take, though its caller would wait.
+func TestLookIsBounded(t *testing.T) {
+	s := newStage(t, pgstore.Options{CommitTimeout: 300 * time.Millisecond}, "")
+	s.hold(lockReads)
+	err := s.store.Update(t.Context(), ulid.ULID{15: 1}, func(v store.View) store.Decision { return store.Decision{Next: &v.Token} })
+	if !errors.Is(err, store.ErrNotCommitted) {
+		t.Errorf("got %v, want ErrNotCommitted", err)
+	}
+}
+
 // A connection that hangs with many calls does not hold up others as long as it hangs.
 func TestSlowFlight(t *testing.T) {
 	s := newStage(t, pgstore.Options{}, "")

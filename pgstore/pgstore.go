@@ -30,7 +30,7 @@ type Options struct {
 	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 10 s.
 	StatementTimeout time.Duration
 	// CommitTimeout is how long a commit that is on its way is waited for, whatever its context says, since its outcome is
-	// unknown otherwise. Defaults to 10 s.
+	// unknown otherwise. The read that an exchange begins with has no longer either. Defaults to 10 s.
 	CommitTimeout time.Duration
 }
 

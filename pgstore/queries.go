@@ -10,10 +10,10 @@ import (
 // the tenant as its first argument, and finds them by an index that begins with it.
 type queries struct {
 	// Transactions, and tenants.
-	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback     string
-	limit, lockShort, lockMerged, lockShared, lockExclusive, lockPairs, lockFeed string
-	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest    string
-	tenants, pendingTenants                                                      string
+	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback                 string
+	limit, lookMerged, lockShort, lockMerged, lockShared, lockExclusive, lockPairs, lockFeed string
+	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest                string
+	tenants, pendingTenants                                                                  string
 	// Tokens.
 	get, getLocked, getAll, getForeign, find, listAll, listUser, listSession string
 	add, replace, remove, ofPairs, due, putOff, nextDue                      string
@@ -58,12 +58,6 @@ var macros = []string{
 	"$pairs", `(t.user_id, t.client_id) in (select u, c from unnest($2::text[], $3::text[]) as p (u, c))`,
 	"$anchors", `unnest($2::smallint[], $3::text[]) as a (kind, value)`,
 
-	"$tallied", `		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
-			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
-			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
-			latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`,
-	"$tally", `insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)`,
-
 	"$emit", `insert into tokenstore.events (tenant, number, kind, at, at_ns, sequence, revocation, reason, actor, erases, count, retired, about) select $1::uuid,`,
 	"$fields", `, $2::integer, $3::timestamptz, $4::smallint, $5::numeric, $6::uuid, $7::text, $8::text, $9::boolean, $10::bigint, $11::boolean, $12::jsonb
 		from tokenstore.tenants t where t.tenant = $1`,
@@ -94,13 +88,14 @@ func (q *queries) tenantQueries(in func(string) string) {
 		set_config('idle_in_transaction_session_timeout', $1, true)`
 	q.limit = limits
 	q.lockShared = limits + `, pg_advisory_xact_lock_shared($2)`
-	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
 	// The limit of a statement begins with the next one; that of waiting for a lock at once.
 	const short = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)`
 	q.lockShort = short + `, pg_advisory_xact_lock_shared($2)`
 	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
+	const unsorted = `set_config('enable_sort', 'off', true)` // or ids in the order of another index may be sorted where there are few
+	q.lookMerged = `select ` + unsorted
 	q.lockMerged = short + `, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
-		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), pg_advisory_xact_lock_shared($2)`
+		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), ` + unsorted + `, pg_advisory_xact_lock_shared($2)`
 	q.lockExclusive = limits + `, pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
@@ -128,7 +123,12 @@ func (q *queries) tenantQueries(in func(string) string) {
 	q.addTenant = in(`insert into tokenstore.tenants (tenant, name) values ($1, $2) on conflict do nothing`)
 	q.saveHead = in(`update tokenstore.tenants set created = $2, base = $3, erased_through = $4, horizon_sequence = $5, horizon = $6, horizon_ns = $7,
 		erasure_key = $8, origin = $9, complete = $10, events_floor = $11 where tenant = $1`)
-	q.addTally = in(`$tally values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9) $tallied`)
+	q.addTally = in(`insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)
+		values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9)
+		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
+			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
+			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
+			latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`)
 	q.forgetLatest = in(`update tokenstore.tallies set latest = '0001-01-01 00:00:00+00', latest_ns = 0 where tenant = $1`)
 
 	q.tenants = in(`select t.name from tokenstore.tenants t
@@ -181,7 +181,7 @@ func (q *queries) tokenQueries(in func(string) string) {
 }
 
 // shortQueries are the statements of the short way. The server plans each once, perhaps while its tables are all but empty, and goes by that
-// plan when they are full. So, but for a lone exchange, it must not have a choice: what is looked for in a subquery with an offset or a limit is looked
+// plan when they are full. So, but for a lone exchange and its read, it must not have a choice: what is looked for in a subquery with an offset or a limit is looked
 // for once for each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that
 // index look dearer than others. Several indexes have a token's tenant and id, but only its key has ids in their order.
 func (q *queries) shortQueries(in func(string) string) {

@@ -147,6 +147,9 @@ func (t *tx) begin(batch *pgx.Batch) {
 		batch.Queue(t.q.beginPortable)
 		batch.Queue(t.q.limit, limits...)
 	case t.short && t.lock == lockNone:
+		if t.merged {
+			batch.Queue(t.q.lookMerged)
+		}
 	case t.lock == lockNone:
 		batch.Queue(t.q.beginSnapshot)
 	case t.lock == lockFeed:
