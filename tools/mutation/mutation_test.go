@@ -82,7 +82,7 @@ func TestChild(t *testing.T) {
 		}
 		return
 	}
-	if got := Down(0); got != 0 {
+	if got := Down(1); got != 0 {
 		t.Errorf("got %d", got)
 	}
 	child := exec.Command(os.Args[0], "-test.run=^TestChild$")
