@@ -43,7 +43,7 @@ const most = 3000
 func TestPlans(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.name, func(t *testing.T) {
-			s := explaining(t)
+			s := explaining(t, "jit=off")
 			db := migrated(t, s, mode.opts)
 			b := open(t, s.DSN(db), mode.opts)
 			st, err := b.Tenant("acme")
@@ -112,7 +112,7 @@ func TestPlansOfYoungTables(t *testing.T) {
 func explaining(t *testing.T, settings ...string) *pgtest.Server {
 	t.Helper()
 	return pgtest.Start(t, append(settings, "session_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on",
-		"auto_explain.log_timing=off", "auto_explain.log_format=json", "jit=off")...)
+		"auto_explain.log_timing=off", "auto_explain.log_format=json")...)
 }
 
 // full is a tenant with a token, a revocation that is pending, one that is retired, a guard and an event, and many like them.
@@ -282,6 +282,7 @@ func (f *full) crowd() {
 type plan struct {
 	Query string `json:"Query Text"`
 	Plan  node   `json:"Plan"`
+	JIT   any    `json:"JIT"` // what was compiled for it
 	Text  string `json:"-"`
 }
 
@@ -328,7 +329,7 @@ func (p *plan) findings() (found []string) {
 // keys are the indexes by which short statements look for what may be one of many rows.
 var keys = map[string]string{"tokens": "tokens_pkey", "targets": "targets_fence", "guards": "guards_by_anchor"}
 
-// strange says which tables are looked up by another index than their key.
+// strange says which tables are looked up by another index than their key, and whether the server compiled the statement.
 func (p *plan) strange() (found []string) {
 	var look func(n *node)
 	look = func(n *node) {
@@ -340,6 +341,9 @@ func (p *plan) strange() (found []string) {
 		}
 	}
 	look(&p.Plan)
+	if p.JIT != nil {
+		found = append(found, "is compiled each time")
+	}
 	return found
 }
 

@@ -92,7 +92,9 @@ func (q *queries) tenantQueries(in func(string) string) {
 	const short = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)`
 	q.lockShort = short + `, pg_advisory_xact_lock_shared($2)`
 	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
-	const unsorted = `set_config('enable_sort', 'off', true)` // or ids in the order of another index may be sorted where there are few
+	// Where there are few tokens, ids in the order of another index may be sorted, unless that is off. What is off, and yet needed, costs so much
+	// in the server's eyes that it would compile the statement.
+	const unsorted = `set_config('enable_sort', 'off', true), set_config('jit', 'off', true)`
 	q.lookMerged = `select ` + unsorted
 	q.lockMerged = short + `, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
 		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), ` + unsorted + `, pg_advisory_xact_lock_shared($2)`
