@@ -10,10 +10,10 @@ import (
 // the tenant as its first argument, and finds them by an index that begins with it.
 type queries struct {
 	// Transactions, and tenants.
-	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback                 string
-	limit, lookMerged, lockShort, lockMerged, lockShared, lockExclusive, lockPairs, lockFeed string
-	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest                string
-	tenants, pendingTenants                                                                  string
+	begin, beginSnapshot, beginPortable, beginPortableRead, commit, rollback     string
+	limit, lockShort, lockMerged, lockShared, lockExclusive, lockPairs, lockFeed string
+	head, totals, pending, state, addTenant, saveHead, addTally, forgetLatest    string
+	tenants, pendingTenants                                                      string
 	// Tokens.
 	get, getLocked, getAll, getForeign, find, listAll, listUser, listSession string
 	add, replace, remove, ofPairs, due, putOff, nextDue                      string
@@ -92,12 +92,8 @@ func (q *queries) tenantQueries(in func(string) string) {
 	const short = `select set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)`
 	q.lockShort = short + `, pg_advisory_xact_lock_shared($2)`
 	// A statement about many tokens is planned once, for any number of them, and so that it stays quick as tables grow.
-	// Where there are few tokens, ids in the order of another index may be sorted, unless that is off. What is off, and yet needed, costs so much
-	// in the server's eyes that it would compile the statement.
-	const unsorted = `set_config('enable_sort', 'off', true), set_config('jit', 'off', true)`
-	q.lookMerged = `select ` + unsorted
 	q.lockMerged = short + `, set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),
-		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), ` + unsorted + `, pg_advisory_xact_lock_shared($2)`
+		set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), pg_advisory_xact_lock_shared($2)`
 	q.lockExclusive = limits + `, pg_advisory_xact_lock($2)`
 	q.lockPairs = `select pg_advisory_xact_lock(pair) from unnest($1::bigint[]) as pair`
 	q.lockFeed = `select pg_advisory_xact_lock_shared($1)`
@@ -183,20 +179,19 @@ func (q *queries) tokenQueries(in func(string) string) {
 }
 
 // shortQueries are the statements of the short way. The server plans each once, perhaps while its tables are all but empty, and goes by that
-// plan when they are full. So, but for a lone exchange and its read, it must not have a choice: what is looked for in a subquery with an offset or a limit is looked
-// for once for each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that
-// index look dearer than others. Several indexes have a token's tenant and id, but only its key has ids in their order.
+// plan when they are full. So it must not have a choice: what is looked for in a subquery with an offset or a limit is looked for once for
+// each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that index look dearer than others.
 func (q *queries) shortQueries(in func(string) string) {
 	both := func(rank int, columns []column, one, many, sql string) verb {
 		rowsOne, rowsMany := rowsOf(columns)
 		return verb{rank, in(strings.NewReplacer("$rows", rowsOne, "$differs", one).Replace(sql)), in(strings.NewReplacer("$rows", rowsMany, "$differs", many).Replace(sql))}
 	}
 	sought := func(columns, id string) string {
-		return "select " + columns + " from tokenstore.tokens where tenant = $1 and id >= " + id + " and id <= " + id + " order by id limit 1"
+		return "select " + columns + " from tokenstore.tokens where tenant = $1 and id = " + id
 	}
-	q.look = verb{0, in(sought("$tokens, xmin", "$2")), in("select t.* from unnest((select $2::uuid[])) as r (id) cross join lateral (" + sought("$tokens, xmin", "r.id") + ") t")}
+	q.look = verb{0, in(sought("$tokens, xmin", "$2")), in("select t.* from unnest((select $2::uuid[])) as r (id) cross join lateral (" + sought("$tokens, xmin", "r.id") + " offset 0) t")}
 	q.exchange = both(1, exchanges, `where t.tenant = $1 and t.id = r.id`,
-		"cross join lateral ("+sought("ctid as place", "r.id")+") y where t.ctid = y.place",
+		"cross join lateral ("+sought("ctid as place", "r.id")+" offset 0) y where t.ctid = y.place",
 		`update tokenstore.tokens t set idle_expires_at = r.idle_expires_at, last_exchanged_at = r.last_exchanged_at, rotated_at = r.rotated_at,
 			nanoseconds = r.nanoseconds, generation = r.generation, retries = r.retries, salt = r.salt, secret_digest = r.secret_digest,
 			last_ip = r.last_ip, last_asn = r.last_asn, last_user_agent = r.last_user_agent, due = least(t.due, r.due)

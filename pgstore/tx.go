@@ -146,10 +146,7 @@ func (t *tx) begin(batch *pgx.Batch) {
 	case serializable:
 		batch.Queue(t.q.beginPortable)
 		batch.Queue(t.q.limit, limits...)
-	case t.short && t.lock == lockNone:
-		if t.merged {
-			batch.Queue(t.q.lookMerged)
-		}
+	case t.short && t.lock == lockNone: // a statement is a snapshot of its own
 	case t.lock == lockNone:
 		batch.Queue(t.q.beginSnapshot)
 	case t.lock == lockFeed:
