@@ -2,7 +2,7 @@ package pgstore
 
 import "testing"
 
-// A second transaction begins once as many calls wait as share the first; or once some have waited for long.
+// A second transaction begins once as many calls wait as share the first; or once some have waited for long; or at once, if it only reads.
 func TestFlights(t *testing.T) {
 	g := &group{}
 	wait := func(n int) {
@@ -40,4 +40,11 @@ func TestFlights(t *testing.T) {
 	if g.flights != 1 || g.aloft != 5 || len(g.queue) > 0 {
 		t.Errorf("what is left must begin: got %+v", g)
 	}
+	g = &group{crowd: crowd{reads: true}}
+	wait(3)
+	began("reads: nothing is under way", 3, false)
+	wait(1)
+	began("reads: one waits for three", 1, false)
+	wait(4)
+	began("reads: two are under way", 0, false)
 }

@@ -19,7 +19,7 @@ const (
 
 // group is where short calls of one tenant gather while others are under way, to share the next transaction: its lock, its round trip, its
 // statements, and the wait for the disk. A lone call waits for nobody. While one transaction is under way, another begins once as many
-// calls wait as share the first, so that neither is small while there are many.
+// calls wait as share the first, so that neither is small while there are many; reads, which don't wait for the disk, begin it at once.
 type group struct {
 	crowd
 	flights int // transactions under way
@@ -40,7 +40,7 @@ type call struct {
 // next takes the calls of the next transaction out of the queue, if it may begin: the first of them is to lead. Those that have waited
 // for long don't ask how many they are.
 func (g *group) next(long bool) []*call {
-	if g.flights == maxFlights || len(g.queue) == 0 || len(g.queue) < g.aloft && !long {
+	if g.flights == maxFlights || len(g.queue) == 0 || len(g.queue) < g.aloft && !long && !g.reads {
 		return nil
 	}
 	n := min(len(g.queue), maxGroup)
