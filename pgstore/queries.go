@@ -189,7 +189,8 @@ func (q *queries) shortQueries(in func(string) string) {
 	sought := func(columns, id string) string {
 		return "select " + columns + " from tokenstore.tokens where tenant = $1 and id = " + id
 	}
-	q.look = verb{0, in(sought("$tokens, xmin", "$2")), in("select t.* from unnest((select $2::uuid[])) as r (id) cross join lateral (" + sought("$tokens, xmin", "r.id") + " offset 0) t")}
+	q.look = verb{0, in(sought("$tokens, xmin", "$2")), in("select t.* from unnest((select $2::uuid[])) as r (id) cross join lateral (" +
+		sought("$tokens, xmin", "r.id") + " offset 0) t")}
 	q.exchange = both(1, exchanges, `where t.tenant = $1 and t.id = r.id`,
 		"cross join lateral ("+sought("ctid as place", "r.id")+" offset 0) y where t.ctid = y.place",
 		`update tokenstore.tokens t set idle_expires_at = r.idle_expires_at, last_exchanged_at = r.last_exchanged_at, rotated_at = r.rotated_at,
