@@ -58,6 +58,13 @@ var macros = []string{
 	"$pairs", `(t.user_id, t.client_id) in (select u, c from unnest($2::text[], $3::text[]) as p (u, c))`,
 	"$anchors", `unnest($2::smallint[], $3::text[]) as a (kind, value)`,
 
+	// What is added to the connection's part of the tally.
+	"$tally", `insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)`,
+	"$counted", `on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
+		guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
+		sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
+		latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`,
+
 	"$emit", `insert into tokenstore.events (tenant, number, kind, at, at_ns, sequence, revocation, reason, actor, erases, count, retired, about) select $1::uuid,`,
 	"$fields", `, $2::integer, $3::timestamptz, $4::smallint, $5::numeric, $6::uuid, $7::text, $8::text, $9::boolean, $10::bigint, $11::boolean, $12::jsonb
 		from tokenstore.tenants t where t.tenant = $1`,
@@ -121,12 +128,7 @@ func (q *queries) tenantQueries(in func(string) string) {
 	q.addTenant = in(`insert into tokenstore.tenants (tenant, name) values ($1, $2) on conflict do nothing`)
 	q.saveHead = in(`update tokenstore.tenants set created = $2, base = $3, erased_through = $4, horizon_sequence = $5, horizon = $6, horizon_ns = $7,
 		erasure_key = $8, origin = $9, complete = $10, events_floor = $11 where tenant = $1`)
-	q.addTally = in(`insert into tokenstore.tallies as t (tenant, part, tokens, sessionless, guards, history, events, sequence, latest, latest_ns)
-		values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9)
-		on conflict (tenant, part) do update set tokens = t.tokens + excluded.tokens, sessionless = t.sessionless + excluded.sessionless,
-			guards = t.guards + excluded.guards, history = t.history + excluded.history, events = t.events + excluded.events,
-			sequence = greatest(t.sequence, excluded.sequence), latest = greatest(t.latest, excluded.latest),
-			latest_ns = case when (excluded.latest, excluded.latest_ns) > (t.latest, t.latest_ns) then excluded.latest_ns else t.latest_ns end`)
+	q.addTally = in(`$tally values ($1, pg_backend_pid() % 128, $2, $3, $4, $5, $6, $7, $8, $9) $counted`)
 	q.forgetLatest = in(`update tokenstore.tallies set latest = '0001-01-01 00:00:00+00', latest_ns = 0 where tenant = $1`)
 
 	q.tenants = in(`select t.name from tokenstore.tenants t
@@ -200,7 +202,7 @@ func (q *queries) shortQueries(in func(string) string) {
 			and not exists (select from (values (0, t.id::text collate "C"), (1, t.session_id), (2, t.user_id), (3, t.client_id), (4, '')) a (kind, value)
 				cross join lateral (select from tokenstore.targets tt where tt.tenant = $1 and tt.anchor_kind = a.kind and tt.anchor = a.value and tt.pending limit 1) f offset 0)
 		returning t.id`)
-	// What stems from now is refused by what names the token or its session, and by nothing else. Its part of the tally has to be there.
+	// What stems from now is refused by what names the token or its session, and by nothing else.
 	named := func(kind, value string) string {
 		return strings.NewReplacer("$kind", kind, "$value", value+` collate "C"`).Replace(`
 				and not exists (select from tokenstore.targets tt where tt.tenant = $1 and tt.anchor_kind = $kind and tt.anchor = $value and tt.pending offset 0)
@@ -211,13 +213,11 @@ func (q *queries) shortQueries(in func(string) string) {
 				cross join lateral (select c.*, created_at, ns from added order by created_at desc, ns desc limit 1) n`,
 		`with added as (
 			insert into tokenstore.tokens (tenant, sequence, `+names(issued)+`) select $1, t.base + nextval('tokenstore.numbers'), `+values(issued)+`
-			from tokenstore.tenants t join tokenstore.tallies y on y.tenant = $1 and y.part = pg_backend_pid() % 128 cross join $rows
+			from tokenstore.tenants t cross join $rows
 			where t.tenant = $1 and current_setting('transaction_isolation') = 'read committed'`+named("0", "r.anchor")+named("1", "r.session_id")+`
 			on conflict do nothing returning id, sequence, session_id is null as sessionless, created_at, nanoseconds & 1023 as ns
 		), tallied as (
-			update tokenstore.tallies t set tokens = t.tokens + n.tokens, sessionless = t.sessionless + n.sessionless, sequence = greatest(t.sequence, n.sequence),
-				latest = greatest(t.latest, n.created_at), latest_ns = case when (n.created_at, n.ns) > (t.latest, t.latest_ns) then n.ns else t.latest_ns end
-			from $differs where t.tenant = $1 and t.part = pg_backend_pid() % 128
+			$tally select $1, pg_backend_pid() % 128, n.tokens, n.sessionless, 0, 0, 0, n.sequence, n.created_at, n.ns from $differs $counted
 		)
 		select id, sequence from added`)
 }

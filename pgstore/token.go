@@ -122,45 +122,53 @@ func due(t *domain.RefreshToken) optional {
 	return optional(deadline.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond))
 }
 
+// tokenRow is what of a row does not fit into a token as it is. All of it is one piece of memory, for a row has many columns.
+type tokenRow struct {
+	session, foreignID, pepper, kind, value, initialIP, initialASN, initialAgent, lastIP, lastASN, lastAgent text
+	audiences, scopes                                                                                        []string
+	packed, idle, generation, retries                                                                        int64
+	foreignDigest, salt, familyDigest, secretDigest                                                          octets
+	metadata                                                                                                 []byte
+	fields                                                                                                   [40]any
+}
+
 // scanToken reads a row of tokenColumns, and what stands after them.
 func scanToken(row pgx.Rows, t *domain.RefreshToken, more ...any) error {
-	var session, foreignID, pepper, kind, value, initialIP, initialASN, initialAgent, lastIP, lastASN, lastAgent text
-	var audiences, scopes []string
-	var packed, idle, generation, retries int64
-	var metadata []byte
-	err := row.Scan(append([]any{
-		(*identity)(&t.ID), (*number)(&t.Sequence), &t.UserID, &t.ClientID, &session, &t.CreatedAt, &audiences, &scopes,
-		&foreignID, octets(t.ForeignDigest[:]), &t.ForeignWeak,
-		(*optional)(&t.AuthenticatedAt), (*optional)(&t.ExpiresAt), (*optional)(&t.IdleExpiresAt), (*optional)(&t.LastExchangedAt), (*optional)(&t.RotatedAt), &packed,
-		&idle, &t.Rotating, &t.Offline, &generation, &retries, octets(t.Salt[:]), octets(t.FamilyDigest[:]), octets(t.SecretDigest[:]),
-		&pepper, &kind, &value, &metadata, &initialIP, &initialASN, &initialAgent, &lastIP, &lastASN, &lastAgent,
-	}, more...)...)
+	r := tokenRow{foreignDigest: t.ForeignDigest[:], salt: t.Salt[:], familyDigest: t.FamilyDigest[:], secretDigest: t.SecretDigest[:]}
+	fields := append(r.fields[:0],
+		(*identity)(&t.ID), (*number)(&t.Sequence), &t.UserID, &t.ClientID, &r.session, &t.CreatedAt, &r.audiences, &r.scopes,
+		&r.foreignID, &r.foreignDigest, &t.ForeignWeak,
+		(*optional)(&t.AuthenticatedAt), (*optional)(&t.ExpiresAt), (*optional)(&t.IdleExpiresAt), (*optional)(&t.LastExchangedAt), (*optional)(&t.RotatedAt), &r.packed,
+		&r.idle, &t.Rotating, &t.Offline, &r.generation, &r.retries, &r.salt, &r.familyDigest, &r.secretDigest,
+		&r.pepper, &r.kind, &r.value, &r.metadata, &r.initialIP, &r.initialASN, &r.initialAgent, &r.lastIP, &r.lastASN, &r.lastAgent,
+	)
+	err := row.Scan(append(fields, more...)...)
 	if err != nil {
 		return err
 	}
 	for i, at := range timesOf(t) {
-		*at = at.UTC().Add(time.Duration(packed >> (10 * i) & 1023))
+		*at = at.UTC().Add(time.Duration(r.packed >> (10 * i) & 1023))
 	}
-	if generation != int64(uint32(generation)) || retries != int64(uint32(retries)) {
+	if r.generation != int64(uint32(r.generation)) || r.retries != int64(uint32(r.retries)) {
 		return damaged("a count of generations or retries")
 	}
-	t.IdleLifetime, t.Generation, t.Retries = domain.Lifetime(idle), uint32(generation), uint32(retries)
-	t.ForeignID, t.PepperKeyID = string(foreignID), string(pepper)
-	t.Confirmation = domain.Confirmation{Kind: string(kind), Value: string(value)}
+	t.IdleLifetime, t.Generation, t.Retries = domain.Lifetime(r.idle), uint32(r.generation), uint32(r.retries)
+	t.ForeignID, t.PepperKeyID = string(r.foreignID), string(r.pepper)
+	t.Confirmation = domain.Confirmation{Kind: string(r.kind), Value: string(r.value)}
 	t.Device = domain.Device{
-		InitialIP: string(initialIP), InitialASN: string(initialASN), InitialUserAgent: string(initialAgent),
-		LastIP: string(lastIP), LastASN: string(lastASN), LastUserAgent: string(lastAgent),
+		InitialIP: string(r.initialIP), InitialASN: string(r.initialASN), InitialUserAgent: string(r.initialAgent),
+		LastIP: string(r.lastIP), LastASN: string(r.lastASN), LastUserAgent: string(r.lastAgent),
 	}
-	if session != "" {
-		if t.SessionID, err = domain.NewSessionID(string(session)); err != nil {
+	if r.session != "" {
+		if t.SessionID, err = domain.NewSessionID(string(r.session)); err != nil {
 			return damaged("a session id")
 		}
 	}
-	if t.ResourceServers, err = resourceServers(audiences, scopes); err != nil {
+	if t.ResourceServers, err = resourceServers(r.audiences, r.scopes); err != nil {
 		return err
 	}
-	if metadata != nil {
-		if err := json.Unmarshal(metadata, &t.Metadata); err != nil {
+	if r.metadata != nil {
+		if err := json.Unmarshal(r.metadata, &t.Metadata); err != nil {
 			return damaged("metadata")
 		}
 	}
