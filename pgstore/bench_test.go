@@ -22,10 +22,12 @@ import (
 //	PG_BENCH_ROWS=1000000 go test -run '^$' -bench RevokeAll -benchtime 3x -timeout 1h
 
 const (
-	connections = 16                   // of each pool
-	pooled      = "&pool_max_conns=16" // which says so
-	unit        = "×by-hand"           // how many times as quick as the table
+	connections = 16         // of each pool
+	unit        = "×by-hand" // how many times as quick as the table
 )
+
+// pooled has an address say how many connections a pool has.
+func pooled() string { return fmt.Sprintf("&pool_max_conns=%d", connections) }
 
 // duel is the two, and what each token of ours is known by.
 type duel struct {
@@ -38,7 +40,7 @@ type duel struct {
 func newDuel(b *testing.B) *duel {
 	b.Helper()
 	s := pgtest.Start(b, "max_wal_size=4GB")
-	m, err := tokenstore.New(open(b, s.DSN(migrated(b, s, pgstore.Options{}))+pooled, pgstore.Options{}), &tokenstore.Options{Outbox: tokenstore.NoOutbox})
+	m, err := tokenstore.New(open(b, s.DSN(migrated(b, s, pgstore.Options{}))+pooled(), pgstore.Options{}), &tokenstore.Options{Outbox: tokenstore.NoOutbox})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -56,7 +56,7 @@ type handToken struct {
 
 func newHand(b *testing.B, dsn string) *hand {
 	b.Helper()
-	pool, err := pgxpool.New(b.Context(), dsn+pooled+"&search_path=public") // and not the tables of ours
+	pool, err := pgxpool.New(b.Context(), dsn+pooled()+"&search_path=public") // and not the tables of ours
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func (h *hand) exchange(i int) error {
 	var generation int
 	var expires, idle time.Time
 	found := []any{&client, &secret, &family, &revoked, &generation, &expires, &idle}
-	more := make([]any, len(rows.FieldDescriptions())-len(found)) // is sent, and passed over
+	more := make([]any, max(0, len(rows.FieldDescriptions())-len(found))) // is sent, and passed over
 	if _, err := pgx.ForEachRow(rows, append(found, more...), func() error { return nil }); err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func TestPlans(t *testing.T) {
 }
 
 // TestPlansOfYoungTables makes short calls when there are hardly any rows, and again when there are many, of which the server has
-// no statistics: what was planned for the few has to do for the many.
+// no statistics: what was planned for the few has to do for the many. (One that was vacuumed or analyzed while it had few is not asked about.)
 func TestPlansOfYoungTables(t *testing.T) {
 	s := explaining(t, "autovacuum=off")
 	db := migrated(t, s, pgstore.Options{})

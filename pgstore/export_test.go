@@ -1,6 +1,18 @@
 package pgstore
 
-import "strings"
+import (
+	"context"
+	"strings"
+)
+
+// MigrateTo brings the schema to an earlier version than [Migrate] does.
+func MigrateTo(ctx context.Context, address string, version int) error {
+	list, err := migrations()
+	if err != nil {
+		return err
+	}
+	return migrateBy(ctx, address, nil, list[:version])
+}
 
 // Naive has the backend do without some of what keeps its writers in order, to show what that is for.
 func (b *Backend) Naive(how string) {

@@ -186,7 +186,8 @@ func (s *tenant) fly(ctx context.Context, of crowd, calls []*call) error {
 		}
 		return t.commit(ctx)
 	})
-	if f, failed := errors.AsType[*failure](err); failed && !f.unknown && len(calls) > 1 {
+	f, failed := errors.AsType[*failure](err)
+	if failed && !f.unknown && len(calls) > 1 && !errors.Is(err, context.DeadlineExceeded) { // for which none of them is to blame
 		return errNotAlone
 	}
 	return err

@@ -241,11 +241,23 @@ func TestShortCallsWaitForALockOnce(t *testing.T) {
 
 // An exchange whose read hangs is not waited for longer than a commit may take, though its caller would wait.
 func TestLookIsBounded(t *testing.T) {
-	s := newStage(t, pgstore.Options{CommitTimeout: 300 * time.Millisecond}, "")
-	s.hold(lockReads)
-	err := s.store.Update(t.Context(), ulid.ULID{15: 1}, func(v store.View) store.Decision { return store.Decision{Next: &v.Token} })
-	if !errors.Is(err, store.ErrNotCommitted) {
-		t.Errorf("got %v, want ErrNotCommitted", err)
+	for _, callers := range []int{1, 6} {
+		t.Run(fmt.Sprint(callers), func(t *testing.T) {
+			s := newStage(t, pgstore.Options{CommitTimeout: 300 * time.Millisecond}, "")
+			s.hold(lockReads)
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			defer stop()
+			var all sync.WaitGroup
+			for range callers {
+				all.Go(func() {
+					err := s.store.Update(ctx, ulid.ULID{15: 1}, func(v store.View) store.Decision { return store.Decision{Next: &v.Token} })
+					if !errors.Is(err, store.ErrNotCommitted) || ctx.Err() != nil {
+						t.Errorf("got %v, want ErrNotCommitted before the caller's own time is over", err)
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/pgstore"
 	"example.com/tokenstore/pgstore/internal/pgtest"
+	"github.com/jackc/pgx/v5"
 )
 
 // A server on which the promises would not hold is refused, and the error says why.
@@ -100,6 +102,60 @@ func migrateAgain(t *testing.T, isolation string) {
 	execute(t, dsn, `insert into "odd ""name""".migrations (version) values (99)`)
 	if err := pgstore.Migrate(t.Context(), dsn, opts); !errors.Is(err, pgstore.ErrSchema) {
 		t.Errorf("a later version must be left alone: got %v", err)
+	}
+}
+
+// A database of each earlier version is migrated while a call that has read, and is still to write, is under way; neither is broken off in
+// favour of the other, and what is there stays.
+func TestMigrateBesideACall(t *testing.T) {
+	server := pgtest.Shared(t)
+	for version := 1; version < pgstore.Version(); version++ {
+		t.Run(fmt.Sprint("from ", version), func(t *testing.T) {
+			name := server.Database(t)
+			dsn := server.DSN(name)
+			must := func(err error) {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			must(pgstore.MigrateTo(t.Context(), dsn, version))
+			call, err := pgx.Connect(t.Context(), dsn)
+			must(err)
+			defer call.Close(context.WithoutCancel(t.Context()))
+			exec := func(sql string, args ...any) {
+				t.Helper()
+				_, err := call.Exec(t.Context(), sql, args...)
+				must(err)
+			}
+			const add = `insert into tokenstore.tokens (tenant, id, sequence, user_id, client_id, created_at, rotating, offline, audiences, scopes)
+				select '00000000-0000-0000-0000-000000000001', gen_random_uuid(), 1, 'user', 'client', now(), true, true, '{}', '{}' from generate_series(1, $1)`
+			exec(add, 1000)
+			exec("begin")
+			exec("select from tokenstore.tokens where user_id = 'user' for update")
+			migrated := make(chan error, 1)
+			go func() { migrated <- pgstore.Migrate(t.Context(), dsn, nil) }()
+			done := false
+			for waits := ""; waits != "true" && !done; { // until it has to wait for the call, or needs to wait for nothing
+				waits = server.Ask(t, name, "select (exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'))::text")
+				select {
+				case err := <-migrated:
+					must(err)
+					done = true
+				default:
+				}
+			}
+			exec("select from tokenstore.guards")
+			exec(add, 1)
+			exec("commit")
+			if !done {
+				must(<-migrated)
+			}
+			open(t, dsn, pgstore.Options{})
+			if got := server.Ask(t, name, "select count(*)::text from tokenstore.tokens"); got != "1001" {
+				t.Errorf("what is there must stay: got %s tokens of 1001", got)
+			}
+		})
 	}
 }
 

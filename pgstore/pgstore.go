@@ -27,10 +27,11 @@ type Options struct {
 	// longer than a transaction. Defaults to false: statements are prepared once for each connection.
 	Pooled bool
 	// StatementTimeout bounds each statement of a write, waiting for locks included, on the server, and how long the server waits for
-	// the next one: so long, a process that stops dead in a write may hold up others. Defaults to 10 s.
+	// the next one: so long, a process that stops dead in a write may hold up others. What a connection prepares for the first time waits for
+	// whoever changes its table, as long as the context lasts. Defaults to 10 s.
 	StatementTimeout time.Duration
 	// CommitTimeout is how long a commit that is on its way is waited for, whatever its context says, since its outcome is
-	// unknown otherwise. The read that an exchange begins with has no longer either. Defaults to 10 s.
+	// unknown otherwise. The read that an exchange begins with has no longer either, alone or with others. Defaults to 10 s.
 	CommitTimeout time.Duration
 }
 

@@ -14,7 +14,7 @@ func newMigrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --db postgres://USER@HOST/NAME",
 		Short: "Prepare a PostgreSQL database, or bring it to this version",
-		Long: "migrate makes the tables that this version needs, in one transaction, and says which version that\n" +
+		Long: "migrate makes the tables that this version needs, each version in a transaction, and says which version that\n" +
 			"is; it changes nothing where that has been done. No other command does: it takes an account that may\n" +
 			"create tables, and a moment that its operator has chosen.",
 		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
