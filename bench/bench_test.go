@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +86,7 @@ func TestBound(t *testing.T) {
 	}{
 		{atMost(2), two, "yes"}, {atMost(1.9), two, "**no**"}, {atLeast(2), two, "yes"}, {atLeast(2.1), two, "**no**"},
 		{bound{}, two, ""}, {atMost(2), spread{}, "not measured"}, {none, spreadOf([]float64{0}), "yes"}, {none, spreadOf([]float64{1}), "**no**"},
+		{atMost(2), spreadOf([]float64{math.NaN()}), "**no**"}, {atLeast(2), spreadOf([]float64{math.NaN()}), "**no**"},
 	} {
 		if got := test.bound.verdict(test.figure); got != test.want {
 			t.Errorf("%s of %s: got %q, want %q", test.bound, test.figure, got, test.want)

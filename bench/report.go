@@ -182,11 +182,12 @@ func (b *bench) reportRest(d *document) {
 	}
 	if len(b.results[named(getAtScale, 1)]) > 0 {
 		d.line("## Many tokens")
-		d.table("| | get, p50 | get, p99 | open after a close, s | after a crash, s | heap, open, MB |", func(row func(format string, args ...any)) {
+		d.table("| | get, p50 | get, p99 | open after a close, s | after a crash, s | heap, open, MB | after a crash, MB |", func(row func(format string, args ...any)) {
 			for _, n := range []int{b.huge / 10, b.huge} {
 				all := b.results.latencies(named(getAtScale, 1), scaleName(n))
-				row("| %s tokens | %s | %s | %s | %s | %s |", short(float64(n)), percentile(all, 50), percentile(all, 99),
-					scaled(b.facts[fmt.Sprint("open a close ", n)], 1e-9), scaled(b.facts[fmt.Sprint("open a crash ", n)], 1e-9), scaled(b.facts[fmt.Sprint("heap a close ", n)], 1e-6))
+				row("| %s tokens | %s | %s | %s | %s | %s | %s |", short(float64(n)), percentile(all, 50), percentile(all, 99),
+					scaled(b.facts[fmt.Sprint("open a close ", n)], 1e-9), scaled(b.facts[fmt.Sprint("open a crash ", n)], 1e-9), scaled(b.facts[fmt.Sprint("heap a close ", n)], 1e-6),
+					scaled(b.facts[fmt.Sprint("heap a crash ", n)], 1e-6))
 			}
 		})
 	}

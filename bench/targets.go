@@ -49,9 +49,9 @@ func (b bound) verdict(s spread) string {
 	return "yes"
 }
 
-// missed says whether the median was measured, and does not keep within a bound.
+// missed says whether the median was measured, and does not keep within a bound. What is no number keeps within none.
 func (b bound) missed(s spread) bool {
-	return b != (bound{}) && s.n > 0 && (b.atLeast && s.median < b.limit || !b.atLeast && s.median > b.limit)
+	return b != (bound{}) && s.n > 0 && !(b.atLeast && s.median >= b.limit || !b.atLeast && s.median <= b.limit)
 }
 
 // none is the bound of what must not happen at all.
