@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,19 @@ func TestConformancePooled(t *testing.T) {
 	d := configure(t, &pgstore.Options{Pooled: true})
 	d.address = pgtest.Shared(t).Bouncer(t).DSN(d.database) + "&pool_max_conns=16"
 	storetest.Run(t, d.Config)
+}
+
+// BenchmarkStore measures every verb, and the size of the whole database.
+func BenchmarkStore(b *testing.B) {
+	d := configure(b, nil)
+	d.Bytes = func(t testing.TB, _ store.Backend) int64 {
+		size, err := strconv.ParseInt(pgtest.Shared(t).Ask(t, d.database, "select pg_database_size(current_database())::text"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return size
+	}
+	storetest.Bench(b, d.Config)
 }
 
 // databases gives every test a schema of its own, in one database.

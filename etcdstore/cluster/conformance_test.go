@@ -15,3 +15,16 @@ var config = storetest.Config{
 
 // Every call of the suite goes to another process than the one before.
 func TestConformance(t *testing.T) { storetest.Run(t, config) }
+
+// BenchmarkStore measures every verb, and the size of a member's whole database, through three processes in turn.
+func BenchmarkStore(b *testing.B) {
+	c := config
+	c.Bytes = func(t testing.TB, _ store.Backend) int64 {
+		status, err := shared.client.Status(t.Context(), shared.client.Endpoints()[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.DbSizeInUse
+	}
+	storetest.Bench(b, c)
+}
