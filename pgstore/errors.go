@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,12 @@ func (f *failure) again() bool {
 		return true
 	}
 	return false
+}
+
+// waited reports whether the transaction was given up after it had waited for others for as long as it may, for which no call of it is to blame.
+func (f *failure) waited() bool {
+	pgerr, ok := errors.AsType[*pgconn.PgError](f.cause)
+	return errors.Is(f.cause, context.DeadlineExceeded) || ok && pgerr.Code == "55P03" // lock_not_available
 }
 
 // damaged is the error for a value, or a row, that is read and can't have been written here.

@@ -186,8 +186,7 @@ func (s *tenant) fly(ctx context.Context, of crowd, calls []*call) error {
 		}
 		return t.commit(ctx)
 	})
-	f, failed := errors.AsType[*failure](err)
-	if failed && !f.unknown && len(calls) > 1 && !errors.Is(err, context.DeadlineExceeded) { // for which none of them is to blame
+	if f, failed := errors.AsType[*failure](err); failed && !f.unknown && len(calls) > 1 && !f.waited() {
 		return errNotAlone
 	}
 	return err

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/pgstore"
+	"example.com/tokenstore/pgstore/internal/pgtest"
 	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
@@ -224,12 +226,15 @@ func TestExchangesShareAStatement(t *testing.T) {
 	}
 }
 
-// Short calls wait for their tenant's lock no longer than they may, and nothing of them is left open then, alone or together.
+// Short calls wait for their tenant's lock no longer than they may, and nothing of them is left open then, alone or together. Those who have
+// waited together don't wait again, each by itself.
 func TestShortCallsWaitForALockOnce(t *testing.T) {
-	s := newStage(t, pgstore.Options{StatementTimeout: 300 * time.Millisecond, CommitTimeout: time.Minute}, "")
+	server := pgtest.Start(t)
+	s := newStageOn(t, server, "", pgstore.Options{StatementTimeout: 300 * time.Millisecond, CommitTimeout: time.Minute}, "")
 	s.hold(`select pg_advisory_xact_lock($1)`, s.backend.LockOf("tenant"))
+	const callers = 8
 	var all sync.WaitGroup
-	for i := range 8 {
+	for i := range callers {
 		all.Go(func() {
 			if _, err := s.add(byte(10+i), "user", store.Insertion{}); !errors.Is(err, store.ErrNotCommitted) {
 				t.Errorf("got %v, want ErrNotCommitted", err)
@@ -237,6 +242,9 @@ func TestShortCallsWaitForALockOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if waits := strings.Count(server.Log(t), "ERROR:  canceling statement due to lock timeout"); waits == 0 || waits >= callers {
+		t.Errorf("those who share a transaction must wait for the lock once: %d waits of %d callers", waits, callers)
+	}
 }
 
 // An exchange whose read hangs is not waited for longer than a commit may take, though its caller would wait.

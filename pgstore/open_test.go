@@ -26,6 +26,10 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"forgetful commits", `alter database %s set synchronous_commit = off`, pgstore.ErrServer, "synchronous_commit"},
 		{"read only", `alter database %s set default_transaction_read_only = on`, nil, ""},
+		{"another server", shadowed("version()", "text", "'CockroachDB CCL v25'"), pgstore.ErrServer, "no PostgreSQL"},
+		{"an old server", shadowed("current_setting(name text)", "text", "case name when 'server_version_num' then '130010' else pg_catalog.current_setting(name) end"), pgstore.ErrServer, "14"},
+		{"a standby", shadowed("pg_is_in_recovery()", "boolean", "true"), pgstore.ErrServer, "recovery"},
+		{"another encoding", shadowed("current_setting(name text)", "text", "case name when 'server_encoding' then 'LATIN1' else pg_catalog.current_setting(name) end"), pgstore.ErrServer, "encoding"},
 		{"cached numbers", `alter sequence tokenstore.numbers cache 2`, pgstore.ErrSchema, "cache"},
 		{"numbers in steps", `alter sequence tokenstore.numbers increment 10`, pgstore.ErrSchema, "increment"},
 		{"numbers that begin again", `alter sequence tokenstore.numbers cycle`, pgstore.ErrSchema, "cycle"},
@@ -48,6 +52,14 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// shadowed has a database answer in the place of a function of the server's own.
+func shadowed(function, returns, answer string) string {
+	return `do $do$ begin
+		create function public.` + function + ` returns ` + returns + ` language sql as $$ select ` + answer + ` $$;
+		alter database %s set search_path = public, pg_catalog;
+	end $do$`
 }
 
 func TestOpenRefusesServerWithoutFsync(t *testing.T) {

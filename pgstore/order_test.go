@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"net/url"
 	"testing"
 	"time"
 
@@ -27,8 +28,13 @@ type stage struct {
 
 func newStage(t *testing.T, opts pgstore.Options, naive string) *stage {
 	t.Helper()
-	server := pgtest.Shared(t)
-	dsn := server.DSN(migrated(t, server, opts))
+	return newStageOn(t, pgtest.Shared(t), "", opts, naive)
+}
+
+// newStageOn makes one on a server, for connections with more parameters.
+func newStageOn(t *testing.T, server *pgtest.Server, parameters string, opts pgstore.Options, naive string) *stage {
+	t.Helper()
+	dsn := server.DSN(migrated(t, server, opts)) + parameters
 	s := &stage{t: t, backend: open(t, dsn+"&pool_max_conns=8", opts)}
 	s.backend.Naive(naive)
 	var err error
@@ -187,6 +193,37 @@ func TestWriteSkewOfSessionAndIssue(t *testing.T) {
 			if got := s.outcome(inserted, status, insertErr, revokeErr); got.live != c.skews {
 				t.Errorf("a token of a dead session must not live: live %v, inserted %v, number %d, watermark %d",
 					got.live, got.inserted.Err, got.inserted.Sequence, got.status.Tombstone.Watermark)
+			}
+		})
+	}
+}
+
+// An insert that waits for a revocation of its session sees it, whatever isolation the database begins with: in a snapshot as of when it
+// began to wait there would be nothing.
+func TestIssueSeesWhatItWaitedFor(t *testing.T) {
+	for _, isolation := range []string{"read committed", "repeatable read", "serializable"} {
+		t.Run(isolation, func(t *testing.T) {
+			s := newStageOn(t, pgtest.Shared(t), "&default_transaction_isolation="+url.PathEscape(isolation), pgstore.Options{}, "")
+			letGo := s.hold(`select pg_advisory_xact_lock($1)`, s.backend.LockOf("tenant"))
+			var inserted store.Inserted
+			var status store.Status
+			var insertErr, revokeErr error
+			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(revokeDone)
+				status, revokeErr = s.revoke(domain.Target{SessionID: "session"})
+			}()
+			s.waiting(1, "advisory", revokeDone)
+			go func() {
+				defer close(insertDone)
+				inserted, insertErr = s.add(raced, "session", store.Insertion{})
+			}()
+			s.waiting(2, "advisory", insertDone)
+			letGo()
+			<-insertDone
+			<-revokeDone
+			if got := s.outcome(inserted, status, insertErr, revokeErr); got.live {
+				t.Errorf("a token of a dead session must not live: inserted %v", got.inserted.Err)
 			}
 		})
 	}
