@@ -144,6 +144,41 @@ func (s *stage) outcome(inserted store.Inserted, status store.Status, errs ...er
 	return outcome{inserted, status, err == nil && !view.Revoked()}
 }
 
+// race is an insert and a revocation that are under way at once.
+type race struct {
+	*stage
+	insertion            store.Inserted
+	status               store.Status
+	insertErr, revokeErr error
+	inserted, revoked    chan struct{} // closed when each has ended
+}
+
+func newRace(s *stage) *race {
+	return &race{stage: s, inserted: make(chan struct{}), revoked: make(chan struct{})}
+}
+
+func (r *race) insert(call func() (store.Inserted, error)) {
+	go func() {
+		defer close(r.inserted)
+		r.insertion, r.insertErr = call()
+	}()
+}
+
+func (r *race) revoke(target domain.Target) {
+	go func() {
+		defer close(r.revoked)
+		r.status, r.revokeErr = r.stage.revoke(target)
+	}()
+}
+
+// outcome waits for both.
+func (r *race) outcome() outcome {
+	r.t.Helper()
+	<-r.inserted
+	<-r.revoked
+	return r.stage.outcome(r.insertion, r.status, r.insertErr, r.revokeErr)
+}
+
 // Write skew: an insert finds no revocation of its session, a revocation of the session finds no token, and both are
 // committed. Nobody looks at the token again, and its session is dead.
 func TestWriteSkewOfSessionAndIssue(t *testing.T) {
@@ -168,29 +203,18 @@ func TestWriteSkewOfSessionAndIssue(t *testing.T) {
 				letGo()
 				letGo, kind, row = s.hold(`select from tokenstore.tallies for update`), "transactionid", store.Insertion{}
 			}
-			var inserted store.Inserted
-			var status store.Status
-			var insertErr, revokeErr error
-			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(insertDone)
-				inserted, insertErr = s.add(raced, "session", row)
-			}()
-			if !s.waiting(1, kind, insertDone) {
-				t.Fatalf("the insert must have read, and wait to write: %v", insertErr)
+			r := newRace(s)
+			r.insert(func() (store.Inserted, error) { return s.add(raced, "session", row) })
+			if !s.waiting(1, kind, r.inserted) {
+				t.Fatalf("the insert must have read, and wait to write: %v", r.insertErr)
 			}
-			go func() {
-				defer close(revokeDone)
-				status, revokeErr = s.revoke(domain.Target{SessionID: "session"})
-			}()
-			waits := s.waiting(1, "advisory", revokeDone)
+			r.revoke(domain.Target{SessionID: "session"})
+			waits := s.waiting(1, "advisory", r.revoked)
 			if want := c.naive == "" && !c.opts.Serializable; waits != want {
 				t.Errorf("a revocation must wait for inserts under way exactly where it is alone: it waits %v", waits)
 			}
 			letGo()
-			<-insertDone
-			<-revokeDone
-			if got := s.outcome(inserted, status, insertErr, revokeErr); got.live != c.skews {
+			if got := r.outcome(); got.live != c.skews {
 				t.Errorf("a token of a dead session must not live: live %v, inserted %v, number %d, watermark %d",
 					got.live, got.inserted.Err, got.inserted.Sequence, got.status.Tombstone.Watermark)
 			}
@@ -205,24 +229,13 @@ func TestIssueSeesWhatItWaitedFor(t *testing.T) {
 		t.Run(isolation, func(t *testing.T) {
 			s := newStageOn(t, pgtest.Shared(t), "&default_transaction_isolation="+url.PathEscape(isolation), pgstore.Options{}, "")
 			letGo := s.hold(`select pg_advisory_xact_lock($1)`, s.backend.LockOf("tenant"))
-			var inserted store.Inserted
-			var status store.Status
-			var insertErr, revokeErr error
-			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(revokeDone)
-				status, revokeErr = s.revoke(domain.Target{SessionID: "session"})
-			}()
-			s.waiting(1, "advisory", revokeDone)
-			go func() {
-				defer close(insertDone)
-				inserted, insertErr = s.add(raced, "session", store.Insertion{})
-			}()
-			s.waiting(2, "advisory", insertDone)
+			r := newRace(s)
+			r.revoke(domain.Target{SessionID: "session"})
+			s.waiting(1, "advisory", r.revoked)
+			r.insert(func() (store.Inserted, error) { return s.add(raced, "session", store.Insertion{}) })
+			s.waiting(2, "advisory", r.inserted)
 			letGo()
-			<-insertDone
-			<-revokeDone
-			if got := s.outcome(inserted, status, insertErr, revokeErr); got.live {
+			if got := r.outcome(); got.live {
 				t.Errorf("a token of a dead session must not live: inserted %v", got.inserted.Err)
 			}
 		})
@@ -242,26 +255,16 @@ func TestNoResurrectionByALateNumber(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStage(t, pgstore.Options{}, c.naive)
 			letGo := s.hold(`select pg_advisory_xact_lock($1)`, s.backend.LockOf("tenant"))
-			var inserted store.Inserted
-			var status store.Status
-			var insertErr, revokeErr error
-			insertDone, revokeDone := make(chan struct{}), make(chan struct{})
-			go func() {
-				defer close(revokeDone)
-				status, revokeErr = s.revoke(domain.Target{UserID: "user", IssuedBefore: base.Add(time.Hour)})
-			}()
-			s.waiting(1, "advisory", revokeDone)
-			go func() {
-				defer close(insertDone)
-				inserted, insertErr = s.insert(raced, "user")
-			}()
-			s.waiting(2, "advisory", insertDone)
+			r := newRace(s)
+			r.revoke(domain.Target{UserID: "user", IssuedBefore: base.Add(time.Hour)})
+			s.waiting(1, "advisory", r.revoked)
+			r.insert(func() (store.Inserted, error) { return s.insert(raced, "user") })
+			s.waiting(2, "advisory", r.inserted)
 			hold := s.hold(`lock table tokenstore.tokens in share mode`)
 			letGo()
-			<-revokeDone
+			<-r.revoked
 			hold()
-			<-insertDone
-			got := s.outcome(inserted, status, insertErr, revokeErr)
+			got := r.outcome()
 			if late := got.live && got.inserted.Sequence < got.status.Tombstone.Watermark; late != c.resurrects {
 				t.Errorf("a token below the watermark of a retired revocation must not live: live %v, inserted %v, number %d, watermark %d",
 					got.live, got.inserted.Err, got.inserted.Sequence, got.status.Tombstone.Watermark)

@@ -181,8 +181,9 @@ func (q *queries) tokenQueries(in func(string) string) {
 }
 
 // shortQueries are the statements of the short way. The server plans each once, perhaps while its tables are all but empty and it has no statistics
-// of them, and goes by that plan until it has. So it must not have a choice then: what is looked for in a subquery with an offset or a limit is looked for once for
-// each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that index look dearer than others.
+// of them, and goes by that plan until it has. So it must not have a choice then: what is looked for in a subquery with an offset or a limit is
+// looked for once for each row outside, by the one index that has all of it; by what is reckoned out there, for to cast a value makes that
+// index look dearer than others.
 func (q *queries) shortQueries(in func(string) string) {
 	both := func(rank int, columns []column, one, many, sql string) verb {
 		rowsOne, rowsMany := rowsOf(columns)

@@ -129,7 +129,7 @@ type tokenRow struct {
 	packed, idle, generation, retries                                                                        int64
 	foreignDigest, salt, familyDigest, secretDigest                                                          octets
 	metadata                                                                                                 []byte
-	fields                                                                                                   [40]any
+	fields                                                                                                   [40]any // where each column goes, with room for some more
 }
 
 // scanToken reads a row of tokenColumns, and what stands after them.

@@ -14,9 +14,9 @@ func newMigrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate --db postgres://USER@HOST/NAME",
 		Short: "Prepare a PostgreSQL database, or bring it to this version",
-		Long: "migrate makes the tables that this version needs, each version in a transaction, and says which version that\n" +
-			"is; it changes nothing where that has been done. No other command does: it takes an account that may\n" +
-			"create tables, and a moment that its operator has chosen.",
+		Long: "migrate makes the tables that this version needs, each version in a transaction, and says which\n" +
+			"version that is; it changes nothing where that has been done. No other command does: it takes an\n" +
+			"account that may create tables, and a moment that its operator has chosen.",
 		Example: `  tokenstore migrate --db postgres://owner@localhost/tokens`,
 		Args:    noArgs,
 	}
