@@ -59,6 +59,7 @@ type Backend struct {
 	writer    writer
 	commits   atomic.Uint64
 	calls     atomic.Uint64 // that shared them
+	merges    atomic.Uint64 // commits that merged runs of an index
 }
 
 var (
@@ -294,4 +295,6 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 type Stats = store.Stats
 
 // Stats returns the counts so far.
-func (b *Backend) Stats() Stats { return Stats{Commits: b.commits.Load(), Calls: b.calls.Load()} }
+func (b *Backend) Stats() Stats {
+	return Stats{Commits: b.commits.Load(), Calls: b.calls.Load(), Merges: b.merges.Load()}
+}

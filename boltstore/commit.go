@@ -180,6 +180,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	b.fence.unname(t.down, true)
 	b.commits.Add(1)
 	b.calls.Add(uint64(len(calls)))
+	if t.merged {
+		b.merges.Add(1)
+	}
 	return -1, nil
 }
 

@@ -150,6 +150,19 @@ func TestWritersShareCommits(t *testing.T) {
 	}
 }
 
+// Merges are counted by commits: of runs of one entry each fourth moves on, and the sixteenth commit moves runs of two levels.
+func TestMergesAreCounted(t *testing.T) {
+	b := open(t, temporary(t), nil)
+	b.SettleEarly(1)
+	s := tenant(t, b, "acme")
+	for n := range 16 {
+		insert(t, s, plain(n, "user", ""))
+		if got, want := b.Stats().Merges, uint64(n+1)/4; got != want {
+			t.Errorf("after %d commits %d merges are counted, not %d", n+1, got, want)
+		}
+	}
+}
+
 // What is refused, and what changes nothing, costs no commit.
 func TestRefusalsCostNoCommit(t *testing.T) {
 	b := open(t, temporary(t), nil)

@@ -245,6 +245,7 @@ func (r *records) settleRun(entries []byte, moved int) {
 		from := r.whole(level)
 		if len(from) > 0 {
 			r.move(from, level+1, moved)
+			r.txn.merged = true
 		} else if runs := r.runs(); len(runs) == 0 || runs[len(runs)-1].level() <= level {
 			break
 		}

@@ -15,6 +15,7 @@ import (
 type txn struct {
 	tx       *bbolt.Tx
 	dirty    bool // something has been written
+	merged   bool // runs of an index have moved on
 	fence    *fence
 	begun    uint64     // the fence's epoch before the transaction
 	up, down []fenceKey // what it puts into the fence, and takes out

@@ -30,4 +30,5 @@ type Grouper interface {
 type Stats struct {
 	Commits uint64 // Commits is how many transactions were written.
 	Calls   uint64 // Calls is how many calls shared them.
+	Merges  uint64 // Merges is how many of the transactions also merged parts of an index; 0 of a backend that merges none.
 }
