@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"example.com/tokenstore/internal/daemon"
+	"example.com/tokenstore/store"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain lets the test binary be the processes that do not survive what they show.
@@ -244,13 +246,113 @@ func TestQuick(t *testing.T) {
 			t.Errorf("a row has no figure: %s", line)
 		}
 	}
-	for _, want := range []string{"Its figures mean nothing", "## In memory", "## On the disk", "## Revoking a user", "## Sweeping", "## Growth", "## Many tokens", boltName, fositeName} {
+	for _, want := range []string{"Its figures mean nothing", "## In memory", "## On the disk", "## Revoking a user", "## Sweeping", "## Growth", "## Many tokens", boltName, fositeName,
+		"merges in each turn, least", "anonymous memory of a process after use", "of the file mapped"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report does not say %q", want)
 		}
 	}
 	if image, err := os.ReadFile(filepath.Join(docs, "benchmarks.svg")); err != nil || !strings.Contains(string(image), pebbleName) {
 		t.Errorf("the plot does not show %s: error %v", pebbleName, err)
+	}
+}
+
+// TestMissed: of a target or a stretch that is missed the report says what the limit is, in figures of the same run; of one that is met, nothing.
+func TestMissed(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		ours   float64 // what the others are measured against
+		rate   float64 // of a sweep
+		missed int     // how many sentences it is
+		want   []string
+	}{
+		{"all is met", 1000, 40_000, 0, nil},
+		{"stretches are missed", 50, 20_000, 4, []string{
+			"*memstore introspect to fosite's lookup, which hashes nothing* is 20 × instead of the stretch, ≤ 1. A map, the SHA-256 of the secret and one field alone take 16.7 ×",
+			"by pointer, they take 5 ×.",
+			"*boltstore issue, 64 callers, to pebble* is 0.5 × instead of the stretch, ≥ 1. Bare bbolt commits of the records, in equal groups and without any index, are 0.8 ×",
+			"*boltstore exchange, 64 callers, to Redis* is 0.25 × instead of the stretch, ≥ 1. Bare bbolt rewrites of the records, in equal groups and without any index, are 0.3 ×",
+			"*sweep beside clients* is 20 k tokens/s instead of the stretch, ≥ 30 k. Alone, and without a rest, a sweep removes 150 k tokens/s.",
+			"the p99 of their issues, which is 1.5 ×",
+		}},
+		{"a must is missed beside a stretch", 1000, 5000, 1, []string{"*sweep beside clients* is 5 k tokens/s instead of ≥ 10 k. Alone"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := &bench{options: options{revoke: 10}, results: results{}, facts: facts{}}
+			for measure, rates := range map[string]map[string]float64{
+				"memory/introspect/1": {memName: test.ours, fositeName: 1000, mapName: 60, indexName: 200},
+				"issue/64":            {boltName: test.ours, pebbleName: 100, bareName: 80},
+				"exchange/64":         {boltName: test.ours, redisName: 200, bareName: 60},
+			} {
+				for name, rate := range rates {
+					b.results.add(measure, name, turn{calls: 1, tokens: 1, merges: 1, elapsed: time.Duration(1e9 / rate), cpu: time.Duration(1e9 / rate)})
+				}
+			}
+			b.results.add("issue quiet", boltName, turn{latencies: []time.Duration{2}})
+			b.results.add("issue sweeping", boltName, turn{latencies: []time.Duration{3}})
+			b.facts.add("sweep rate", test.rate)
+			b.facts.add("sweep rate unthrottled", 150_000)
+			var d document
+			b.reportMissed(&d)
+			for _, want := range test.want {
+				if !strings.Contains(d.String(), want) {
+					t.Errorf("the report does not say %q", want)
+				}
+			}
+			if got := strings.Count(d.String(), " instead of "); got != test.missed {
+				t.Errorf("it says that %d were missed, not %d", got, test.missed)
+			}
+			if t.Failed() {
+				t.Log(d.String())
+			}
+		})
+	}
+}
+
+// TestMerges: a turn has those merges that were made in it, and the turn with the fewest counts.
+func TestMerges(t *testing.T) {
+	var made store.Stats
+	merge := func(context.Context, int) (int, error) {
+		made.Commits, made.Calls, made.Merges = made.Commits+2, made.Calls+6, made.Merges+1
+		return 1, nil
+	}
+	c := &contender{shared: func() store.Stats { return made }}
+	r := results{}
+	if got := leastMerges(r); got.n != 0 {
+		t.Errorf("got %v merges where nothing was measured", got)
+	}
+	for _, calls := range []int{3, 2, 5} {
+		got, err := c.measured(t.Context(), task{op: merge, callers: 1, most: calls, last: time.Minute, clocked: true})
+		if err != nil || got.merges != float64(calls) || got.group != 3 {
+			t.Errorf("got %v merges and groups of %v in a turn with %d merges and groups of 3: error %v", got.merges, got.group, calls, err)
+		}
+		r.add("issue/64", boltName, got)
+	}
+	if got := leastMerges(r); got != spreadOf([]float64{2}) {
+		t.Errorf("got %v merges in the turn with the fewest, want 2", got)
+	}
+}
+
+// TestOwnMemory: what a process writes to is its own memory, in bytes, and its program is mapped.
+func TestOwnMemory(t *testing.T) {
+	before, err := ownMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 64 << 20
+	block, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range block {
+		block[i] = 1
+	}
+	after, err := ownMemory()
+	if grown := after.anonymous - before.anonymous; err != nil || grown < size/2 || grown > 2*size || before.file < 1<<20 {
+		t.Errorf("%.0f bytes more after %d were written, and %.0f mapped: error %v", grown, size, before.file, err)
+	}
+	if err := unix.Munmap(block); err != nil {
+		t.Error(err)
 	}
 }
 

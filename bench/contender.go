@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"example.com/tokenstore"
+	"example.com/tokenstore/store"
 	"github.com/oklog/ulid/v2"
 )
 
@@ -32,8 +33,8 @@ type contender struct {
 	revokeTarget func(ctx context.Context, target tokenstore.Target) error
 	// settle has what is still to be written after earlier calls written, so that no later one waits for it.
 	settle func(ctx context.Context) error
-	// shared returns how many calls have shared how many commits since the contender was opened.
-	shared func() (calls, commits uint64)
+	// shared returns how many calls have shared how many commits since the contender was opened, and how many of those merged; of ours only.
+	shared func() store.Stats
 	floor  bool // a floor is not a store. It has one caller.
 	// group is how many rows a call of a floor is about, which is as many as boltstore puts into one commit.
 	group *int
@@ -64,20 +65,22 @@ func (c *contender) tokens() int {
 	return *c.group
 }
 
-// measured runs a task and notes how many calls shared a commit.
+// measured runs a task and notes how many calls shared a commit, and how many commits merged.
 func (c *contender) measured(ctx context.Context, k task) (turn, error) {
-	var calls, commits uint64
+	var before store.Stats
 	if c.shared != nil {
-		calls, commits = c.shared()
+		before = c.shared()
 	}
 	t, err := k.run(ctx)
 	if err != nil {
 		return t, fmt.Errorf("%s: %w", c.name, err)
 	}
 	if c.shared != nil {
-		if now, done := c.shared(); done > commits {
-			t.group = float64(now-calls) / float64(done-commits)
+		now := c.shared()
+		if commits := now.Commits - before.Commits; commits > 0 {
+			t.group = float64(now.Calls-before.Calls) / float64(commits)
 		}
+		t.merges = float64(now.Merges - before.Merges)
 	}
 	return t, nil
 }

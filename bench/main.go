@@ -73,11 +73,12 @@ func (o options) hardlyAnything() options {
 	return o
 }
 
-// Some of what is shown needs a process of its own, because it does not survive it.
+// Some of what is shown needs a process of its own, because it does not survive it, or because its memory is measured.
 const (
 	childEnv    = "BENCH_CHILD" // what this process is to do instead of measuring
 	fileEnv     = "BENCH_FILE"
 	fositeChild = "fosite"
+	memoryChild = "memory"
 	killedChild = "killed"
 )
 
@@ -86,6 +87,8 @@ func child(ctx context.Context) (bool, error) {
 	switch os.Getenv(childEnv) {
 	case fositeChild:
 		return true, fositeCrash(ctx)
+	case memoryChild:
+		return true, remembered(ctx, os.Getenv(fileEnv), os.Stdin, os.Stdout)
 	case killedChild:
 		return true, killed(ctx, os.Getenv(fileEnv))
 	}

@@ -119,8 +119,8 @@ func (b *bench) hold(ctx context.Context, contenders []*contender, k contest) er
 		}
 		first[c] += t.calls
 		b.results.add(key, c.name, t)
-		b.logf("%-20s %-36s round %d: %8d calls %10.0f/s %9.0f ns a call, %8.0f of them CPU, p50 %9.0f ns p99 %10.0f ns, %5.1f allocs, group %.1f",
-			key, c.name, round, t.calls, t.rate(), t.perCall(), t.cpuPerCall(), t.p50(), t.p99(), t.allocs, t.group)
+		b.logf("%-20s %-36s round %d: %8d calls %10.0f/s %9.0f ns a call, %8.0f of them CPU, p50 %9.0f ns p99 %10.0f ns, %5.1f allocs, group %.1f, %.0f merges",
+			key, c.name, round, t.calls, t.rate(), t.perCall(), t.cpuPerCall(), t.p50(), t.p99(), t.allocs, t.group, t.merges)
 		return nil
 	})
 }

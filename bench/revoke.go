@@ -112,15 +112,15 @@ func (b *bench) written(ctx context.Context, c *contender) error {
 	for i := range 15 {
 		for _, l := range []level{few, many} {
 			target := tokenstore.Target{UserID: l.user(0), IssuedBefore: began.Add(time.Duration(i+1) * time.Hour)}
-			_, commits := c.shared()
+			before := c.shared()
 			bytes := bytesWritten()
 			at := time.Now()
 			if err := c.revokeTarget(ctx, target); err != nil {
 				return err
 			}
 			took := time.Since(at)
-			_, after := c.shared()
-			counts[l.tokens] = append(counts[l.tokens], [3]float64{float64(after - commits), (bytesWritten() - bytes) / 4096, float64(took)})
+			commits := c.shared().Commits - before.Commits
+			counts[l.tokens] = append(counts[l.tokens], [3]float64{float64(commits), (bytesWritten() - bytes) / 4096, float64(took)})
 		}
 	}
 	for of, l := range map[string]level{"few": few, "many": many} {

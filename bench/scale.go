@@ -24,11 +24,11 @@ func (b *bench) scale(ctx context.Context) error {
 		return nil
 	}
 	sizes := []int{b.huge / 10, b.huge}
+	path := func(n int) string { return filepath.Join(b.dir, fmt.Sprintf("scale-%d.db", n)) }
 	var opened []*contender
 	defer func() { _ = closeAll(opened) }()
 	for _, n := range sizes {
-		path := filepath.Join(b.dir, fmt.Sprintf("scale-%d.db", n))
-		c, err := b.grown(ctx, path, n)
+		c, err := b.grown(ctx, path(n), n)
 		if err != nil {
 			return err
 		}
@@ -53,6 +53,14 @@ func (b *bench) scale(ctx context.Context) error {
 			return func(ctx context.Context, i int) (int, error) { return 1, c.getID(ctx, ids[i]) }
 		}})
 		if err != nil {
+			return err
+		}
+	}
+	if err := closeAll(opened); err != nil {
+		return err
+	}
+	for _, n := range sizes {
+		if err := b.processMemory(ctx, path(n), n); err != nil {
 			return err
 		}
 	}
@@ -96,7 +104,7 @@ func (b *bench) grown(ctx context.Context, path string, n int) (*contender, erro
 		}
 		b.facts.add(fmt.Sprint("open ", after, " ", n), took...)
 		b.facts.add(fmt.Sprint("heap ", after, " ", n), held...)
-		b.logf("open of %d after %s: %s s, %s bytes of heap", n, after, b.facts[fmt.Sprint("open ", after, " ", n)], b.facts[fmt.Sprint("heap ", after, " ", n)])
+		b.logf("open of %d after %s: %s s, %s bytes of heap", n, after, scaled(b.facts[fmt.Sprint("open ", after, " ", n)], 1e-9), b.facts[fmt.Sprint("heap ", after, " ", n)])
 		return nil
 	}
 	if err := open("a close", func() error { return nil }); err != nil {

@@ -38,6 +38,7 @@ type turn struct {
 	latencies     []time.Duration // ascending; empty if the calls were not clocked
 	allocs, bytes float64         // of the heap, a call
 	group         float64         // how many calls shared a commit; 0 if that is not known
+	merges        float64         // how many commits merged parts of the indexes; 0 if that is not known
 }
 
 func (t *turn) rate() float64 { return float64(t.tokens) / t.elapsed.Seconds() }
