@@ -37,12 +37,20 @@ func ownMemory() (m resident, err error) {
 	return m, nil
 }
 
-// processMemory measures how much memory a process has that does a little of everything with a file of many tokens.
+// processMemory measures how much memory a process has that does a little of everything with a file of many tokens, after a clean close
+// and after a crash.
 func (b *bench) processMemory(ctx context.Context, path string, n int) error {
 	if _, err := ownMemory(); err != nil {
 		b.logf("memory of a process is left out: %v", err)
 		return nil
 	}
+	return errors.Join(
+		b.processMemoryAfter(ctx, "a close", func() error { return nil }, path, n),
+		b.processMemoryAfter(ctx, "a crash", func() error { return crash(ctx, path) }, path, n),
+	)
+}
+
+func (b *bench) processMemoryAfter(ctx context.Context, after string, prepare func() error, path string, n int) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -56,6 +64,9 @@ func (b *bench) processMemory(ctx context.Context, path string, n int) error {
 	began := time.Now()
 	facts := map[string][]float64{}
 	for range 3 {
+		if err := prepare(); err != nil {
+			return err
+		}
 		cmd := exec.CommandContext(ctx, self)
 		cmd.Env = append(os.Environ(), childEnv+"="+memoryChild, fileEnv+"="+path)
 		cmd.Stdin = bytes.NewReader(ids)
@@ -75,10 +86,11 @@ func (b *bench) processMemory(ctx context.Context, path string, n int) error {
 		facts["anonymous"] = append(facts["anonymous"], anonymous)
 		facts["file"] = append(facts["file"], file)
 	}
-	b.logf("processes with %d tokens took %s", n, time.Since(began).Round(time.Millisecond))
+	b.logf("processes with %d tokens after %s took %s", n, after, time.Since(began).Round(time.Millisecond))
 	for what, figures := range facts {
-		b.facts.add(fmt.Sprint("process ", what, " ", n), figures...)
-		b.logf("process with %d tokens, %s: %s bytes", n, what, b.facts[fmt.Sprint("process ", what, " ", n)])
+		name := fmt.Sprint("process ", what, " ", after, " ", n)
+		b.facts.add(name, figures...)
+		b.logf("%s: %s bytes", name, b.facts[name])
 	}
 	return nil
 }
