@@ -64,70 +64,112 @@ func mapFloor() *contender {
 // indexFloor is what a store can't do without that finds tokens by id, in order of ids, by user, by session and by when they are due,
 // and gives the whole token for an answer: bare maps and slices, with no rule, no lock while reading, and no removal.
 func indexFloor() *contender {
-	return bareIndex(indexName, func(*domain.RefreshToken) error { return nil })
-}
-
-// checkedFloor is indexFloor where each token is held against all limits before it is kept.
-func checkedFloor() *contender {
-	return bareIndex(checkedName, func(token *domain.RefreshToken) error { return store.CheckInsert([]store.Insertion{{Token: *token}}) })
-}
-
-func bareIndex(name string, check func(*domain.RefreshToken) error) *contender {
-	type due struct {
-		at time.Time
-		id ulid.ULID
-	}
-	tokens := map[ulid.ULID]*domain.RefreshToken{}
-	users, sessions := map[string][]ulid.ULID{}, map[string][]ulid.ULID{}
-	var ids []ulid.ULID
-	var dues []due
-	var presented []row
-	now := time.Now()
-	var mu sync.Mutex
-	get := func(id ulid.ULID) (domain.RefreshToken, bool) {
-		if token := tokens[id]; token != nil {
-			return *token, true
-		}
-		return domain.RefreshToken{}, false
-	}
-	keep := func(r *row) error {
-		token := r.token()
-		token.SecretDigest = domain.Digest(r.digest)
-		if err := check(&token); err != nil {
-			return err
-		}
-		session, _ := token.SessionID.Get()
-		tokens[r.id] = &token
-		ids = append(ids, r.id)
-		dues = append(dues, due{token.Deadline(), r.id})
-		users[token.UserID] = append(users[token.UserID], r.id)
-		sessions[session] = append(sessions[session], r.id)
+	f := newBareIndex()
+	return f.contender(indexName, func(_ context.Context, r *row) error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		token := f.token(r)
+		f.keep(&token)
 		return nil
+	})
+}
+
+// askedFloor is indexFloor asked as every store is: rows are handed over by an interface, are held against all limits, and each has a result.
+func askedFloor() *contender {
+	f := newBareIndex()
+	f.asked = f
+	return f.contender(askedName, func(ctx context.Context, r *row) error {
+		results, err := f.asked.Insert(ctx, []store.Insertion{{Token: f.token(r)}})
+		if err == nil {
+			err = results[0].Err
+		}
+		return err
+	})
+}
+
+// bareIndex are maps and slices by all that a token is found by.
+type bareIndex struct {
+	mu              sync.Mutex
+	tokens          map[ulid.ULID]*domain.RefreshToken
+	users, sessions map[string][]ulid.ULID
+	ids             []ulid.ULID
+	dues            []bareDue
+	presented       []row
+
+	asked interface { // a compiler that knew who is behind it would keep rows off the heap
+		Insert(context.Context, []store.Insertion) ([]store.Inserted, error)
 	}
+}
+
+type bareDue struct {
+	at time.Time
+	id ulid.ULID
+}
+
+func newBareIndex() *bareIndex {
+	return &bareIndex{tokens: map[ulid.ULID]*domain.RefreshToken{}, users: map[string][]ulid.ULID{}, sessions: map[string][]ulid.ULID{}}
+}
+
+func (f *bareIndex) token(r *row) domain.RefreshToken {
+	token := r.token()
+	token.SecretDigest = domain.Digest(r.digest)
+	return token
+}
+
+// Insert keeps rows.
+func (f *bareIndex) Insert(_ context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	if err := store.CheckInsert(rows); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	results := make([]store.Inserted, len(rows))
+	for i := range rows {
+		token := rows[i].Token // the row is the caller's
+		f.keep(&token)
+		results[i].Sequence = uint64(len(f.ids))
+	}
+	return results, nil
+}
+
+func (f *bareIndex) keep(token *domain.RefreshToken) {
+	session, _ := token.SessionID.Get()
+	f.tokens[token.ID] = token
+	f.ids = append(f.ids, token.ID)
+	f.dues = append(f.dues, bareDue{token.Deadline(), token.ID})
+	f.users[token.UserID] = append(f.users[token.UserID], token.ID)
+	f.sessions[session] = append(f.sessions[session], token.ID)
+}
+
+func (f *bareIndex) get(id ulid.ULID) (domain.RefreshToken, bool) {
+	if token := f.tokens[id]; token != nil {
+		return *token, true
+	}
+	return domain.RefreshToken{}, false
+}
+
+func (f *bareIndex) contender(name string, issue func(context.Context, *row) error) *contender {
+	now := time.Now()
 	return &contender{
 		name: name, durable: "none: memory",
 		hold: func(rows []row) {
 			for i := range rows {
-				presented = append(presented, row{id: rows[i].id, secret: rows[i].secret})
+				f.presented = append(f.presented, row{id: rows[i].id, secret: rows[i].secret})
 			}
 		},
-		fill: func(_ context.Context, rows []row) error {
+		fill: func(ctx context.Context, rows []row) error {
 			for i := range rows {
-				if err := keep(&rows[i]); err != nil {
+				if err := issue(ctx, &rows[i]); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
-		issue: func(_ context.Context, r *row) error {
-			mu.Lock()
-			defer mu.Unlock()
-			return keep(r)
-		},
-		present: func(i int) { seen(presented[i].id[:]); seen(presented[i].secret[:]) },
+		issue:   issue,
+		present: func(i int) { seen(f.presented[i].id[:]); seen(f.presented[i].secret[:]) },
 		verify: func(_ context.Context, i int) error {
-			token, ok := get(presented[i].id)
-			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
+			token, ok := f.get(f.presented[i].id)
+			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(f.presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
 				return errLost
 			}
 			return nil

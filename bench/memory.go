@@ -14,7 +14,7 @@ func (b *bench) inMemory(ctx context.Context) error {
 	for _, open := range []func() *contender{
 		mapFloor,
 		indexFloor,
-		checkedFloor,
+		askedFloor,
 		func() *contender { return memory(tokenstoreMemory(), memName) },
 		fositeMemory,
 		func() *contender { return tokenstoreMemory().contender(managerName, "none: memory") },

@@ -8,7 +8,7 @@ const (
 	managerName = "manager on memstore"
 	mapName     = "floor: map + SHA-256 + one field"
 	indexName   = "floor: bare maps and orders, token copied out"
-	checkedName = "floor: the same, and every field checked"
+	askedName   = "floor: the same, asked as a store is"
 	syncName    = "floor: fdatasync of 4 KiB"
 	bareName    = "floor: bare bbolt commits"
 	batchName   = "bbolt, db.Batch"

@@ -134,8 +134,8 @@ func issueLimit(r results) string {
 		return r.ratio("memory/issue/1", name, "memory/issue/1", fositeName, (*turn).cpuPerCall)
 	}
 	return fmt.Sprintf("Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which never remove anything, take %s × what fosite takes; "+
-		"with the check of every field, which no store of ours leaves out, %s ×. A profile divides the rest among a record that is kept in two thirds of the memory, "+
-		"sets from which tokens can be removed, the look at what bars a token, and the row that a manager hands over.", to(indexName), to(checkedName))
+		"asked as every store is, for rows that a caller hands over, each field of which is checked, and for a result of each, %s ×. A profile divides the rest among a record that is "+
+		"kept in two thirds of the memory, sets from which tokens can be removed, and the look at what bars a token.", to(indexName), to(askedName))
 }
 
 // exchangeLimit says what an exchange does that a rewrite of the record does not do.
