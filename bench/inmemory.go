@@ -74,22 +74,50 @@ func indexFloor() *contender {
 	})
 }
 
-// askedFloor is indexFloor asked as every store is: rows are handed over by an interface, are held against all limits, and each has a result.
+// askedFloor is indexFloor asked as every store is, by an interface. Rows are handed over, each is held against all limits, and has a
+// result; a secret is presented as a text, and looked up under a lock.
 func askedFloor() *contender {
 	f := newBareIndex()
-	f.asked = f
-	return f.contender(askedName, func(ctx context.Context, r *row) error {
+	var credentials []domain.Credential
+	now := time.Now()
+	c := f.contender(askedName, func(ctx context.Context, r *row) error {
 		results, err := f.asked.Insert(ctx, []store.Insertion{{Token: f.token(r)}})
 		if err == nil {
 			err = results[0].Err
 		}
 		return err
 	})
+	c.fill = func(_ context.Context, rows []row) error {
+		for i := range rows {
+			token := rows[i].token()
+			(*domain.PepperRing)(nil).Seal(&token, rows[i].credential())
+			f.keep(&token)
+		}
+		return nil
+	}
+	c.hold = func(rows []row) {
+		for i := range rows {
+			credentials = append(credentials, rows[i].credential())
+		}
+	}
+	c.present = func(i int) { seen(credentials[i].Secret().Reveal()) }
+	c.verify = func(ctx context.Context, i int) error {
+		c := &credentials[i]
+		view, err := f.asked.Get(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if !view.Token.SecretDigest.Equal(c.SecretDigest()) || view.Token.Expired(now) != "" {
+			return errLost
+		}
+		return nil
+	}
+	return c
 }
 
 // bareIndex are maps and slices by all that a token is found by.
 type bareIndex struct {
-	mu              sync.Mutex
+	mu              sync.RWMutex
 	tokens          map[ulid.ULID]*domain.RefreshToken
 	users, sessions map[string][]ulid.ULID
 	ids             []ulid.ULID
@@ -98,6 +126,7 @@ type bareIndex struct {
 
 	asked interface { // a compiler that knew who is behind it would keep rows off the heap
 		Insert(context.Context, []store.Insertion) ([]store.Inserted, error)
+		Get(context.Context, ulid.ULID) (store.View, error)
 	}
 }
 
@@ -107,7 +136,9 @@ type bareDue struct {
 }
 
 func newBareIndex() *bareIndex {
-	return &bareIndex{tokens: map[ulid.ULID]*domain.RefreshToken{}, users: map[string][]ulid.ULID{}, sessions: map[string][]ulid.ULID{}}
+	f := &bareIndex{tokens: map[ulid.ULID]*domain.RefreshToken{}, users: map[string][]ulid.ULID{}, sessions: map[string][]ulid.ULID{}}
+	f.asked = f
+	return f
 }
 
 func (f *bareIndex) token(r *row) domain.RefreshToken {
@@ -130,6 +161,18 @@ func (f *bareIndex) Insert(_ context.Context, rows []store.Insertion) ([]store.I
 		results[i].Sequence = uint64(len(f.ids))
 	}
 	return results, nil
+}
+
+// Get copies a token out.
+func (f *bareIndex) Get(_ context.Context, id ulid.ULID) (v store.View, err error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	token := f.tokens[id]
+	if token == nil {
+		return v, store.ErrNotFound
+	}
+	v.Token = *token
+	return v, nil
 }
 
 func (f *bareIndex) keep(token *domain.RefreshToken) {

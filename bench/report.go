@@ -200,7 +200,8 @@ func (b *bench) reportRest(d *document) {
 			d.line("What memory a process has is left out, for the kernel does not tell it.")
 		} else {
 			d.line("The last four are the memory of a process of its own, which opens the file, gets %s different tokens by id, lists %d pages, issues %s tokens with 16 callers, and revokes and sweeps them. "+
-				"It is looked at after each of these, and the most is given. What is mapped of the file is the kernel's cache, which it takes back where memory is short.",
+				"It is looked at after each of these, and the most is given. What is mapped of the file is the kernel's cache, which it takes back where memory is short. "+
+				"After a crash bbolt looks at all pages while it opens, and notes which are used: what that took is in the process until the runtime gives it back, though nothing holds it any more.",
 				short(processGets), processPages, short(processIssues))
 		}
 	}
