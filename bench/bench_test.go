@@ -247,7 +247,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"Its figures mean nothing", "## In memory", "## On the disk", "## Revoking a user", "## Sweeping", "## Growth", "## Many tokens", boltName, fositeName,
-		"merges in each turn, least", "The last four are the memory of a process of its own"} {
+		"merges in each turn, least", "The last five are the memory of a process of its own"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("the report does not say %q", want)
 		}

@@ -156,8 +156,7 @@ func (f *bareIndex) Insert(_ context.Context, rows []store.Insertion) ([]store.I
 	defer f.mu.Unlock()
 	results := make([]store.Inserted, len(rows))
 	for i := range rows {
-		token := rows[i].Token // the row is the caller's
-		f.keep(&token)
+		f.keep(&rows[i].Token) // a store copies it, for the row is the caller's
 		results[i].Sequence = uint64(len(f.ids))
 	}
 	return results, nil

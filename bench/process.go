@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -78,13 +79,14 @@ func (b *bench) processMemoryAfter(ctx context.Context, after string, prepare fu
 			}
 			return err
 		}
-		var before, anonymous, file float64
-		if _, err := fmt.Sscan(string(out), &before, &anonymous, &file); err != nil {
+		var before, anonymous, file, left float64
+		if _, err := fmt.Sscan(string(out), &before, &anonymous, &file, &left); err != nil {
 			return fmt.Errorf("what it has is not told by %q: %w", out, err)
 		}
 		facts["before"] = append(facts["before"], before)
 		facts["anonymous"] = append(facts["anonymous"], anonymous)
 		facts["file"] = append(facts["file"], file)
+		facts["left"] = append(facts["left"], left)
 	}
 	b.logf("processes with %d tokens after %s took %s", n, after, time.Since(began).Round(time.Millisecond))
 	for what, figures := range facts {
@@ -103,7 +105,7 @@ const (
 )
 
 // remembered is what the process does whose memory is measured. It says what it had before it opened the file, and the most that it
-// had after any step.
+// had after any step, of its own and of the file, and what is left of its own when the runtime has given back what nothing holds.
 func remembered(ctx context.Context, path string, ids io.Reader, told io.Writer) error {
 	before, err := ownMemory()
 	if err != nil {
@@ -145,7 +147,12 @@ func remembered(ctx context.Context, path string, ids io.Reader, told io.Writer)
 		}
 		most.anonymous, most.file = max(most.anonymous, m.anonymous), max(most.file, m.file)
 	}
-	_, err = fmt.Fprintln(told, before.anonymous, most.anonymous, most.file)
+	debug.FreeOSMemory()
+	left, err := ownMemory()
+	if err != nil {
+		return errors.Join(err, o.backend.Close())
+	}
+	_, err = fmt.Fprintln(told, before.anonymous, most.anonymous, most.file-before.file, left.anonymous)
 	return errors.Join(err, o.backend.Close())
 }
 

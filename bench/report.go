@@ -187,21 +187,21 @@ func (b *bench) reportRest(d *document) {
 	if len(b.results[named(getAtScale, 1)]) > 0 {
 		d.line("## Many tokens")
 		d.table("| | get, p50 | get, p99 | open after a close, s | after a crash, s | heap, open, MB | after a crash, MB | "+
-			"a process before the open, anonymous MB | after use, anonymous MB | the same after a crash, MB | of the file mapped, MB |", func(row func(format string, args ...any)) {
+			"a process before the open, anonymous MB | after use, anonymous MB | the same after a crash, MB | of that left, MB | of the file mapped, MB |", func(row func(format string, args ...any)) {
 			for _, n := range []int{b.huge / 10, b.huge} {
 				all := b.results.latencies(named(getAtScale, 1), scaleName(n))
 				fact := func(name string, by float64) spread { return scaled(b.facts[fmt.Sprint(name, " ", n)], by) }
-				row("| %s tokens | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |", short(float64(n)), percentile(all, 50), percentile(all, 99),
+				row("| %s tokens | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |", short(float64(n)), percentile(all, 50), percentile(all, 99),
 					fact("open a close", 1e-9), fact("open a crash", 1e-9), fact("heap a close", 1e-6), fact("heap a crash", 1e-6),
-					fact("process before a close", 1e-6), fact("process anonymous a close", 1e-6), fact("process anonymous a crash", 1e-6), fact("process file a close", 1e-6))
+					fact("process before a close", 1e-6), fact("process anonymous a close", 1e-6), fact("process anonymous a crash", 1e-6), fact("process left a crash", 1e-6), fact("process file a close", 1e-6))
 			}
 		})
 		if b.facts[fmt.Sprint("process anonymous a close ", b.huge)].n == 0 {
 			d.line("What memory a process has is left out, for the kernel does not tell it.")
 		} else {
-			d.line("The last four are the memory of a process of its own, which opens the file, gets %s different tokens by id, lists %d pages, issues %s tokens with 16 callers, and revokes and sweeps them. "+
+			d.line("The last five are the memory of a process of its own, which opens the file, gets %s different tokens by id, lists %d pages, issues %s tokens with 16 callers, and revokes and sweeps them. "+
 				"It is looked at after each of these, and the most is given. What is mapped of the file is the kernel's cache, which it takes back where memory is short. "+
-				"After a crash bbolt looks at all pages while it opens, and notes which are used: what that took is in the process until the runtime gives it back, though nothing holds it any more.",
+				"After a crash bbolt looks at all pages while it opens, and notes which are used: what that took is in the process until the runtime gives it back, though nothing holds it any more. What is left is measured after that.",
 				short(processGets), processPages, short(processIssues))
 		}
 	}

@@ -18,28 +18,38 @@ const turns = 20
 func Compare(b *testing.B, unit string, callers int, ours, other func(i int) error) {
 	b.Helper()
 	b.ResetTimer()
-	var all [2]time.Duration
-	var ratios []float64
+	var took [][2]time.Duration
 	for turn := range turns {
 		from, to := b.N*turn/turns, b.N*(turn+1)/turns
 		if from == to {
 			continue
 		}
 		sides := []func(int) error{ours, other}
-		var took [2]time.Duration
+		var t [2]time.Duration
 		for k := range sides {
 			side := (k + turn) % 2 // neither is always the first
 			began := time.Now()
 			Call(b, from, to, callers, sides[side])
-			took[side] = time.Since(began)
-			all[side] += took[side]
+			t[side] = time.Since(began)
 		}
-		ratios = append(ratios, float64(took[1])/float64(took[0]))
+		took = append(took, t)
 	}
-	slices.Sort(ratios)
-	b.ReportMetric(ratios[len(ratios)/2], unit)
-	b.ReportMetric(float64(all[1])/float64(all[0]), unit+"-in-all")
+	median, all := ratios(took)
+	b.ReportMetric(median, unit)
+	b.ReportMetric(all, unit+"-in-all")
 	b.ReportMetric(0, "ns/op") // of both together: it would say nothing
+}
+
+// ratios are how many times as quick the first of two is, by what they took in turns: the median of the turns, and that of all together.
+func ratios(took [][2]time.Duration) (median, all float64) {
+	var sum [2]time.Duration
+	var each []float64
+	for _, t := range took {
+		sum[0], sum[1] = sum[0]+t[0], sum[1]+t[1]
+		each = append(each, float64(t[1])/float64(t[0]))
+	}
+	slices.Sort(each)
+	return (each[(len(each)-1)/2] + each[len(each)/2]) / 2, float64(sum[1]) / float64(sum[0])
 }
 
 // Call makes the calls with the numbers from..to-1, so many at once.
