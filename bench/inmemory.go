@@ -65,13 +65,41 @@ func mapFloor() *contender {
 // and gives the whole token for an answer: bare maps and slices, with no rule, no lock while reading, and no removal.
 func indexFloor() *contender {
 	f := newBareIndex()
-	return f.contender(indexName, func(_ context.Context, r *row) error {
+	var presented []row
+	now := time.Now()
+	issue := func(_ context.Context, r *row) error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		token := f.token(r)
+		token := r.token()
+		token.SecretDigest = domain.Digest(r.digest)
 		f.keep(&token)
 		return nil
-	})
+	}
+	return &contender{
+		name: indexName, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				presented = append(presented, row{id: rows[i].id, secret: rows[i].secret})
+			}
+		},
+		fill: func(ctx context.Context, rows []row) error {
+			for i := range rows {
+				if err := issue(ctx, &rows[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		issue:   issue,
+		present: func(i int) { seen(presented[i].id[:]); seen(presented[i].secret[:]) },
+		verify: func(_ context.Context, i int) error {
+			token, ok := f.get(presented[i].id)
+			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
+				return errLost
+			}
+			return nil
+		},
+	}
 }
 
 // askedFloor is indexFloor asked as every store is, by an interface. Rows are handed over, each is held against all limits, and has a
@@ -80,39 +108,43 @@ func askedFloor() *contender {
 	f := newBareIndex()
 	var credentials []domain.Credential
 	now := time.Now()
-	c := f.contender(askedName, func(ctx context.Context, r *row) error {
-		results, err := f.asked.Insert(ctx, []store.Insertion{{Token: f.token(r)}})
-		if err == nil {
-			err = results[0].Err
-		}
-		return err
-	})
-	c.fill = func(_ context.Context, rows []row) error {
-		for i := range rows {
-			token := rows[i].token()
-			(*domain.PepperRing)(nil).Seal(&token, rows[i].credential())
-			f.keep(&token)
-		}
-		return nil
-	}
-	c.hold = func(rows []row) {
-		for i := range rows {
-			credentials = append(credentials, rows[i].credential())
-		}
-	}
-	c.present = func(i int) { seen(credentials[i].Secret().Reveal()) }
-	c.verify = func(ctx context.Context, i int) error {
-		c := &credentials[i]
-		view, err := f.asked.Get(ctx, c.ID)
-		if err != nil {
+	return &contender{
+		name: askedName, durable: "none: memory",
+		hold: func(rows []row) {
+			for i := range rows {
+				credentials = append(credentials, rows[i].credential())
+			}
+		},
+		fill: func(_ context.Context, rows []row) error {
+			for i := range rows {
+				token := rows[i].token()
+				(*domain.PepperRing)(nil).Seal(&token, rows[i].credential())
+				f.keep(&token)
+			}
+			return nil
+		},
+		issue: func(ctx context.Context, r *row) error {
+			token := r.token()
+			token.SecretDigest = domain.Digest(r.digest)
+			results, err := f.asked.Insert(ctx, []store.Insertion{{Token: token}})
+			if err == nil {
+				err = results[0].Err
+			}
 			return err
-		}
-		if !view.Token.SecretDigest.Equal(c.SecretDigest()) || view.Token.Expired(now) != "" {
-			return errLost
-		}
-		return nil
+		},
+		present: func(i int) { seen(credentials[i].Secret().Reveal()) },
+		verify: func(ctx context.Context, i int) error {
+			c := &credentials[i]
+			view, err := f.asked.Get(ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			if !view.Token.SecretDigest.Equal(c.SecretDigest()) || view.Token.Expired(now) != "" {
+				return errLost
+			}
+			return nil
+		},
 	}
-	return c
 }
 
 // bareIndex are maps and slices by all that a token is found by.
@@ -122,7 +154,6 @@ type bareIndex struct {
 	users, sessions map[string][]ulid.ULID
 	ids             []ulid.ULID
 	dues            []bareDue
-	presented       []row
 
 	asked interface { // a compiler that knew who is behind it would keep rows off the heap
 		Insert(context.Context, []store.Insertion) ([]store.Inserted, error)
@@ -139,12 +170,6 @@ func newBareIndex() *bareIndex {
 	f := &bareIndex{tokens: map[ulid.ULID]*domain.RefreshToken{}, users: map[string][]ulid.ULID{}, sessions: map[string][]ulid.ULID{}}
 	f.asked = f
 	return f
-}
-
-func (f *bareIndex) token(r *row) domain.RefreshToken {
-	token := r.token()
-	token.SecretDigest = domain.Digest(r.digest)
-	return token
 }
 
 // Insert keeps rows.
@@ -188,35 +213,6 @@ func (f *bareIndex) get(id ulid.ULID) (domain.RefreshToken, bool) {
 		return *token, true
 	}
 	return domain.RefreshToken{}, false
-}
-
-func (f *bareIndex) contender(name string, issue func(context.Context, *row) error) *contender {
-	now := time.Now()
-	return &contender{
-		name: name, durable: "none: memory",
-		hold: func(rows []row) {
-			for i := range rows {
-				f.presented = append(f.presented, row{id: rows[i].id, secret: rows[i].secret})
-			}
-		},
-		fill: func(ctx context.Context, rows []row) error {
-			for i := range rows {
-				if err := issue(ctx, &rows[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
-		issue:   issue,
-		present: func(i int) { seen(f.presented[i].id[:]); seen(f.presented[i].secret[:]) },
-		verify: func(_ context.Context, i int) error {
-			token, ok := f.get(f.presented[i].id)
-			if !ok || token.SecretDigest != domain.Digest(sha256.Sum256(f.presented[i].secret[:])) || !now.Before(token.ExpiresAt) {
-				return errLost
-			}
-			return nil
-		},
-	}
 }
 
 // memory is the store of a tenant below the manager: what fosite's MemoryStore is compared with, which also gets its inputs

@@ -106,12 +106,13 @@ const (
 
 // remembered is what the process does whose memory is measured. It says what it had before it opened the file, and the most that it
 // had after any step, of its own and of the file, and what is left of its own when the runtime has given back what nothing holds.
-func remembered(ctx context.Context, path string, ids io.Reader, told io.Writer) error {
+func remembered(ctx context.Context, path string, ids io.Reader, told io.Writer) (err error) {
 	before, err := ownMemory()
 	if err != nil {
 		return err
 	}
 	o := newOurs(openBolt(path), tokenstore.NoOutbox)
+	defer func() { err = errors.Join(err, o.backend.Close()) }()
 	rows := newPopulation(11, 1).rows(0, processIssues)
 	var most resident
 	for _, step := range []func() error{
@@ -139,21 +140,21 @@ func remembered(ctx context.Context, path string, ids io.Reader, told io.Writer)
 		func() error { return o.sweepAtOnce(ctx, rows[0].user) },
 	} {
 		if err := step(); err != nil {
-			return errors.Join(err, o.backend.Close())
+			return err
 		}
 		m, err := ownMemory()
 		if err != nil {
-			return errors.Join(err, o.backend.Close())
+			return err
 		}
 		most.anonymous, most.file = max(most.anonymous, m.anonymous), max(most.file, m.file)
 	}
 	debug.FreeOSMemory()
 	left, err := ownMemory()
 	if err != nil {
-		return errors.Join(err, o.backend.Close())
+		return err
 	}
 	_, err = fmt.Fprintln(told, before.anonymous, most.anonymous, most.file-before.file, left.anonymous)
-	return errors.Join(err, o.backend.Close())
+	return err
 }
 
 // pages lists so many pages of all tokens.
