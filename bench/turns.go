@@ -122,7 +122,7 @@ func (k task) run(ctx context.Context) (turn, error) {
 	close(start)
 	wg.Wait()
 	t := turn{
-		elapsed: time.Since(began) - time.Duration(aside.elapsed.Load())/time.Duration(k.callers),
+		elapsed: time.Since(began) - time.Duration(aside.elapsed.Load())/time.Duration(min(k.callers, runtime.GOMAXPROCS(0))),
 		cpu:     cpuTime() - busy - time.Duration(aside.cpu.Load()), tokens: int(tokens.Load()),
 	}
 	runtime.ReadMemStats(&after)

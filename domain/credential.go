@@ -68,9 +68,7 @@ func (c Credential) random() randomParts {
 	if c.text == nil || c.foreign != nil {
 		return randomParts{}
 	}
-	var payload [payloadSize]byte
-	decodeLetters(payload[:], (*c.text)[payloadAt:])
-	return randomParts(payload[randomAt:sumAt])
+	return decodeRandom((*c.text)[payloadAt:])
 }
 
 // NewCredential draws the first credential of a token from rand.

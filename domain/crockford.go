@@ -44,3 +44,23 @@ func decodeID(text string) (id ulid.ULID, ok bool) {
 	ok = decodeLetters(id[1:], text[2:])
 	return id, ok && high < 8 && low != noLetter
 }
+
+// decodeRandom reads the random parts out of the letters of a payload that was decoded before, and found to be good.
+func decodeRandom(text string) (r randomParts) {
+	v := &letterValues
+	first, last := uint64(v[text[6]])<<5|uint64(v[text[7]]), uint64(v[text[56]])<<5|uint64(v[text[57]])
+	a, b, c := fiveBytes(text[8:16]), fiveBytes(text[16:24]), fiveBytes(text[24:32])
+	d, e, f := fiveBytes(text[32:40]), fiveBytes(text[40:48]), fiveBytes(text[48:56])
+	binary.BigEndian.PutUint64(r[0:], first<<56|a<<16|b>>24)
+	binary.BigEndian.PutUint64(r[8:], b<<40|c)
+	binary.BigEndian.PutUint64(r[16:], d<<24|e>>16)
+	binary.BigEndian.PutUint64(r[24:], e<<48|f<<8|last>>2)
+	return r
+}
+
+// fiveBytes reads eight letters.
+func fiveBytes(text string) uint64 {
+	v := &letterValues
+	return uint64(v[text[0]])<<35 | uint64(v[text[1]])<<30 | uint64(v[text[2]])<<25 | uint64(v[text[3]])<<20 |
+		uint64(v[text[4]])<<15 | uint64(v[text[5]])<<10 | uint64(v[text[6]])<<5 | uint64(v[text[7]])
+}

@@ -37,8 +37,8 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired
 	if err := bounds.Validate(); err != nil {
 		return store.Expired{}, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return store.Expired{}, err
 	}
@@ -52,7 +52,7 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (store.Expired
 	}
 	for _, id := range due {
 		out.Examined++
-		r := t.tokens[id]
+		r := t.tokens.get(id)
 		if token := r.token(); token.Expired(bounds.Now) != "" {
 			t.remove(&token)
 			out.Removed++
@@ -77,7 +77,7 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 	}
 	var live []domain.RefreshToken
 	for id := range t.byUser.after(candidate.UserID, ulid.ULID{}) {
-		token := t.tokens[id].token()
+		token := t.tokens.get(id).token()
 		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && t.revokedBy(&token).IsZero() {
 			live = append(live, token)
 		}

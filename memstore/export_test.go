@@ -1,6 +1,9 @@
 package memstore
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // Keys counts the entries of all maps and indexes.
 func (b *Backend) Keys() int {
@@ -16,12 +19,13 @@ func (b *Backend) Keys() int {
 func (t *tenant) keys() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	n := len(t.tokens) + size(&t.byID) + size(&t.byDue) + len(t.pending) + len(t.retired)
-	for _, index := range []idIndex{t.byUser, t.bySession} {
-		for _, list := range index.few {
-			n += 1 + len(list)
+	n := t.tokens.count + size(&t.byID) + size(&t.byDue) + len(t.pending) + len(t.retired)
+	for _, c := range []*chains{&t.byUser, &t.bySession} {
+		n += c.heads.count
+		for r := range c.heads.all() {
+			n += int(r.chained[c.by])
 		}
-		for _, set := range index.many {
+		for _, set := range c.many {
 			n += 1 + size(set)
 		}
 	}
@@ -32,3 +36,22 @@ func (t *tenant) keys() int {
 }
 
 func size[K ordered[K]](s *sortedSet[K]) int { return len(slices.Concat(s.chunks...)) }
+
+// all walks the records, in no order.
+func (t *table[K]) all() iter.Seq[*record] {
+	return func(yield func(*record) bool) {
+		var last *part
+		for i := range t.parts.Load().list {
+			p := t.parts.Load().list[i].Load()
+			if p == last {
+				continue
+			}
+			last = p
+			for j := range p.entries {
+				if e := &p.entries[j]; t.holds(e) && !yield(e.record.Load()) {
+					return
+				}
+			}
+		}
+	}
+}

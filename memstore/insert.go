@@ -12,8 +12,8 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 	if err := store.CheckInsert(rows); err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -26,7 +26,7 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 
 func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	token := &row.Token
-	if there := t.tokens[token.ID]; there != nil {
+	if there := t.tokens.get(token.ID); there != nil {
 		known := there.token()
 		result.Err, result.There = store.ErrExists, &known
 		return
@@ -46,15 +46,15 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
-	t.tokens[token.ID] = r
+	t.tokens.add(r)
 	t.byID.add(token.ID)
 	t.putForeign(token)
 	t.schedule(r, token.DueSecond())
-	t.byUser.add(token.UserID, token.ID)
-	if session, ok := token.SessionID.Get(); ok {
-		t.bySession.add(session, token.ID)
-	} else {
+	t.byUser.add(r)
+	if r.sessionID.IsNull() {
 		t.sessionless++
+	} else {
+		t.bySession.add(r)
 	}
 	if row.Emit.Has(store.KindIssued) {
 		issued := r.token()
@@ -107,16 +107,17 @@ func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
 }
 
 func (t *tenant) remove(token *domain.RefreshToken) {
-	if r := t.tokens[token.ID]; r.due != 0 {
-		t.byDue.remove(dueKey{r.due, token.ID})
+	r := t.tokens.get(token.ID)
+	if r.due != 0 {
+		t.byDue.remove(dueKey{r.due, r.id})
 	}
-	delete(t.tokens, token.ID)
-	t.byID.remove(token.ID)
+	t.tokens.remove(r.id)
+	t.byID.remove(r.id)
 	delete(t.byForeign, token.ForeignDigest)
-	t.byUser.remove(token.UserID, token.ID)
-	if session, ok := token.SessionID.Get(); ok {
-		t.bySession.remove(session, token.ID)
-	} else {
+	t.byUser.remove(r)
+	if r.sessionID.IsNull() {
 		t.sessionless--
+	} else {
+		t.bySession.remove(r)
 	}
 }

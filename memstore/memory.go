@@ -87,8 +87,8 @@ func (t *tenant) Trim(ctx context.Context, trim store.Trim) (done store.Trimmed,
 	if err := trim.Validate(); err != nil {
 		return store.Trimmed{}, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return store.Trimmed{}, err
 	}

@@ -2,8 +2,8 @@
 // package store, for tests, for trials, and for hosts that can do without durability. It is exempt from R29 only: what it
 // holds is gone with the process.
 //
-// A tenant is a set of maps under one lock, and every verb holds it from its first look to its last write. That is what
-// makes each of them one atomic step.
+// A tenant is a set of maps and tables under one lock, and every verb holds it from its first look to its last write. That is what
+// makes each of them one atomic step. Get alone does without the lock while nobody writes and nothing is pending (peek.go).
 package memstore
 
 import (

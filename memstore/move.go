@@ -55,8 +55,8 @@ func (t *tenant) Remember(ctx context.Context, m store.Memory) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return err
 	}

@@ -8,9 +8,10 @@ import (
 )
 
 // record is a token as it is kept, in two thirds of the memory and in one piece: times without zones, and what few tokens have
-// behind a pointer. It is replaced, never changed, but for due.
+// behind a pointer. It is replaced, never changed, for others may be reading it; but for the three that are about its place among others.
 type record struct {
 	id              ulid.ULID
+	links           [kindsOfChains]link
 	due             int64 // when it is to be looked at for expiry: 0 for never. Not moved when the token is exchanged, but when it has been looked at
 	sequence        uint64
 	userID          string
@@ -22,17 +23,13 @@ type record struct {
 	familyDigest    domain.Digest
 	secretDigest    domain.Digest
 	salt            domain.Salt
-	createdAt       instant
-	authenticatedAt instant
-	expiresAt       instant
-	idleExpiresAt   instant
-	lastExchangedAt instant
-	rotatedAt       instant
+	times           times
 	generation      uint32
 	retries         uint32
 	rotating        bool
 	offline         bool
-	rare            *rare // nil for none of it
+	chained         [kindsOfChains]uint8 // how many stand in the chain that it is the first of
+	rare            *rare                // nil for none of it
 }
 
 // rare is what few tokens have.
@@ -50,10 +47,14 @@ func newRecord(t *domain.RefreshToken) *record {
 		id: t.ID, sequence: t.Sequence, userID: t.UserID, clientID: t.ClientID, sessionID: t.SessionID,
 		device: t.Device, resourceServers: t.ResourceServers, idleLifetime: t.IdleLifetime,
 		familyDigest: t.FamilyDigest, secretDigest: t.SecretDigest, salt: t.Salt,
-		createdAt: instantOf(t.CreatedAt), authenticatedAt: instantOf(t.AuthenticatedAt), expiresAt: instantOf(t.ExpiresAt),
-		idleExpiresAt: instantOf(t.IdleExpiresAt), lastExchangedAt: instantOf(t.LastExchangedAt), rotatedAt: instantOf(t.RotatedAt),
 		generation: t.Generation, retries: t.Retries, rotating: t.Rotating, offline: t.Offline,
 	}
+	r.times.set(createdAt, t.CreatedAt)
+	r.times.set(authenticatedAt, t.AuthenticatedAt)
+	r.times.set(expiresAt, t.ExpiresAt)
+	r.times.set(idleExpiresAt, t.IdleExpiresAt)
+	r.times.set(lastExchangedAt, t.LastExchangedAt)
+	r.times.set(rotatedAt, t.RotatedAt)
 	if t.ForeignID != "" || t.ForeignDigest != (domain.Digest{}) || t.ForeignWeak || t.PepperKeyID != "" ||
 		t.Confirmation != (domain.Confirmation{}) || t.Metadata.Len() > 0 {
 		r.rare = &rare{
@@ -69,8 +70,8 @@ func (r *record) read(t *domain.RefreshToken) {
 	t.ID, t.Sequence, t.UserID, t.ClientID, t.SessionID = r.id, r.sequence, r.userID, r.clientID, r.sessionID
 	t.Device, t.ResourceServers, t.IdleLifetime = r.device, r.resourceServers, r.idleLifetime
 	t.FamilyDigest, t.SecretDigest, t.Salt = r.familyDigest, r.secretDigest, r.salt
-	t.CreatedAt, t.AuthenticatedAt, t.ExpiresAt = r.createdAt.time(), r.authenticatedAt.time(), r.expiresAt.time()
-	t.IdleExpiresAt, t.LastExchangedAt, t.RotatedAt = r.idleExpiresAt.time(), r.lastExchangedAt.time(), r.rotatedAt.time()
+	t.CreatedAt, t.AuthenticatedAt, t.ExpiresAt = r.times.get(createdAt), r.times.get(authenticatedAt), r.times.get(expiresAt)
+	t.IdleExpiresAt, t.LastExchangedAt, t.RotatedAt = r.times.get(idleExpiresAt), r.times.get(lastExchangedAt), r.times.get(rotatedAt)
 	t.Generation, t.Retries, t.Rotating, t.Offline = r.generation, r.retries, r.rotating, r.offline
 	if r.rare != nil {
 		t.ForeignID, t.ForeignDigest, t.ForeignWeak = r.rare.foreignID, r.rare.foreignDigest, r.rare.foreignWeak
@@ -84,21 +85,35 @@ func (r *record) token() (t domain.RefreshToken) {
 	return t
 }
 
-// instant is a time in UTC, of any year, to the nanosecond: the two halves of Unix seconds, and nanoseconds. In three words of
-// four bytes it is half as large as a time. The zero value is the zero time.
-type instant [3]uint32
-
-// zeroTime is the zero time in Unix seconds.
-var zeroTime = time.Time{}.Unix()
-
-func instantOf(t time.Time) instant {
-	seconds := uint64(t.Unix() - zeroTime)
-	return instant{uint32(seconds >> 32), uint32(seconds), uint32(t.Nanosecond())}
+// session is the text of the session's id, empty for none.
+func (r *record) session() string {
+	session, _ := r.sessionID.Get()
+	return session
 }
 
-func (i instant) time() time.Time {
-	if i == (instant{}) {
-		return time.Time{}
-	}
-	return time.Unix(int64(uint64(i[0])<<32|uint64(i[1]))+zeroTime, int64(i[2])).UTC()
+// moment says which of a record's times is meant.
+type moment int
+
+const (
+	createdAt moment = iota
+	authenticatedAt
+	expiresAt
+	idleExpiresAt
+	lastExchangedAt
+	rotatedAt
+	moments
+)
+
+// times are times in UTC, of any year, to the nanosecond, in half of their size.
+type times struct {
+	seconds     [moments]int64 // of Unix time
+	nanoseconds [moments]uint32
+}
+
+func (a *times) set(m moment, t time.Time) {
+	a.seconds[m], a.nanoseconds[m] = t.Unix(), uint32(t.Nanosecond())
+}
+
+func (a *times) get(m moment) time.Time {
+	return time.Unix(a.seconds[m], int64(a.nanoseconds[m])).UTC()
 }

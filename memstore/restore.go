@@ -14,8 +14,8 @@ func (t *tenant) Restore(ctx context.Context, r store.Restoration) (store.Restor
 	if err := r.Validate(); err != nil {
 		return store.Restored{}, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return store.Restored{}, err
 	}

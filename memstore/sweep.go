@@ -29,8 +29,8 @@ type pendingTombstone struct {
 
 // Revoke records a revocation.
 func (t *tenant) Revoke(ctx context.Context, r store.Revocation) (store.Status, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return store.Status{}, err
 	}
@@ -87,7 +87,7 @@ func (t *tenant) revoke(r store.Revocation, presented *domain.RefreshToken) (sto
 }
 
 func (t *tenant) token(id ulid.ULID) (domain.RefreshToken, bool) {
-	if r := t.tokens[id]; r != nil {
+	if r := t.tokens.get(id); r != nil {
 		return r.token(), true
 	}
 	return domain.RefreshToken{}, false
@@ -108,8 +108,8 @@ func (t *tenant) Apply(ctx context.Context, ids []ulid.ULID, bounds store.Bounds
 	if err := store.CheckApply(ids, bounds); err != nil {
 		return nil, err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return nil, err
 	}
@@ -257,7 +257,7 @@ func (s *slice) lap(walkers []*pendingTombstone) {
 		}
 		s.left.Visit--
 		t.walk = id
-		token := t.tokens[id].token()
+		token := t.tokens.get(id).token()
 		by := (*pendingTombstone)(nil)
 		for _, w := range walkers {
 			w.status.Examined++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.com/tokenstore/domain"
@@ -13,14 +14,15 @@ import (
 
 // tenant is the store of one tenant.
 type tenant struct {
-	mu     sync.RWMutex
-	closed bool
+	mu      sync.RWMutex
+	version atomic.Uint64 // even while the tenant is calm
+	closed  bool
 
-	tokens    map[ulid.ULID]*record
+	tokens    *table[ulid.ULID]
 	byID      idSet
 	byDue     sortedSet[dueKey]
-	byUser    idIndex
-	bySession idIndex
+	byUser    chains
+	bySession chains
 	byForeign map[domain.Digest]ulid.ULID
 
 	sequence    uint64
@@ -44,9 +46,9 @@ var _ store.Store = (*tenant)(nil)
 
 func newTenant() *tenant {
 	return &tenant{
-		tokens:    map[ulid.ULID]*record{},
-		byUser:    newIDIndex(),
-		bySession: newIDIndex(),
+		tokens:    newTable(hashID, func(r *record) ulid.ULID { return r.id }),
+		byUser:    newChains(byUser, func(r *record) string { return r.userID }),
+		bySession: newChains(bySession, (*record).session),
 		byForeign: map[domain.Digest]ulid.ULID{},
 		pending:   map[ulid.ULID]*pendingTombstone{},
 		retired:   map[ulid.ULID]*retiredTombstone{},
@@ -56,8 +58,8 @@ func newTenant() *tenant {
 }
 
 func (t *tenant) close() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	t.closed = true
 }
 
@@ -75,13 +77,13 @@ func (t *tenant) named() bool {
 
 // written reports whether the tenant is named among the others.
 func (t *tenant) written() bool {
-	held := len(t.tokens) + len(t.pending) + len(t.retired) + t.ages.len()
+	held := t.tokens.count + len(t.pending) + len(t.retired) + t.ages.len()
 	return t.created || t.sequence > 0 && (!t.erased || held > 0)
 }
 
 func (t *tenant) create(ctx context.Context) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.lock()
+	defer t.unlock()
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
@@ -115,12 +117,23 @@ func (t *tenant) revokedBy(token *domain.RefreshToken) ulid.ULID {
 
 // Get reads one token.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	if there, calm := t.peek(id, &v.Token); calm && there {
+		return v, nil
+	}
+	return t.get(ctx, id)
+}
+
+// get reads one token under the lock.
+func (t *tenant) get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if err := t.usable(ctx); err != nil {
 		return v, err
 	}
-	r := t.tokens[id]
+	r := t.tokens.get(id)
 	if r == nil {
 		return v, store.ErrNotFound
 	}
@@ -148,7 +161,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
 	}
 	var page store.Page
 	for id := range ids {
-		token := t.tokens[id].token()
+		token := t.tokens.get(id).token()
 		if !q.Matches(&token) || q.Fenced && !t.revokedBy(&token).IsZero() {
 			continue
 		}
@@ -163,12 +176,12 @@ func (t *tenant) List(ctx context.Context, q store.Query) (store.Page, error) {
 
 // Update changes one token.
 func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.View) store.Decision) error {
-	t.mu.Lock()
-	defer t.mu.Unlock() // also when decide panics
+	t.lock()
+	defer t.unlock() // also when decide panics
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
-	r := t.tokens[id]
+	r := t.tokens.get(id)
 	if r == nil {
 		return store.ErrNotFound
 	}
@@ -186,9 +199,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	token := &view.Token
 	if decision.Next != nil {
 		token = decision.Next
-		next := newRecord(token)
-		next.due = r.due
-		t.tokens[id] = next
+		next := t.replace(r, token)
 		if due := token.DueSecond(); due != 0 && (next.due == 0 || due < next.due) {
 			t.schedule(next, due) // a life that is cut short; one that is renewed is put off when it comes up
 		}
@@ -199,6 +210,19 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	return decision.Err
 }
 
+// replace puts a record of the token as it is from now on in the place of the one that there is.
+func (t *tenant) replace(r *record, token *domain.RefreshToken) *record {
+	next := newRecord(token)
+	next.due = r.due
+	_, at := t.tokens.at(r.id)
+	at.record.Store(next)
+	t.byUser.replace(r, next)
+	if !r.sessionID.IsNull() {
+		t.bySession.replace(r, next)
+	}
+	return next
+}
+
 // State counts what is there.
 func (t *tenant) State(ctx context.Context) (store.State, error) {
 	t.mu.RLock()
@@ -207,7 +231,7 @@ func (t *tenant) State(ctx context.Context) (store.State, error) {
 		return store.State{}, err
 	}
 	s := store.State{
-		Sequence: t.sequence, Horizon: t.horizon, Tokens: len(t.tokens), Sessionless: t.sessionless,
+		Sequence: t.sequence, Horizon: t.horizon, Tokens: t.tokens.count, Sessionless: t.sessionless,
 		Pending: len(t.pending), Guards: t.ages.len(), History: len(t.retired), Events: len(t.events), LastEvent: t.lastEvent,
 	}
 	for _, p := range t.pending {
