@@ -9,6 +9,7 @@ const (
 	mapName     = "floor: map + SHA-256 + one field"
 	indexName   = "floor: bare maps and orders, token copied out"
 	askedName   = "floor: the same, asked as a store is"
+	copiedName  = "floor: rows checked and copied, by id alone"
 	syncName    = "floor: fdatasync of 4 KiB"
 	bareName    = "floor: bare bbolt commits"
 	batchName   = "bbolt, db.Batch"

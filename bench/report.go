@@ -68,7 +68,7 @@ func (b *bench) reportMemory(d *document) {
 		"with more than one caller it ends the process.")
 	for _, verb := range []string{"introspect", "issue", "exchange"} {
 		d.table("| "+verb+" | processor | to fosite's | 1 caller | 16 | 64 | allocations | bytes |", func(row func(format string, args ...any)) {
-			for _, name := range []string{mapName, indexName, askedName, memName, fositeName, managerName} {
+			for _, name := range []string{mapName, indexName, askedName, copiedName, memName, fositeName, managerName} {
 				key := func(n int) string { return named("memory/"+verb, n) }
 				if len(b.results[key(1)][name]) == 0 {
 					continue

@@ -143,9 +143,9 @@ func introspectLimit(r results) string {
 // issueLimit says what an issue does that fosite's store does not do.
 func issueLimit(r results) string {
 	to := func(name string) spread { return r.busy("issue", name, fositeName) }
-	return fmt.Sprintf("Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which never remove anything, take %s × what fosite takes; "+
-		"asked as every store is, for rows that a caller hands over, each field of which is checked, and for a result of each, %s ×, though they keep the row itself, which is the caller's. "+
-		"A store also copies the token, takes tokens out of its orders again, and looks at what bars one.", to(indexName), to(askedName))
+	return fmt.Sprintf("Without any index, rows that a caller hands over, each field of which is checked, of each of which a copy is kept by its id, and each of which has a result, "+
+		"take %s × what fosite's store takes, which keeps what it is given, unchecked. Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which keep the caller's row "+
+		"and never remove anything, take %s ×, and with those checks and results %s ×.", to(copiedName), to(indexName), to(askedName))
 }
 
 // exchangeLimit says what an exchange does that a rewrite of the record does not do.
