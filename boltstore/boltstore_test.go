@@ -2,6 +2,7 @@ package boltstore_test
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"sync"
@@ -20,7 +21,13 @@ func TestConformance(t *testing.T) {
 	storetest.Run(t, c.Config)
 }
 
-func BenchmarkStore(b *testing.B) { storetest.Bench(b, config().Config) }
+var tokens = flag.Int("tokens", 10_000, "how many tokens a store holds while it is measured")
+
+func BenchmarkStore(b *testing.B) {
+	c := config()
+	c.Tokens = *tokens
+	storetest.Bench(b, c.Config)
+}
 
 // fileConfig opens a new file for every rule, and the same one again where a rule asks for it.
 type fileConfig struct {

@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strconv"
 	"sync"
@@ -31,6 +32,8 @@ func TestConformancePooled(t *testing.T) {
 	storetest.Run(t, d.Config)
 }
 
+var tokens = flag.Int("tokens", 10_000, "how many tokens a store holds while it is measured")
+
 // BenchmarkStore measures every verb, and the size of the whole database.
 func BenchmarkStore(b *testing.B) {
 	d := configure(b, nil)
@@ -41,6 +44,7 @@ func BenchmarkStore(b *testing.B) {
 		}
 		return size
 	}
+	d.Tokens = *tokens
 	storetest.Bench(b, d.Config)
 }
 

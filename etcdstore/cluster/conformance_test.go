@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"flag"
 	"testing"
 
 	"example.com/tokenstore/store"
@@ -16,6 +17,8 @@ var config = storetest.Config{
 // Every call of the suite goes to another process than the one before.
 func TestConformance(t *testing.T) { storetest.Run(t, config) }
 
+var tokens = flag.Int("tokens", 10_000, "how many tokens a store holds while it is measured")
+
 // BenchmarkStore measures every verb, and the size of a member's whole database, through three processes in turn.
 func BenchmarkStore(b *testing.B) {
 	c := config
@@ -26,5 +29,6 @@ func BenchmarkStore(b *testing.B) {
 		}
 		return status.DbSizeInUse
 	}
+	c.Tokens = *tokens
 	storetest.Bench(b, c)
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -14,32 +12,30 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// benchTokens is how many tokens a store holds while it is measured: STORETEST_TOKENS, or ten thousand.
-func benchTokens(b *testing.B) int {
+// benchTokens is how many tokens a store holds while it is measured.
+func (c *Config) benchTokens(b *testing.B) int {
 	b.Helper()
-	text := os.Getenv("STORETEST_TOKENS")
-	if text == "" {
+	switch {
+	case c.Tokens == 0:
 		return 10_000
+	case c.Tokens < minTokens:
+		b.Fatalf("Tokens must be %d at least: got %d", minTokens, c.Tokens)
 	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1000 {
-		b.Fatalf("STORETEST_TOKENS must be a number, 1000 at least: got %q", text)
-	}
-	return n
+	return c.Tokens
 }
 
 const (
 	benchSlice = 500  // benchSlice is how many rows of a sweep are one commit.
 	benchBatch = 1000 // benchBatch is how many tokens a call of sweep, expire or import is about.
 	benchUsers = 1000
+	minTokens  = 1000
 )
 
-// Bench measures the verbs of a backend as a manager uses them, by 1, 16 and 64 callers at once, on a store of ten thousand
+// Bench measures the verbs of a backend as a manager uses them, by 1, 16 and 64 callers at once, on a store of [Config].Tokens
 // tokens of a thousand users. Verbs that may write events are measured without (outbox=none) and with those of all kinds
 // (outbox=all). The benchmark "size" reports what a token takes, if [Config].Bytes says it.
 //
-// The environment variable STORETEST_TOKENS asks for another number of tokens, such as 1000000. They are inserted once, before
-// the first benchmark that needs them.
+// The tokens are inserted once, before the first benchmark that needs them.
 func Bench(b *testing.B, c Config) {
 	b.Helper()
 	l := &loaded{env: env{config: c, ctx: b.Context(), backend: c.New(b)}}
@@ -149,7 +145,7 @@ func (l *loaded) tokens(b *testing.B) (*tenant, []holder) {
 	if l.config.Bytes != nil {
 		size = func() int64 { return l.config.Bytes(b, l.backend) }
 	}
-	n := benchTokens(b)
+	n := l.config.benchTokens(b)
 	l.held = make([]holder, 0, n)
 	l.full = l.tenant(b)
 	before := size()

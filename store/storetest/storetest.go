@@ -33,6 +33,9 @@ type Config struct {
 	// Bytes is how much the backend takes at the moment: of the heap if it keeps everything there, else of the disk. Nil says
 	// that this can't be told: the benchmark "size" then reports nothing.
 	Bytes func(t testing.TB, b store.Backend) int64
+
+	// Tokens is how many tokens the backend holds while it is measured, 1000 at least. Defaults to 10,000.
+	Tokens int
 }
 
 // Run tests every promise of package store in a subtest of its own, each against a fresh backend.
