@@ -17,6 +17,7 @@ func TestChains(t *testing.T) {
 		by := rapid.SampledFrom([]int{byUser, bySession}).Draw(t, "by")
 		c, want := newChains(by, func(r *record) string { return r.userID }), map[string][]ulid.ULID{}
 		records := map[string]*record{}
+		most := map[string]int{} // how many a text has had at once since it last had none
 		for range rapid.IntRange(1, 20).Draw(t, "steps") {
 			text := fmt.Sprint("text-", rapid.IntRange(0, 2).Draw(t, "text"))
 			start := rapid.Uint16Range(0, 200).Draw(t, "start")
@@ -26,6 +27,9 @@ func TestChains(t *testing.T) {
 				id := testID(start + uint16(i*stride))
 				key := text + id.String()
 				at, found := slices.BinarySearchFunc(want[text], id, ulid.ULID.Compare)
+				if len(want[text]) == 0 {
+					most[text] = 0
+				}
 				switch {
 				case found && act == "remove":
 					c.remove(records[key])
@@ -38,6 +42,14 @@ func TestChains(t *testing.T) {
 					records[key] = &record{id: id, userID: text}
 					c.add(records[key])
 					want[text] = slices.Insert(want[text], at, id)
+					most[text] = max(most[text], len(want[text]))
+				}
+			}
+			maps.DeleteFunc(want, func(_ string, ids []ulid.ULID) bool { return len(ids) == 0 })
+			for text, ids := range want {
+				if most[text] > fewIDs != (c.many[text] != nil) {
+					t.Logf("%d now, %d at most", len(ids), most[text])
+					t.Fatal("the records of a text must be chained as long as they are few, and no longer")
 				}
 			}
 			after := testID(rapid.Uint16Range(0, 500).Draw(t, "after"))
@@ -51,7 +63,6 @@ func TestChains(t *testing.T) {
 					t.Fatal("after must walk the ids above the given one")
 				}
 			}
-			maps.DeleteFunc(want, func(_ string, ids []ulid.ULID) bool { return len(ids) == 0 })
 			if got := c.heads.count + len(c.many); got != len(want) {
 				t.Logf("got %d texts, want %d", got, len(want))
 				t.Fatal("a text without ids must leave nothing behind")

@@ -119,7 +119,7 @@ func (b *Backend) page(after string) ([]namedTenant, error) {
 	return page, nil
 }
 
-// Close makes every further verb fail with [store.ErrClosed], and waits for those under way.
+// Close makes every further verb fail with [store.ErrClosed], and waits for those under way that hold a tenant's lock.
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// record is a token as it is kept, in two thirds of the memory and in one piece: times without zones, and what few tokens have
+// record is a token as it is kept, in three quarters of the memory and in one piece: times without zones, and what few tokens have
 // behind a pointer. It is replaced, never changed, for others may be reading it; but for the three that are about its place among others.
 type record struct {
 	id              ulid.ULID
@@ -28,7 +28,7 @@ type record struct {
 	retries         uint32
 	rotating        bool
 	offline         bool
-	chained         [kindsOfChains]uint8 // how many stand in the chain that it is the first of
+	chained         [kindsOfChains]uint8 // how many stand in the chain that it is the first of; of no meaning in others
 	rare            *rare                // nil for none of it
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/oklog/ulid/v2"
@@ -86,8 +88,29 @@ func TestTableTellsKeysApart(t *testing.T) {
 	}
 }
 
-// TestTableShrinks: what was removed takes no room for ever.
-func TestTableShrinks(t *testing.T) {
+// TestTableBesideReaders: who looks for a record while others are added never reads what is being written, which the race detector tells.
+func TestTableBesideReaders(t *testing.T) {
+	table := newTable(hashID, func(r *record) ulid.ULID { return r.id })
+	const n = 20_000
+	var ended atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := uint16(0); !ended.Load(); i++ {
+			if r := table.get(testID(i % n)); r != nil && r.id != testID(i%n) {
+				t.Errorf("another record than that of the key %d", i%n)
+				return
+			}
+		}
+	})
+	for i := range uint16(n) {
+		table.add(&record{id: testID(i)})
+	}
+	ended.Store(true)
+	wg.Wait()
+}
+
+// TestTableReusesRoom: what was removed leaves its room to what is added.
+func TestTableReusesRoom(t *testing.T) {
 	table := newTable(hashID, func(r *record) ulid.ULID { return r.id })
 	var id ulid.ULID
 	for i := range uint64(100_000) {

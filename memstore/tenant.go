@@ -117,11 +117,10 @@ func (t *tenant) revokedBy(token *domain.RefreshToken) ulid.ULID {
 
 // Get reads one token.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
-	if err := ctx.Err(); err != nil {
-		return v, err
-	}
-	if there, calm := t.peek(id, &v.Token); calm && there {
-		return v, nil
+	if ctx.Err() == nil { // else whether the store is closed comes first
+		if there, calm := t.peek(id, &v.Token); calm && there {
+			return v, nil
+		}
 	}
 	return t.get(ctx, id)
 }
