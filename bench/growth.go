@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -11,11 +12,24 @@ import (
 	"example.com/tokenstore/boltstore"
 )
 
-// growth measures how much a file grows by an issue: with nobody else there, and beside what reads or removes a lot.
+// growth measures how much a file grows by an issue, a new file each round: what a single one grows by hangs on how many free pages it has.
 func (b *bench) growth(ctx context.Context) error {
-	path := filepath.Join(b.dir, "growth.db")
+	grown := map[string][]float64{}
+	for round := range b.rounds {
+		if err := b.growthOf(ctx, filepath.Join(b.dir, fmt.Sprintf("growth-%d.db", round)), grown); err != nil {
+			return err
+		}
+	}
+	for name, figures := range grown {
+		b.facts.add("growth "+name, figures...)
+	}
+	return nil
+}
+
+// growthOf adds how much a new file grows by an issue, with nobody else there, and beside what reads or removes a lot.
+func (b *bench) growthOf(ctx context.Context, path string, grown map[string][]float64) error {
 	backend := openBolt(path)
-	defer backend.Close()
+	defer func() { _, _ = backend.Close(), os.Remove(path) }()
 	o := newOurs(backend, tokenstore.NoOutbox)
 	c := o.contender(boltName, "")
 	p := newPopulation(7, b.tokens/10)
@@ -26,7 +40,7 @@ func (b *bench) growth(ctx context.Context) error {
 		return err
 	}
 	issues := supply{population: newPopulation(8, b.tokens/10), each: b.growths}
-	for round, beside := range []struct {
+	for turn, beside := range []struct {
 		name string
 		do   func(ctx context.Context) error
 	}{
@@ -40,14 +54,14 @@ func (b *bench) growth(ctx context.Context) error {
 		ended := make(chan error, 1)
 		go func() { ended <- beside.do(other) }()
 		before := used(path)
-		t, err := task{op: issues.issue(c, round), callers: 8, most: b.growths, last: time.Minute, beside: true}.run(ctx)
-		grown := float64(used(path)-before) / float64(max(t.calls, 1))
+		t, err := task{op: issues.issue(c, turn), callers: 8, most: b.growths, last: time.Minute, beside: true}.run(ctx)
+		figure := float64(used(path)-before) / float64(max(t.calls, 1))
 		stop()
 		if err := errors.Join(err, ignoreCanceled(<-ended)); err != nil {
 			return fmt.Errorf("%s: %w", beside.name, err)
 		}
-		b.facts.add("growth "+beside.name, grown)
-		b.logf("growth %s: %.0f bytes an issue, of %d", beside.name, grown, t.calls)
+		grown[beside.name] = append(grown[beside.name], figure)
+		b.logf("growth %s: %.0f bytes an issue, of %d", beside.name, figure, t.calls)
 	}
 	return nil
 }
