@@ -72,14 +72,7 @@ func indexFloor() *contender {
 				presented = append(presented, row{id: rows[i].id, secret: rows[i].secret})
 			}
 		},
-		fill: func(ctx context.Context, rows []row) error {
-			for i := range rows {
-				if err := issue(ctx, &rows[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		fill:    oneByOne(issue),
 		issue:   issue,
 		present: func(i int) { seen(presented[i].id[:]); seen(presented[i].secret[:]) },
 		verify: func(_ context.Context, i int) error {
@@ -137,15 +130,20 @@ func copiedFloor() *contender {
 	issue := func(ctx context.Context, r *row) error { return issueTo(ctx, f.asked, r) }
 	return &contender{
 		name: copiedName, durable: "none: memory",
-		fill: func(ctx context.Context, rows []row) error {
-			for i := range rows {
-				if err := issue(ctx, &rows[i]); err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		fill:  oneByOne(issue),
 		issue: issue,
+	}
+}
+
+// oneByOne keeps many rows as one is kept.
+func oneByOne(issue func(context.Context, *row) error) func(context.Context, []row) error {
+	return func(ctx context.Context, rows []row) error {
+		for i := range rows {
+			if err := issue(ctx, &rows[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 }
 
@@ -173,20 +171,27 @@ type bareCopies struct {
 
 // Insert keeps copies of rows.
 func (f *bareCopies) Insert(_ context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+	return inserted(&f.mu, rows, func(row *store.Insertion, result *store.Inserted) {
+		token := row.Token
+		if f.tokens[token.ID] != nil {
+			result.Err = store.ErrExists
+			return
+		}
+		f.tokens[token.ID] = &token
+		result.Sequence = uint64(len(f.tokens))
+	})
+}
+
+// inserted checks rows, and keeps them under a lock.
+func inserted(mu sync.Locker, rows []store.Insertion, keep func(*store.Insertion, *store.Inserted)) ([]store.Inserted, error) {
 	if err := store.CheckInsert(rows); err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	mu.Lock()
+	defer mu.Unlock()
 	results := make([]store.Inserted, len(rows))
 	for i := range rows {
-		token := rows[i].Token
-		if f.tokens[token.ID] != nil {
-			results[i].Err = store.ErrExists
-			continue
-		}
-		f.tokens[token.ID] = &token
-		results[i].Sequence = uint64(len(f.tokens))
+		keep(&rows[i], &results[i])
 	}
 	return results, nil
 }
@@ -218,17 +223,10 @@ func newBareIndex() *bareIndex {
 
 // Insert keeps rows.
 func (f *bareIndex) Insert(_ context.Context, rows []store.Insertion) ([]store.Inserted, error) {
-	if err := store.CheckInsert(rows); err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	results := make([]store.Inserted, len(rows))
-	for i := range rows {
-		f.keep(&rows[i].Token) // a store copies it, for the row is the caller's
-		results[i].Sequence = uint64(len(f.ids))
-	}
-	return results, nil
+	return inserted(&f.mu, rows, func(row *store.Insertion, result *store.Inserted) {
+		f.keep(&row.Token) // a store copies it, for the row is the caller's
+		result.Sequence = uint64(len(f.ids))
+	})
 }
 
 // Get copies a token out.

@@ -108,6 +108,21 @@ func TestPeekWhileCalm(t *testing.T) {
 	}
 }
 
+// TestGetWithAnEndedContext: neither a calm tenant nor a closed one answers it otherwise than the verbs under the lock do.
+func TestGetWithAnEndedContext(t *testing.T) {
+	tn := newTenant()
+	insert(t, tn, store.Insertion{Token: testToken(1, "user")})
+	ended, end := context.WithCancel(context.Background())
+	end()
+	if _, err := tn.Get(ended, testID(1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("open: got %v, want %v", err, context.Canceled)
+	}
+	tn.close()
+	if _, err := tn.Get(ended, testID(1)); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("closed: got %v, want %v", err, store.ErrClosed)
+	}
+}
+
 // TestPeekBesideWriters reads tokens while others are added, evicted and exchanged: each is always found, as it is or was within the call,
 // and after it has been revoked nobody sees it otherwise.
 func TestPeekBesideWriters(t *testing.T) {
