@@ -1,17 +1,22 @@
 package memstore
 
 import (
-	"hash/maphash"
 	"iter"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 )
 
-// chains is ids under texts, in their order. Most texts have few, whose records are chained, from the highest id down.
+// chains is ids under texts, in their order. Most texts have few, whose records are chained, the last that came first.
+//
+// An addition reads no record that is there, for it would wait for memory: texts are told apart by their hashes alone, so that who walks
+// the ids under one has to pass over those under another that may have the same hash, and no record is told at once what has come before it.
 type chains struct {
-	heads *table[string]    // the first record of each chain
-	many  map[string]*idSet // under texts that had more than fewIDs at some time since they last had none
+	heads *table            // the first record of each chain, with how many there are in it
+	many  map[uint64]*idSet // under hashes that had more than fewIDs at some time since they last had none
 	by    int               // which of a record's links are meant
+	text  func(*record) string
+	hash  func(text string) uint64
 }
 
 // What records are chained by.
@@ -21,133 +26,135 @@ const (
 	kindsOfChains
 )
 
-// link is a record's place in a chain.
+// link is a record's place in a chain. It knows the previous one only once [chains.previous] was asked for it, or for one further down.
 type link struct{ next, previous *record }
 
 const fewIDs = 64
 
 func newChains(by int, text func(*record) string) chains {
-	return chains{heads: newTable(maphash.String, text), many: map[string]*idSet{}, by: by}
+	heads := newTable()
+	return chains{heads: heads, many: map[uint64]*idSet{}, by: by, text: text, hash: heads.ofText}
 }
 
-// set is the ids under a text that had many, nil for any other.
-func (c *chains) set(text string) *idSet {
+// set is the ids under a hash that had many, nil for any other.
+func (c *chains) set(hash uint64) *idSet {
 	if len(c.many) == 0 {
 		return nil
 	}
-	return c.many[text]
+	return c.many[hash]
 }
 
 // add adds a record.
 func (c *chains) add(r *record) {
-	text := c.heads.key(r)
-	if set := c.set(text); set != nil {
+	hash := c.hash(c.text(r))
+	if set := c.set(hash); set != nil {
 		set.add(r.id)
 		return
 	}
-	head, at := c.heads.at(text)
-	if head == nil {
-		r.chained[c.by] = 1
-		c.heads.add(r)
-		return
-	}
-	switch count := &head.chained[c.by]; {
-	case *count == fewIDs:
-		c.unchain(head).add(r.id)
-	case head.id.Compare(r.id) < 0: // as most ids come
-		r.chained[c.by] = *count + 1
-		c.join(r, head)
-		at.record.Store(r)
+	switch head, e := c.heads.at(hash, nil); {
+	case head == nil:
+		c.heads.add(e, hash+1, r)
+	case e.count() == fewIDs:
+		c.unchain(e, hash).add(r.id)
 	default:
-		*count++
-		above := head
-		for next := above.links[c.by].next; next != nil && next.id.Compare(r.id) > 0; next = above.links[c.by].next {
-			above = next
-		}
-		c.join(r, above.links[c.by].next)
-		c.join(above, r)
+		r.links[c.by].next = head
+		e.hash++
+		e.record.Store(r)
 	}
 }
 
-// join has a record be followed by another, or by none.
-func (c *chains) join(r, next *record) {
-	r.links[c.by].next = next
-	if next != nil {
-		next.links[c.by].previous = r
+// previous returns the record that comes before another in the chain of an entry, nil if that is the first. All that don't know theirs yet
+// stand before all that do; they are told it now, so that each is told once.
+func (c *chains) previous(e *entry, r *record) *record {
+	if r.links[c.by].previous == nil {
+		above := e.record.Load()
+		for next := above.links[c.by].next; next != nil && next.links[c.by].previous == nil; next = next.links[c.by].next {
+			next.links[c.by].previous = above
+			above = next
+		}
 	}
+	return r.links[c.by].previous
 }
 
 // unchain moves the ids of a chain into a set.
-func (c *chains) unchain(head *record) *idSet {
-	text, set := c.heads.key(head), &idSet{}
-	for id := range c.after(text, ulid.ULID{}) {
-		set.add(id)
-	}
-	c.heads.remove(text)
-	c.many[text] = set
-	for r := head; r != nil; {
+func (c *chains) unchain(e *entry, hash uint64) *idSet {
+	set := &idSet{}
+	for r := e.record.Load(); r != nil; {
+		set.add(r.id)
 		next := r.links[c.by].next
 		r.links[c.by] = link{}
 		r = next
 	}
+	c.heads.remove(e)
+	c.many[hash] = set
 	return set
 }
 
 // remove removes a record that was added.
 func (c *chains) remove(r *record) {
-	text := c.heads.key(r)
-	if set := c.set(text); set != nil {
+	hash := c.hash(c.text(r))
+	if set := c.set(hash); set != nil {
 		if set.remove(r.id); set.empty() {
-			delete(c.many, text)
+			delete(c.many, hash)
 		}
 		return
 	}
-	own := r.links[c.by]
+	_, e := c.heads.at(hash, nil)
+	previous, next := c.previous(e, r), r.links[c.by].next
 	r.links[c.by] = link{}
-	switch head, at := c.heads.at(text); {
-	case head != r:
-		head.chained[c.by]--
-		c.join(own.previous, own.next)
-	case own.next == nil:
-		c.heads.remove(text)
+	switch {
+	case previous != nil:
+		previous.links[c.by].next = next
+	case next == nil:
+		c.heads.remove(e)
+		return
 	default:
-		own.next.chained[c.by] = r.chained[c.by] - 1
-		own.next.links[c.by].previous = nil
-		at.record.Store(own.next)
+		e.record.Store(next)
 	}
+	if next != nil {
+		next.links[c.by].previous = previous
+	}
+	e.hash--
 }
 
 // replace puts a record in the place of one of the same token.
 func (c *chains) replace(r, by *record) {
-	text := c.heads.key(r)
-	if c.set(text) != nil {
+	hash := c.hash(c.text(r))
+	if c.set(hash) != nil {
 		return
 	}
-	own := r.links[c.by]
-	by.chained[c.by] = r.chained[c.by]
-	c.join(by, own.next)
-	if own.previous != nil {
-		c.join(own.previous, by)
-		return
+	_, e := c.heads.at(hash, nil)
+	previous := c.previous(e, r)
+	by.links[c.by] = r.links[c.by]
+	if previous != nil {
+		previous.links[c.by].next = by
+	} else {
+		e.record.Store(by)
 	}
-	_, at := c.heads.at(text)
-	at.record.Store(by)
+	if next := by.links[c.by].next; next != nil && next.links[c.by].previous != nil {
+		next.links[c.by].previous = by
+	}
 }
 
-// after walks the ids under the text above the given one, ascending. They may be changed only after the walk has ended.
+// after walks the ids under the text, and under any other that has its hash, above the given one, ascending. They may be changed only
+// after the walk has ended.
 func (c *chains) after(text string, id ulid.ULID) iter.Seq[ulid.ULID] {
-	if set := c.set(text); set != nil {
+	hash := c.hash(text)
+	if set := c.set(hash); set != nil {
 		return set.after(id)
 	}
 	return func(yield func(ulid.ULID) bool) {
-		var ids [fewIDs]ulid.ULID
-		n := 0
-		for r := c.heads.get(text); r != nil && r.id.Compare(id) > 0; r = r.links[c.by].next {
-			ids[n] = r.id
-			n++
+		var few [fewIDs]ulid.ULID
+		ids := few[:0]
+		for r, _ := c.heads.at(hash, nil); r != nil; r = r.links[c.by].next {
+			if r.id.Compare(id) > 0 {
+				ids = append(ids, r.id)
+			}
 		}
-		for n--; n >= 0; n-- {
-			if !yield(ids[n]) {
+		slices.Reverse(ids) // most come in their order
+		slices.SortFunc(ids, ulid.ULID.Compare)
+		for _, id := range ids {
+			if !yield(id) {
 				return
 			}
 		}

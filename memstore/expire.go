@@ -78,7 +78,7 @@ func (t *tenant) surplus(candidate *domain.RefreshToken, limit store.Cap) []doma
 	var live []domain.RefreshToken
 	for id := range t.byUser.after(candidate.UserID, ulid.ULID{}) {
 		token := t.tokens.get(id).token()
-		if token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && t.revokedBy(&token).IsZero() {
+		if token.UserID == candidate.UserID && token.ClientID == candidate.ClientID && token.Expired(candidate.CreatedAt) == "" && t.revokedBy(&token).IsZero() {
 			live = append(live, token)
 		}
 	}

@@ -22,8 +22,8 @@ func (t *tenant) keys() int {
 	n := t.tokens.count + size(&t.byID) + size(&t.byDue) + len(t.pending) + len(t.retired)
 	for _, c := range []*chains{&t.byUser, &t.bySession} {
 		n += c.heads.count
-		for r := range c.heads.all() {
-			n += int(r.chained[c.by])
+		for e := range c.heads.all() {
+			n += e.count()
 		}
 		for _, set := range c.many {
 			n += 1 + size(set)
@@ -37,9 +37,9 @@ func (t *tenant) keys() int {
 
 func size[K ordered[K]](s *sortedSet[K]) int { return len(slices.Concat(s.chunks...)) }
 
-// all walks the records, in no order.
-func (t *table[K]) all() iter.Seq[*record] {
-	return func(yield func(*record) bool) {
+// all walks the entries that hold records, in no order.
+func (t *table) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
 		var last *part
 		for i := range t.parts.Load().list {
 			p := t.parts.Load().list[i].Load()
@@ -48,7 +48,7 @@ func (t *table[K]) all() iter.Seq[*record] {
 			}
 			last = p
 			for j := range p.entries {
-				if e := &p.entries[j]; t.holds(e) && !yield(e.record.Load()) {
+				if e := &p.entries[j]; t.holds(e) && !yield(e) {
 					return
 				}
 			}

@@ -26,7 +26,9 @@ func (t *tenant) Insert(ctx context.Context, rows []store.Insertion) ([]store.In
 
 func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	token := &row.Token
-	if there := t.tokens.get(token.ID); there != nil {
+	hash := t.tokens.ofID(&token.ID)
+	there, e := t.tokens.at(hash, &token.ID)
+	if there != nil {
 		known := there.token()
 		result.Err, result.There = store.ErrExists, &known
 		return
@@ -46,7 +48,7 @@ func (t *tenant) insert(row *store.Insertion, result *store.Inserted) {
 	if token.CreatedAt.After(t.latest) {
 		t.latest = token.CreatedAt
 	}
-	t.tokens.add(r)
+	t.tokens.add(e, hash, r)
 	t.byID.add(token.ID)
 	t.putForeign(token)
 	t.schedule(r, token.DueSecond())
@@ -107,11 +109,11 @@ func (t *tenant) barred(candidate *domain.RefreshToken, asOf domain.AsOf) bool {
 }
 
 func (t *tenant) remove(token *domain.RefreshToken) {
-	r := t.tokens.get(token.ID)
+	r, e := t.tokens.at(t.tokens.ofID(&token.ID), &token.ID)
 	if r.due != 0 {
 		t.byDue.remove(dueKey{r.due, r.id})
 	}
-	t.tokens.remove(r.id)
+	t.tokens.remove(e)
 	t.byID.remove(r.id)
 	delete(t.byForeign, token.ForeignDigest)
 	t.byUser.remove(r)

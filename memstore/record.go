@@ -28,8 +28,7 @@ type record struct {
 	retries         uint32
 	rotating        bool
 	offline         bool
-	chained         [kindsOfChains]uint8 // how many stand in the chain that it is the first of; of no meaning in others
-	rare            *rare                // nil for none of it
+	rare            *rare // nil for none of it
 }
 
 // rare is what few tokens have.

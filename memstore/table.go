@@ -7,14 +7,12 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// table is records by a key that stands in them. It takes the place of a map, which would hold the keys as well: an entry is a hash and
-// a pointer, so that many more of them are in the processor's caches. Like a map it grows in small parts, and no single call waits for
-// the whole to be moved.
+// table is records by the hashes of their ids, or of texts. It takes the place of a map, which would hold the keys as well: an entry is a
+// hash and a pointer, so that many more of them are in the processor's caches. Like a map it grows in small parts, and no single call waits
+// for the whole to be moved.
 //
-// One may change it at a time. Who looks for a record meanwhile finds it, or what was there before, or nothing; see [tenant.peek].
-type table[K comparable] struct {
-	key   func(*record) K
-	hash  func(maphash.Seed, K) uint64
+// One may change it at a time. Who looks for a record by its id meanwhile finds it, or what was there before, or nothing; see [tenant.peek].
+type table struct {
 	seed  maphash.Seed
 	parts atomic.Pointer[parts]
 	gone  *record // stands where a record was
@@ -36,70 +34,75 @@ type part struct {
 
 // entry is for one hash, until its part is made anew.
 type entry struct {
-	hash   uint64
+	hash   uint64                 // the last byte is a number that is kept beside the record
 	record atomic.Pointer[record] // nil if the entry is free
 }
 
 const (
-	minPart = 8
-	maxPart = 1024 // so many are moved at once at most
+	minPart    = 8
+	maxPart    = 1024 // so many are moved at once at most
+	numberBits = 8
+	numbers    = 1<<numberBits - 1
 )
 
-func newTable[K comparable](hash func(maphash.Seed, K) uint64, key func(*record) K) *table[K] {
-	t := &table[K]{key: key, hash: hash, seed: maphash.MakeSeed(), gone: &record{}}
+func newTable() *table {
+	t := &table{seed: maphash.MakeSeed(), gone: &record{}}
 	first := &parts{list: make([]atomic.Pointer[part], 1)}
 	first.list[0].Store(&part{entries: make([]entry, minPart)})
 	t.parts.Store(first)
 	return t
 }
 
-func hashID(seed maphash.Seed, id ulid.ULID) uint64 { return maphash.Bytes(seed, id[:]) }
+func (t *table) ofID(id *ulid.ULID) uint64 { return maphash.Bytes(t.seed, id[:]) &^ numbers }
+
+func (t *table) ofText(text string) uint64 { return maphash.String(t.seed, text) &^ numbers }
+
+func (e *entry) count() int { return int(e.hash & numbers) }
 
 func (p *parts) of(hash uint64) *part { return p.list[hash>>(64-p.bits)].Load() }
 
-// at is the record with the key, nil if there is none, and the entry where it stands until the table changes.
-func (t *table[K]) at(key K) (*record, *entry) {
-	hash := t.hash(t.seed, key)
+// at is the record with the hash, and with the id unless that is nil, and its entry. If there is none it is nil, and the free entry where
+// one would stand, until the table changes.
+func (t *table) at(hash uint64, id *ulid.ULID) (*record, *entry) {
 	entries := t.parts.Load().of(hash).entries
-	for i := int(hash); ; i++ {
+	for i := int(hash >> numberBits); ; i++ {
 		e := &entries[i&(len(entries)-1)]
-		switch r := e.record.Load(); {
-		case r == nil:
-			return nil, nil
-		case e.hash == hash && r != t.gone && t.key(r) == key:
+		r := e.record.Load()
+		if r == nil || e.hash^hash <= numbers && r != t.gone && (id == nil || r.id == *id) {
 			return r, e
 		}
 	}
 }
 
-// get returns the record with the key, nil if there is none.
-func (t *table[K]) get(key K) *record {
-	r, _ := t.at(key)
+// get returns the record with the id, nil if there is none.
+func (t *table) get(id ulid.ULID) *record {
+	r, _ := t.at(t.ofID(&id), &id)
 	return r
 }
 
-// add adds a record, whose key no other has.
-func (t *table[K]) add(r *record) {
-	hash := t.hash(t.seed, t.key(r))
+// add adds a record at the free entry where one with the hash would stand.
+func (t *table) add(e *entry, hash uint64, r *record) {
 	p := t.parts.Load().of(hash)
-	for p.used == len(p.entries)*3/4 {
-		t.remake(hash)
-		p = t.parts.Load().of(hash)
+	if p.used < len(p.entries)*3/4 {
+		p.put(e, hash, r)
+	} else {
+		for p.used == len(p.entries)*3/4 {
+			t.remake(hash)
+			p = t.parts.Load().of(hash)
+		}
+		p.put(p.free(hash), hash, r)
 	}
-	p.put(hash, r)
 	t.count++
 }
 
-// remove removes the record with the key.
-func (t *table[K]) remove(key K) {
-	if _, e := t.at(key); e != nil {
-		e.record.Store(t.gone)
-		t.count--
-	}
+// remove removes the record of an entry.
+func (t *table) remove(e *entry) {
+	e.record.Store(t.gone)
+	t.count--
 }
 
 // remake puts a new part, or two, in the place of that of a hash, with more free entries.
-func (t *table[K]) remake(hash uint64) {
+func (t *table) remake(hash uint64) {
 	p := t.parts.Load().of(hash)
 	held, size := 0, minPart
 	for i := range p.entries {
@@ -128,24 +131,24 @@ func (t *table[K]) remake(hash uint64) {
 		t.filled(p, maxPart, p.bits+1, func(hash uint64) bool { return hash&bit != 0 }))
 }
 
-func (t *table[K]) holds(e *entry) bool {
+func (t *table) holds(e *entry) bool {
 	r := e.record.Load()
 	return r != nil && r != t.gone
 }
 
 // filled is a part of so many entries with those records of p whose hashes are wanted.
-func (t *table[K]) filled(p *part, size, bits int, wanted func(hash uint64) bool) *part {
+func (t *table) filled(p *part, size, bits int, wanted func(hash uint64) bool) *part {
 	q := &part{entries: make([]entry, size), bits: bits}
 	for i := range p.entries {
 		if e := &p.entries[i]; t.holds(e) && wanted(e.hash) {
-			q.put(e.hash, e.record.Load())
+			q.put(q.free(e.hash), e.hash, e.record.Load())
 		}
 	}
 	return q
 }
 
 // replace puts parts in the place of that of a hash: one where its next bit is 0, one where it is 1.
-func (t *table[K]) replace(hash uint64, low, high *part) {
+func (t *table) replace(hash uint64, low, high *part) {
 	all := t.parts.Load()
 	bits := all.of(hash).bits
 	places := len(all.list) >> bits
@@ -159,13 +162,17 @@ func (t *table[K]) replace(hash uint64, low, high *part) {
 	}
 }
 
-func (p *part) put(hash uint64, r *record) {
-	mask := len(p.entries) - 1
-	i := int(hash) & mask
-	for p.entries[i].record.Load() != nil {
-		i = (i + 1) & mask
+// free is the free entry where a record with the hash would stand.
+func (p *part) free(hash uint64) *entry {
+	for i := int(hash >> numberBits); ; i++ {
+		if e := &p.entries[i&(len(p.entries)-1)]; e.record.Load() == nil {
+			return e
+		}
 	}
-	p.entries[i].hash = hash
-	p.entries[i].record.Store(r)
+}
+
+func (p *part) put(e *entry, hash uint64, r *record) {
+	e.hash = hash
+	e.record.Store(r)
 	p.used++
 }

@@ -2,7 +2,7 @@ package memstore
 
 import (
 	"encoding/binary"
-	"hash/maphash"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,38 +12,41 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTable compares a table with a map, with keys that come, go and come again, as few as one part holds and as many as many do. Most
+// TestTable compares a table with a map, with ids that come, go and come again, as few as one part holds and as many as many do. Most
 // hashes begin alike, so that parts are split unequally often.
 func TestTable(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		crowd := rapid.IntRange(0, 5).Draw(t, "crowd")
-		crowded := func(seed maphash.Seed, id ulid.ULID) uint64 {
-			hash := hashID(seed, id)
-			if hash%2 == 0 {
+		table := newTable()
+		crowded := func(id ulid.ULID) uint64 {
+			hash := table.ofID(&id)
+			if bits.OnesCount64(hash)%2 == 0 {
 				return hash
 			}
-			return hash>>crowd | 1<<63
+			return (hash>>crowd | 1<<63) &^ numbers
 		}
-		table := newTable(crowded, func(r *record) ulid.ULID { return r.id })
 		want := map[ulid.ULID]*record{}
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
 			start := rapid.Uint16Range(0, 4000).Draw(t, "start")
 			remove := rapid.IntRange(0, 2).Draw(t, "remove") == 0
 			for i := range rapid.SampledFrom([]int{1, 7, 1500}).Draw(t, "count") {
 				id := testID(start + uint16(i))
-				switch there := table.get(id); {
+				hash := crowded(id)
+				switch there, e := table.at(hash, &id); {
 				case there != want[id]:
-					t.Fatal("a table must find the record of a key, and no other")
-				case remove:
-					table.remove(id)
+					t.Fatal("a table must find the record of an id, and no other")
+				case there != nil && e.count() != int(id[15]):
+					t.Logf("got %d, want %d", e.count(), id[15])
+					t.Fatal("an entry must keep its number")
+				case there != nil && remove:
+					table.remove(e)
 					delete(want, id)
-				case there == nil:
+				case there == nil && !remove:
 					want[id] = &record{id: id}
-					table.add(want[id])
-				default:
+					table.add(e, hash|uint64(id[15]), want[id])
+				case there != nil:
 					want[id] = &record{id: id}
-					_, at := table.at(id)
-					at.record.Store(want[id])
+					e.record.Store(want[id])
 				}
 			}
 			checkTable(t, table, want)
@@ -51,12 +54,12 @@ func TestTable(t *testing.T) {
 	})
 }
 
-func checkTable(t *rapid.T, table *table[ulid.ULID], want map[ulid.ULID]*record) {
+func checkTable(t *rapid.T, table *table, want map[ulid.ULID]*record) {
 	t.Helper()
 	found := 0
-	for r := range table.all() {
+	for e := range table.all() {
 		found++
-		if want[r.id] != r {
+		if r := e.record.Load(); want[r.id] != r {
 			t.Fatal("a table must hold no record that was removed or replaced")
 		}
 	}
@@ -78,41 +81,52 @@ func checkTable(t *rapid.T, table *table[ulid.ULID], want map[ulid.ULID]*record)
 	}
 }
 
-// TestTableTellsKeysApart: hashes that are alike don't make keys so.
-func TestTableTellsKeysApart(t *testing.T) {
-	alike := func(maphash.Seed, ulid.ULID) uint64 { return 7 }
-	table := newTable(alike, func(r *record) ulid.ULID { return r.id })
-	const n = minPart / 2
+// TestTableTellsIDsApart: hashes that are alike don't make ids so.
+func TestTableTellsIDsApart(t *testing.T) {
+	table := newTable()
+	const n, hash = minPart / 2, 7 << numberBits
 	for i := range uint16(n) {
-		table.add(&record{id: testID(i)})
+		id := testID(i)
+		_, e := table.at(hash, &id)
+		table.add(e, hash, &record{id: id})
 	}
-	table.remove(testID(1))
+	gone := testID(1)
+	_, e := table.at(hash, &gone)
+	table.remove(e)
 	for i := range uint16(n + 1) {
-		if r := table.get(testID(i)); (r != nil) != (i < n && i != 1) || r != nil && r.id != testID(i) {
-			t.Errorf("the record with the key %d: got %v", i, r)
+		id := testID(i)
+		if r, _ := table.at(hash, &id); (r != nil) != (i < n && i != 1) || r != nil && r.id != id {
+			t.Errorf("the record with the id %d: got %v", i, r)
 		}
 	}
-	if table.get(ulid.ULID{}) != nil {
-		t.Error("what stands where a record was must be found by no key")
+	if r, _ := table.at(hash, &ulid.ULID{}); r != nil {
+		t.Error("what stands where a record was must be found by no id")
 	}
+}
+
+// put adds a record of an id that is not there.
+func put(table *table, id ulid.ULID) {
+	hash := table.ofID(&id)
+	_, e := table.at(hash, &id)
+	table.add(e, hash, &record{id: id})
 }
 
 // TestTableBesideReaders: who looks for a record while others are added never reads what is being written, which the race detector tells.
 func TestTableBesideReaders(t *testing.T) {
-	table := newTable(hashID, func(r *record) ulid.ULID { return r.id })
+	table := newTable()
 	const n = 20_000
 	var ended atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := uint16(0); !ended.Load(); i++ {
 			if r := table.get(testID(i % n)); r != nil && r.id != testID(i%n) {
-				t.Errorf("another record than that of the key %d", i%n)
+				t.Errorf("another record than that of the id %d", i%n)
 				return
 			}
 		}
 	})
 	for i := range uint16(n) {
-		table.add(&record{id: testID(i)})
+		put(table, testID(i))
 	}
 	ended.Store(true)
 	wg.Wait()
@@ -120,14 +134,15 @@ func TestTableBesideReaders(t *testing.T) {
 
 // TestTableReusesRoom: what was removed leaves its room to what is added.
 func TestTableReusesRoom(t *testing.T) {
-	table := newTable(hashID, func(r *record) ulid.ULID { return r.id })
+	table := newTable()
 	var id ulid.ULID
 	for i := range uint64(100_000) {
 		binary.BigEndian.PutUint64(id[8:], i+1)
-		table.add(&record{id: id})
+		put(table, id)
 		if i >= 5 {
 			binary.BigEndian.PutUint64(id[8:], i-4)
-			table.remove(id)
+			_, e := table.at(table.ofID(&id), &id)
+			table.remove(e)
 		}
 	}
 	entries := 0

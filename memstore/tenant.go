@@ -18,7 +18,7 @@ type tenant struct {
 	version atomic.Uint64 // even while the tenant is calm
 	closed  bool
 
-	tokens    *table[ulid.ULID]
+	tokens    *table
 	byID      idSet
 	byDue     sortedSet[dueKey]
 	byUser    chains
@@ -46,7 +46,7 @@ var _ store.Store = (*tenant)(nil)
 
 func newTenant() *tenant {
 	return &tenant{
-		tokens:    newTable(hashID, func(r *record) ulid.ULID { return r.id }),
+		tokens:    newTable(),
 		byUser:    newChains(byUser, func(r *record) string { return r.userID }),
 		bySession: newChains(bySession, (*record).session),
 		byForeign: map[domain.Digest]ulid.ULID{},
@@ -117,10 +117,8 @@ func (t *tenant) revokedBy(token *domain.RefreshToken) ulid.ULID {
 
 // Get reads one token.
 func (t *tenant) Get(ctx context.Context, id ulid.ULID) (v store.View, err error) {
-	if ctx.Err() == nil { // else whether the store is closed comes first
-		if there, calm := t.peek(id, &v.Token); calm && there {
-			return v, nil
-		}
+	if there, calm := t.peek(ctx, id, &v.Token); calm && there {
+		return v, nil
 	}
 	return t.get(ctx, id)
 }
@@ -213,8 +211,8 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 func (t *tenant) replace(r *record, token *domain.RefreshToken) *record {
 	next := newRecord(token)
 	next.due = r.due
-	_, at := t.tokens.at(r.id)
-	at.record.Store(next)
+	_, e := t.tokens.at(t.tokens.ofID(&r.id), &r.id)
+	e.record.Store(next)
 	t.byUser.replace(r, next)
 	if !r.sessionID.IsNull() {
 		t.bySession.replace(r, next)
