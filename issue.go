@@ -51,7 +51,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	rows := make([]store.Insertion, 1)
+	rows := m.rows.Get().(*insertion)
 	rows[0].AsOf, rows[0].Cap, rows[0].Emit = r.AsOf, policy.cap(), m.opts.Outbox
 	token := &rows[0].Token
 	if *token, err = r.token(now, m.opts, policy); err != nil {
@@ -73,8 +73,10 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 		return Issued{}, err
 	}
 	var evicted []RefreshToken
+	failed := false
 	err = again(func() error {
-		results, err := m.store.Insert(ctx, rows)
+		results, err := m.store.Insert(ctx, rows[:])
+		failed = failed || err != nil
 		if rows[0].AsOf == (AsOf{}) {
 			rows[0].AsOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
 		}
@@ -98,8 +100,16 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 			m.opts.Evicted(m.opts.Tenant, old)
 		}
 	}
-	return Issued{Token: *token, Secret: credential.Secret()}, nil
+	issued := Issued{Token: *token, Secret: credential.Secret()}
+	if !failed { // or the store may still be at it; else it keeps nothing of it (R23)
+		*rows = insertion{} // nothing of one user's token stands in the row of another
+		m.rows.Put(rows)
+	}
+	return issued, nil
 }
+
+// insertion is what an issue hands to the store.
+type insertion [1]store.Insertion
 
 func (r *IssueRequest) token(now time.Time, o Options, p ClientPolicy) (RefreshToken, error) {
 	resourceServers, err := domain.NewResourceServers(r.ResourceServers...)

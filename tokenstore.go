@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"example.com/tokenstore/revocation"
@@ -125,6 +126,7 @@ type Manager struct {
 	store  store.Store
 	engine *revocation.Engine
 	opts   Options
+	rows   *sync.Pool // of [insertion], each zero: they are too large to be made for each issue
 	// backend is for the views of other tenants.
 	backend store.Backend
 }
@@ -146,7 +148,7 @@ func New(backend store.Backend, opts *Options) (*Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Manager{backend: backend, engine: engine, opts: o}
+	m := &Manager{backend: backend, engine: engine, opts: o, rows: &sync.Pool{New: func() any { return &insertion{} }}}
 	return m.Tenant(o.Tenant, nil)
 }
 

@@ -85,10 +85,11 @@ func indexFloor() *contender {
 	}
 }
 
-// askedFloor is indexFloor asked as every store is, by an interface. Rows are handed over, each is held against all limits, and has a
+// askedFloor is indexFloor asked as every store is, by an interface. Rows are handed over, each is held against all limits, copied, and has a
 // result; a secret is presented as a text, and looked up under a lock.
 func askedFloor() *contender {
 	f := newBareIndex()
+	in := newIssuer(f.asked)
 	var credentials []domain.Credential
 	now := time.Now()
 	return &contender{
@@ -106,7 +107,7 @@ func askedFloor() *contender {
 			}
 			return nil
 		},
-		issue:   func(ctx context.Context, r *row) error { return issueTo(ctx, f.asked, r) },
+		issue:   in.issue,
 		present: func(i int) { seen(credentials[i].Secret().Reveal()) },
 		verify: func(ctx context.Context, i int) error {
 			c := &credentials[i]
@@ -126,12 +127,11 @@ func askedFloor() *contender {
 // result, and is copied, for the caller may use it again. A map by id finds the copies, and tells which there are already.
 func copiedFloor() *contender {
 	f := &bareCopies{tokens: map[ulid.ULID]*domain.RefreshToken{}}
-	f.asked = f
-	issue := func(ctx context.Context, r *row) error { return issueTo(ctx, f.asked, r) }
+	in := newIssuer(f)
 	return &contender{
 		name: copiedName, durable: "none: memory",
-		fill:  oneByOne(issue),
-		issue: issue,
+		fill:  oneByOne(in.issue),
+		issue: in.issue,
 	}
 }
 
@@ -152,21 +152,32 @@ type inserter interface {
 	Insert(context.Context, []store.Insertion) ([]store.Inserted, error)
 }
 
-// issueTo keeps a row as a manager does.
-func issueTo(ctx context.Context, s inserter, r *row) error {
-	token := r.token()
-	token.FamilyDigest, token.SecretDigest = domain.Digest(r.digest), domain.Digest(r.digest)
-	results, err := s.Insert(ctx, []store.Insertion{{Token: token}})
+// issuer hands rows to a store as a manager does: what it hands them over in it uses again.
+type issuer struct {
+	to   inserter
+	rows sync.Pool // of *[1]store.Insertion
+}
+
+func newIssuer(to inserter) *issuer {
+	return &issuer{to: to, rows: sync.Pool{New: func() any { return &[1]store.Insertion{} }}}
+}
+
+func (i *issuer) issue(ctx context.Context, r *row) error {
+	rows := i.rows.Get().(*[1]store.Insertion)
+	rows[0].Token = r.token()
+	rows[0].Token.FamilyDigest, rows[0].Token.SecretDigest = domain.Digest(r.digest), domain.Digest(r.digest)
+	results, err := i.to.Insert(ctx, rows[:])
 	if err == nil {
 		err = results[0].Err
 	}
+	*rows = [1]store.Insertion{}
+	i.rows.Put(rows)
 	return err
 }
 
 type bareCopies struct {
 	mu     sync.Mutex
 	tokens map[ulid.ULID]*domain.RefreshToken
-	asked  inserter
 }
 
 // Insert keeps copies of rows.
@@ -224,7 +235,8 @@ func newBareIndex() *bareIndex {
 // Insert keeps rows.
 func (f *bareIndex) Insert(_ context.Context, rows []store.Insertion) ([]store.Inserted, error) {
 	return inserted(&f.mu, rows, func(row *store.Insertion, result *store.Inserted) {
-		f.keep(&row.Token) // a store copies it, for the row is the caller's
+		token := row.Token
+		f.keep(&token)
 		result.Sequence = uint64(len(f.ids))
 	})
 }

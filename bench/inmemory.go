@@ -25,6 +25,7 @@ import (
 // ready made.
 func memory(o *ours, name string) *contender {
 	now := time.Now()
+	in := newIssuer(o.store)
 	var credentials []domain.Credential
 	var applications []string
 	var salts atomic.Uint64
@@ -37,7 +38,7 @@ func memory(o *ours, name string) *contender {
 			}
 		},
 		fill:    o.fill,
-		issue:   func(ctx context.Context, r *row) error { return issueTo(ctx, o.store, r) },
+		issue:   in.issue,
 		present: func(i int) { seen(credentials[i].Secret().Reveal()) },
 		verify: func(ctx context.Context, i int) error {
 			c := &credentials[i]

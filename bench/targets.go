@@ -147,8 +147,8 @@ func introspectLimit(r results) string {
 func issueLimit(r results) string {
 	to := func(name string) spread { return r.busy("issue", name, fositeName) }
 	return fmt.Sprintf("Without any index, rows that a caller hands over, each field of which is checked, of each of which a copy is kept by its id, and each of which has a result, "+
-		"take %s × what fosite's store takes, which keeps what it is given, unchecked. Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, which keep the caller's row "+
-		"and never remove anything, take %s ×, and with those checks and results %s ×.", to(copiedName), to(indexName), to(askedName))
+		"take %s × what fosite's store takes, which keeps what it is given, unchecked. Bare maps and slices by id, in order of ids, by user, by session and by when tokens are due, "+
+		"which never remove anything, take %s ×, and with those checks, copies and results %s ×.", to(copiedName), to(indexName), to(askedName))
 }
 
 // exchangeLimit says what an exchange does that a rewrite of the record does not do.

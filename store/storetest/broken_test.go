@@ -35,6 +35,7 @@ var broken = []brokenStore{
 	{name: "fence outside the commit", rules: []string{"R9"}, wrap: staleFence},
 	{name: "lost update", rules: []string{"R10"}, wrap: lostUpdate},
 	{name: "two winners of one exchange", rules: []string{"R10"}, wrap: twoWinners},
+	{name: "keeps the caller's rows", rules: []string{"R23"}, wrap: keepsRows},
 	{name: "keeps the caller's targets", rules: []string{"R23"}, wrap: keepsTargets},
 	{name: "uses one buffer for all pages", rules: []string{"R23"}, wrap: sharesPage},
 	{name: "keeps half of a bad batch", rules: []string{"R27"}, wrap: halfBatch},
