@@ -337,3 +337,18 @@ func FuzzParseSecret(f *testing.F) {
 		}
 	})
 }
+
+func TestDigestsDifferByAnyBit(t *testing.T) {
+	t.Parallel()
+	d := domain.DigestForeign("secret")
+	if same := d; !d.Equal(same) {
+		t.Error("a digest is not its own equal")
+	}
+	for bit := range 8 * len(d) {
+		other := d
+		other[bit/8] ^= 1 << (bit % 8)
+		if d.Equal(other) {
+			t.Errorf("digests that differ in bit %d are equal", bit)
+		}
+	}
+}

@@ -46,7 +46,7 @@ func decodeID(text string) (id ulid.ULID, ok bool) {
 }
 
 // decodeRandom reads the random parts out of the letters of a payload that was decoded before, and found to be good.
-func decodeRandom(text string) (r randomParts) {
+func decodeRandom(r *randomParts, text string) {
 	v := &letterValues
 	first, last := uint64(v[text[6]])<<5|uint64(v[text[7]]), uint64(v[text[56]])<<5|uint64(v[text[57]])
 	a, b, c := fiveBytes(text[8:16]), fiveBytes(text[16:24]), fiveBytes(text[24:32])
@@ -55,7 +55,6 @@ func decodeRandom(text string) (r randomParts) {
 	binary.BigEndian.PutUint64(r[8:], b<<40|c)
 	binary.BigEndian.PutUint64(r[16:], d<<24|e>>16)
 	binary.BigEndian.PutUint64(r[24:], e<<48|f<<8|last>>2)
-	return r
 }
 
 // fiveBytes reads eight letters.

@@ -82,7 +82,7 @@ func (e *Exchange) Apply(token RefreshToken, revoked bool) Exchanged {
 func (e *Exchange) retry(token RefreshToken) Exchanged {
 	pepper, _ := e.Pepper.key(token.PepperKeyID)
 	successor := e.successor(&token, token.Salt, pepper)
-	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.secretDigest(successor.random(), pepper))
+	isParent := successor.Generation == token.Generation && token.SecretDigest.Equal(successor.secretDigest(pepper))
 	if !isParent {
 		return Exchanged{Refusal: ErrReused}
 	}
@@ -159,7 +159,7 @@ func (e *Exchange) advance(token RefreshToken) Exchanged {
 	if reseal || e.Credential.foreign != nil {
 		e.Pepper.Seal(&token, next)
 	} else { // the family's stays as it is: one hash less
-		token.SecretDigest = next.secretDigest(next.random(), pepper)
+		token.SecretDigest = next.secretDigest(pepper)
 	}
 	return Exchanged{Next: &token, Secret: next.Secret(), Began: !before.Rotating}
 }
@@ -213,12 +213,12 @@ func (c *Credential) recognise(token *RefreshToken, ring *PepperRing) (age, Refu
 		return c.recogniseForeign(token)
 	}
 	if c.Generation == token.Generation {
-		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.secretDigest(c.random(), pepper)) {
+		if token.SecretDigest != (Digest{}) && token.SecretDigest.Equal(c.secretDigest(pepper)) {
 			return current, ""
 		}
 		return 0, ErrUnknownToken
 	}
-	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.familyDigest(c.random(), pepper)) {
+	if token.FamilyDigest == (Digest{}) || !token.FamilyDigest.Equal(c.familyDigest(pepper)) {
 		return 0, ErrUnknownToken
 	}
 	if c.Generation > token.Generation {

@@ -94,8 +94,7 @@ func (r *PepperRing) key(id string) (*pepperKey, bool) {
 func (r *PepperRing) Seal(token *RefreshToken, c Credential) {
 	token.PepperKeyID = r.Current()
 	key, _ := r.key(token.PepperKeyID)
-	random := c.random()
-	token.FamilyDigest, token.SecretDigest = c.familyDigest(random, key), c.secretDigest(random, key)
+	token.FamilyDigest, token.SecretDigest = c.familyDigest(key), c.secretDigest(key)
 }
 
 // digest is a keyed hash. What it is of begins with a byte or a label that no other use of the key begins with. It takes a
