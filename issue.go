@@ -76,14 +76,18 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 	failed := false
 	err = again(func() error {
 		results, err := m.store.Insert(ctx, rows[:])
-		failed = failed || err != nil
-		if rows[0].AsOf == (AsOf{}) {
-			rows[0].AsOf = AsOfTime(now, 0) // for another attempt: what was revoked since this one began must not come back by it
-		}
 		if err != nil {
+			// Another attempt has a row of its own, since a store that failed may still be reading this one; and what was revoked since this
+			// one began must not come back by it.
+			next := *rows
+			if next[0].AsOf == (AsOf{}) {
+				next[0].AsOf = AsOfTime(now, 0)
+			}
+			rows, failed = &next, true
 			return err
 		}
 		evicted = results[0].Evicted
+		token = &rows[0].Token
 		token.Sequence = results[0].Sequence
 		if there := results[0].There; there != nil && there.SecretDigest == token.SecretDigest {
 			token.Sequence = there.Sequence
@@ -101,7 +105,7 @@ func (m *Manager) Issue(ctx context.Context, r IssueRequest) (Issued, error) {
 		}
 	}
 	issued := Issued{Token: *token, Secret: credential.Secret()}
-	if !failed { // or the store may still be at it; else it keeps nothing of it (R23)
+	if !failed { // a store that answered keeps nothing of the row (R23)
 		*rows = insertion{} // nothing of one user's token stands in the row of another
 		m.rows.Put(rows)
 	}

@@ -67,8 +67,8 @@ func (c Credential) random() (r randomParts) {
 	return r
 }
 
-// readRandom writes the random parts into r, which must be zero. They are read out of the text where they are hashed, so that a secret which is
-// only looked at is kept nowhere else.
+// readRandom writes the random parts into r, which must be zero, since a credential may have none. They are read out of the text, so that a
+// secret which is only looked at is kept nowhere else.
 func (c *Credential) readRandom(r *randomParts) {
 	if c.text != nil && c.foreign == nil {
 		decodeRandom(r, (*c.text)[payloadAt:])
@@ -169,7 +169,7 @@ func (c Credential) successor(tenant string, salt Salt, pepper *pepperKey) Crede
 	return newCredential(c.ID, generation, random)
 }
 
-// Equal compares in constant time, by words: that byte by byte of crypto/subtle would take a fourteenth of an introspection.
+// Equal compares in constant time, by words, which is quicker than the bytes of crypto/subtle.
 func (d Digest) Equal(other Digest) bool {
 	differ := uint64(0)
 	for i := 0; i < len(d); i += 8 {

@@ -350,5 +350,9 @@ func TestDigestsDifferByAnyBit(t *testing.T) {
 		if d.Equal(other) {
 			t.Errorf("digests that differ in bit %d are equal", bit)
 		}
+		other[(bit/8+8)%len(d)] ^= 1 << (bit % 8)
+		if d.Equal(other) {
+			t.Errorf("digests that differ in bit %d, and in the same one of the next word, are equal", bit)
+		}
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// chains is ids under texts, in their order. Most texts have few, whose records are chained, the last that came first.
+// chains is ids under texts. Most texts have few, whose records are chained, newest first; those of a text that has many stand in a set.
 //
 // An addition reads no record that is there, for it would wait for memory: texts are told apart by their hashes alone, so that who walks
-// the ids under one has to pass over those under another that may have the same hash, and no record is told at once what has come before it.
+// the ids under one has to pass over those under another that may have the same hash, and no record is told at once which now stands before it.
 type chains struct {
 	heads *table            // the first record of each chain, with how many there are in it
 	many  map[uint64]*idSet // under hashes that had more than fewIDs at some time since they last had none
@@ -26,10 +26,12 @@ const (
 	kindsOfChains
 )
 
-// link is a record's place in a chain. It knows the previous one only once [chains.previous] was asked for it, or for one further down.
+// link is a record's place in a chain. It knows the previous one only once [chains.previous] was asked for one that did not.
 type link struct{ next, previous *record }
 
 const fewIDs = 64
+
+const _ = uint8(fewIDs) // it is counted in the number of an entry
 
 func newChains(by int, text func(*record) string) chains {
 	heads := newTable()
@@ -53,8 +55,8 @@ func (c *chains) add(r *record) {
 	}
 	switch head, e := c.heads.at(hash, nil); {
 	case head == nil:
-		c.heads.add(e, hash+1, r)
-	case e.count() == fewIDs:
+		c.heads.add(e, hash|1, r) // one in the chain
+	case e.number() == fewIDs:
 		c.unchain(e, hash).add(r.id)
 	default:
 		r.links[c.by].next = head
@@ -63,7 +65,7 @@ func (c *chains) add(r *record) {
 	}
 }
 
-// previous returns the record that comes before another in the chain of an entry, nil if that is the first. All that don't know theirs yet
+// previous returns the record that stands before another in the chain of an entry, nil if that is the first. All that don't know theirs yet
 // stand before all that do; they are told it now, so that each is told once.
 func (c *chains) previous(e *entry, r *record) *record {
 	if r.links[c.by].previous == nil {
@@ -131,7 +133,7 @@ func (c *chains) replace(r, by *record) {
 	} else {
 		e.record.Store(by)
 	}
-	if next := by.links[c.by].next; next != nil && next.links[c.by].previous != nil {
+	if next := by.links[c.by].next; next != nil {
 		next.links[c.by].previous = by
 	}
 }

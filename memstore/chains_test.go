@@ -104,8 +104,8 @@ func checkChains(t *rapid.T, c *chains, records map[string]*record) {
 			}
 			n, above = n+1, r
 		}
-		if e.count() != n {
-			t.Logf("got %d, want %d", e.count(), n)
+		if e.number() != n {
+			t.Logf("got %d, want %d", e.number(), n)
 			t.Fatal("the records of a chain must be counted")
 		}
 	}

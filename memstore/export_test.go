@@ -23,7 +23,7 @@ func (t *tenant) keys() int {
 	for _, c := range []*chains{&t.byUser, &t.bySession} {
 		n += c.heads.count
 		for e := range c.heads.all() {
-			n += e.count()
+			n += e.number()
 		}
 		for _, set := range c.many {
 			n += 1 + size(set)

@@ -24,7 +24,7 @@ func (t *tenant) unlock() {
 
 // peek reads a token without the lock, which readers would pass from processor to processor. It may do so while the tenant is calm: while
 // nobody writes, no tombstone is pending, and it is open. It reports whether the token is there, and whether the tenant was calm until the
-// end; if not, what was read says nothing.
+// end; if not, or if the context has ended, what was read says nothing.
 func (t *tenant) peek(ctx context.Context, id ulid.ULID, token *domain.RefreshToken) (there, calm bool) {
 	version := t.version.Load()
 	if version%2 != 0 || ctx.Err() != nil { // of an ended context and a closed store, the lock tells which comes first

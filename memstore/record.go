@@ -8,7 +8,7 @@ import (
 )
 
 // record is a token as it is kept, in three quarters of the memory and in one piece: times without zones, and what few tokens have
-// behind a pointer. It is replaced, never changed, for others may be reading it; but for the three that are about its place among others.
+// behind a pointer. It is replaced, never changed, for others may be reading it; but for the two that are about its place among others.
 type record struct {
 	id              ulid.ULID
 	links           [kindsOfChains]link

@@ -25,7 +25,7 @@ type parts struct {
 	bits int
 }
 
-// part is the records whose hashes begin alike. They are looked for from where the last bits of their hashes tell, up to a free entry.
+// part is the records whose hashes begin alike. They are looked for from where the bits before the number tell, up to a free entry.
 type part struct {
 	entries []entry // a power of two, a quarter of which is free at least
 	used    int
@@ -34,7 +34,7 @@ type part struct {
 
 // entry is for one hash, until its part is made anew.
 type entry struct {
-	hash   uint64                 // the last byte is a number that is kept beside the record
+	hash   uint64                 // the last byte is no part of it, but a number that is kept beside the record
 	record atomic.Pointer[record] // nil if the entry is free
 }
 
@@ -42,7 +42,7 @@ const (
 	minPart    = 8
 	maxPart    = 1024 // so many are moved at once at most
 	numberBits = 8
-	numbers    = 1<<numberBits - 1
+	numberMask = 1<<numberBits - 1
 )
 
 func newTable() *table {
@@ -53,22 +53,25 @@ func newTable() *table {
 	return t
 }
 
-func (t *table) ofID(id *ulid.ULID) uint64 { return maphash.Bytes(t.seed, id[:]) &^ numbers }
+func (t *table) ofID(id *ulid.ULID) uint64 { return maphash.Bytes(t.seed, id[:]) &^ numberMask }
 
-func (t *table) ofText(text string) uint64 { return maphash.String(t.seed, text) &^ numbers }
+func (t *table) ofText(text string) uint64 { return maphash.String(t.seed, text) &^ numberMask }
 
-func (e *entry) count() int { return int(e.hash & numbers) }
+func (e *entry) number() int { return int(e.hash & numberMask) }
+
+// is reports whether the entry is for the hash, whatever its number.
+func (e *entry) is(hash uint64) bool { return e.hash^hash <= numberMask }
 
 func (p *parts) of(hash uint64) *part { return p.list[hash>>(64-p.bits)].Load() }
 
 // at is the record with the hash, and with the id unless that is nil, and its entry. If there is none it is nil, and the free entry where
-// one would stand, until the table changes.
+// one would stand, until another record is added.
 func (t *table) at(hash uint64, id *ulid.ULID) (*record, *entry) {
 	entries := t.parts.Load().of(hash).entries
 	for i := int(hash >> numberBits); ; i++ {
 		e := &entries[i&(len(entries)-1)]
 		r := e.record.Load()
-		if r == nil || e.hash^hash <= numbers && r != t.gone && (id == nil || r.id == *id) {
+		if r == nil || e.is(hash) && r != t.gone && (id == nil || r.id == *id) {
 			return r, e
 		}
 	}

@@ -54,7 +54,7 @@
 //   - R21 guards: guards of the same target are joined by their maximum.
 //   - R22 trim: Trim forgets only guards and retired tombstones older than it is told, and raises the horizon in the same
 //     commit. It never drops what is pending, nor what leads to a revocation that superseded it and is still there.
-//   - R23 memory: nothing that is handed in or out is shared. A caller may change what it gave or got.
+//   - R23 memory: nothing that is handed in or out is shared. A caller may change what it gave or got as soon as the call has returned.
 //   - R24 tenants: no verb of one tenant's store sees or touches another's.
 //   - R25 pending: Backend.Pending names the tenants which have pending tombstones, and no others.
 //   - R26 state: State counts what is there, tokens without a session apart.

@@ -285,28 +285,30 @@ func keepsTargets(_ store.Backend, _ string, s store.Store) store.Store {
 	}
 }
 
-// keepsRows returns whose a token is as it stands by now in the row that it came in.
-func keepsRows(_ store.Backend, _ string, s store.Store) store.Store {
-	var mu sync.Mutex
-	kept := map[ulid.ULID]*domain.RefreshToken{}
-	return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		for i := range rows {
-			if token := &rows[i].Token; kept[token.ID] == nil {
-				kept[token.ID] = token
+// keepsRows returns whose a token is as it stands by now in the row that it came in, alone or with others.
+func keepsRows(least int) wrapping {
+	return func(_ store.Backend, _ string, s store.Store) store.Store {
+		var mu sync.Mutex
+		kept := map[ulid.ULID]*domain.RefreshToken{}
+		return &verbs{Store: s, insert: func(ctx context.Context, rows []store.Insertion) ([]store.Inserted, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range rows {
+				if token := &rows[i].Token; kept[token.ID] == nil && min(len(rows), 2) == least {
+					kept[token.ID] = token
+				}
 			}
-		}
-		return s.Insert(ctx, rows)
-	}, get: func(ctx context.Context, id ulid.ULID) (store.View, error) {
-		view, err := s.Get(ctx, id)
-		mu.Lock()
-		defer mu.Unlock()
-		if row := kept[id]; row != nil && err == nil {
-			view.Token.UserID = row.UserID
-		}
-		return view, err
-	}}
+			return s.Insert(ctx, rows)
+		}, get: func(ctx context.Context, id ulid.ULID) (store.View, error) {
+			view, err := s.Get(ctx, id)
+			mu.Lock()
+			defer mu.Unlock()
+			if row := kept[id]; row != nil && err == nil {
+				view.Token.UserID = row.UserID
+			}
+			return view, err
+		}}
+	}
 }
 
 func sharesPage(_ store.Backend, _ string, s store.Store) store.Store {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 
 	"example.com/tokenstore/domain"
@@ -20,15 +21,27 @@ func checkMemory(t testing.TB, e *env) {
 		given[i] = w.token(fmt.Sprint("user-", i%10), "client", "session")
 		given[i].Metadata = note(fmt.Sprint(i))
 	}
-	batch := rows(given...)
-	results, err := w.Insert(w.ctx, batch)
-	if err != nil {
-		t.Fatalf("Insert must succeed: got %v", err)
+	insert := func(given []domain.RefreshToken) {
+		batch := rows(given...)
+		results, err := w.Insert(w.ctx, batch)
+		if err != nil {
+			t.Errorf("Insert must succeed: got %v", err)
+			return
+		}
+		for i := range batch {
+			given[i].Sequence = results[i].Sequence
+			batch[i].Token = domain.RefreshToken{UserID: "spoiled"}
+			results[i] = store.Inserted{}
+		}
 	}
-	for i := range batch {
-		given[i].Sequence = results[i].Sequence
-		batch[i].Token = domain.RefreshToken{UserID: "spoiled"}
-		results[i] = store.Inserted{}
+	const single = 50 // so many come one by one, at the same time, so that a store may write some of them together
+	insert(given[single:])
+	var group sync.WaitGroup
+	for i := range single {
+		group.Go(func() { insert(given[i : i+1]) })
+	}
+	if group.Wait(); t.Failed() {
+		t.FailNow()
 	}
 	intact := func(when string) {
 		t.Helper()
