@@ -86,15 +86,12 @@ func (t *table) get(id ulid.ULID) *record {
 // add adds a record at the free entry where one with the hash would stand.
 func (t *table) add(e *entry, hash uint64, r *record) {
 	p := t.parts.Load().of(hash)
-	if p.used < len(p.entries)*3/4 {
-		p.put(e, hash, r)
-	} else {
-		for p.used == len(p.entries)*3/4 {
-			t.remake(hash)
-			p = t.parts.Load().of(hash)
-		}
-		p.put(p.free(hash), hash, r)
+	for p.used == len(p.entries)*3/4 {
+		t.remake(hash)
+		p = t.parts.Load().of(hash)
+		e = p.free(hash)
 	}
+	p.put(e, hash, r)
 	t.count++
 }
 
