@@ -169,6 +169,10 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
+	if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
+		b.rewrites.blocked = true // the next commits go without
+		return -1, notCommitted(err)
+	}
 	if err := protect(func() error { t.finish(); return nil }); err != nil {
 		return -1, notCommitted(err)
 	}

@@ -76,9 +76,10 @@ type rewrites struct {
 	generations []generation
 
 	// What only the writer uses.
-	left []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
-	owed int        // how many have been noted since any were put into their places
-	max  int        // how many notes make a generation full; 0 for what the size of the file says
+	left    []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
+	owed    int        // how many have been noted since any were put into their places
+	blocked bool       // a place, or a note, can't be read: the notes stay where they are
+	max     int        // how many notes make a generation full; 0 for what the size of the file says
 }
 
 // latest is the generation that takes what is noted now. It is for the writer.

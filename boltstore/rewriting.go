@@ -171,7 +171,7 @@ func (t *txn) settleRewrites() {
 		x.owed = 0
 		return
 	}
-	if x.owed < min(placedAtOnce, t.generationMax()) {
+	if t.rewrites.blocked || x.owed < min(placedAtOnce, t.generationMax()) {
 		return
 	}
 	older := &generations[0]

@@ -271,6 +271,41 @@ func TestRewritesAfterDoubt(t *testing.T) {
 	}
 }
 
+// Damage to what is to be put into its place is told once, to those whose commit comes to it. All others go on.
+func TestDamageBlocksNoWriter(t *testing.T) {
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	defer w.backend.Close()
+	w.backend.PlaceEarly(4)
+	for _, key := range allKeys() {
+		w.insert(t, key)
+	}
+	for i := 0; len(w.backend.rewrites.generations) < 2; i++ {
+		w.use(t, allKeys()[i])
+	}
+	w.backend.rewrites.generations[0].notes[w.backend.rewrites.left[0]] = 1 << 40 // which is in no file
+	last := allKeys()[20:]
+	failed := 0
+	for range 10 {
+		for _, key := range last {
+			s := must(w.backend.Tenant(key.tenant))
+			if err := s.Update(t.Context(), key.id, usedAt("now")); errors.Is(err, ErrCorrupt) {
+				failed++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d calls have failed, want one", failed)
+	}
+	for _, key := range last {
+		v, err := must(w.backend.Tenant(key.tenant)).Get(t.Context(), key.id)
+		if err != nil || v.Token.Device.LastUserAgent != "now" {
+			t.Errorf("got %+v, %v", v, err)
+		}
+	}
+}
+
 // Exchanges in groups, of tokens that are nobody's neighbours, write fewer pages than records that are written in their places, also
 // while generations come into theirs.
 func TestRewritesShareTheirPages(t *testing.T) {

@@ -56,7 +56,6 @@ func (t *txn) records(name string) *records {
 
 // finish writes what the calls have left to be written once.
 func (t *txn) finish() {
-	t.settleRewrites()
 	for _, r := range t.tenants {
 		if r.unsaved {
 			check(r.root.Put(keyMeta, encode(&r.meta, metaFields)))
