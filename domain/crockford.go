@@ -9,12 +9,13 @@ import (
 // noLetter is the value of what is none of [letters].
 const noLetter = 0xff
 
-var letterValues = func() (values [256]byte) {
+// letterValues are as wide as what they are put together in, which has less to be converted and [fiveBytes] inlined.
+var letterValues = func() (values [256]uint64) {
 	for i := range values {
 		values[i] = noLetter
 	}
 	for value, letter := range []byte(letters) {
-		values[letter] = byte(value)
+		values[letter] = uint64(value)
 	}
 	return values
 }()
@@ -26,8 +27,8 @@ func decodeLetters(dst []byte, text string) (ok bool) {
 	v := &letterValues
 	seen := uint64(0)
 	for len(dst) > 0 {
-		a, b, c, d := uint64(v[text[0]]), uint64(v[text[1]]), uint64(v[text[2]]), uint64(v[text[3]])
-		e, f, g, h := uint64(v[text[4]]), uint64(v[text[5]]), uint64(v[text[6]]), uint64(v[text[7]])
+		a, b, c, d := v[text[0]], v[text[1]], v[text[2]], v[text[3]]
+		e, f, g, h := v[text[4]], v[text[5]], v[text[6]], v[text[7]]
 		seen |= a | b | c | d | e | f | g | h
 		bits := a<<35 | b<<30 | c<<25 | d<<20 | e<<15 | f<<10 | g<<5 | h
 		dst[0] = byte(bits >> 32)
@@ -40,7 +41,7 @@ func decodeLetters(dst []byte, text string) (ok bool) {
 // decodeID reads the text of a ULID: the first byte has two letters of its own.
 func decodeID(text string) (id ulid.ULID, ok bool) {
 	high, low := letterValues[text[0]], letterValues[text[1]]
-	id[0] = high<<5 | low
+	id[0] = byte(high<<5 | low)
 	ok = decodeLetters(id[1:], text[2:])
 	return id, ok && high < 8 && low != noLetter
 }
@@ -48,7 +49,8 @@ func decodeID(text string) (id ulid.ULID, ok bool) {
 // decodeRandom reads the random parts out of the letters of a payload that was decoded before, and found to be good.
 func decodeRandom(r *randomParts, text string) {
 	v := &letterValues
-	first, last := uint64(v[text[6]])<<5|uint64(v[text[7]]), uint64(v[text[56]])<<5|uint64(v[text[57]])
+	text = text[:payloadSize*8/5]
+	first, last := v[text[6]]<<5|v[text[7]], v[text[56]]<<5|v[text[57]]
 	a, b, c := fiveBytes(text[8:16]), fiveBytes(text[16:24]), fiveBytes(text[24:32])
 	d, e, f := fiveBytes(text[32:40]), fiveBytes(text[40:48]), fiveBytes(text[48:56])
 	binary.BigEndian.PutUint64(r[0:], first<<56|a<<16|b>>24)
@@ -60,6 +62,6 @@ func decodeRandom(r *randomParts, text string) {
 // fiveBytes reads eight letters.
 func fiveBytes(text string) uint64 {
 	v := &letterValues
-	return uint64(v[text[0]])<<35 | uint64(v[text[1]])<<30 | uint64(v[text[2]])<<25 | uint64(v[text[3]])<<20 |
-		uint64(v[text[4]])<<15 | uint64(v[text[5]])<<10 | uint64(v[text[6]])<<5 | uint64(v[text[7]])
+	return v[text[0]]<<35 | v[text[1]]<<30 | v[text[2]]<<25 | v[text[3]]<<20 |
+		v[text[4]]<<15 | v[text[5]]<<10 | v[text[6]]<<5 | v[text[7]]
 }
