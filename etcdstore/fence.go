@@ -6,6 +6,7 @@ import (
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
+	"github.com/oklog/ulid/v2"
 )
 
 // maxPending is how many pending tombstones of a tenant are kept in memory. Where there are more, they are looked up by
@@ -141,15 +142,19 @@ func (t *txn) guard(token *domain.RefreshToken, widest domain.AnchorKind) {
 
 // view is the token as it stands, and a tombstone that covers it.
 func (t *txn) view(token domain.RefreshToken) store.View {
-	v := store.View{Token: token}
-	t.fencedBy(&token, domain.AnchorNone, func(tombstone *domain.Tombstone) bool {
-		if tombstone.Covers(&token) {
-			v.RevokedBy = tombstone.ID
+	return store.View{Token: token, RevokedBy: t.revokedBy(&token)}
+}
+
+// revokedBy is a tombstone that covers the token, or zero.
+func (t *txn) revokedBy(token *domain.RefreshToken) (by ulid.ULID) {
+	t.fencedBy(token, domain.AnchorNone, func(tombstone *domain.Tombstone) bool {
+		if tombstone.Covers(token) {
+			by = tombstone.ID
 			return false
 		}
 		return true
 	})
-	return v
+	return by
 }
 
 // putUp puts a tombstone into the fence, and takeDown takes it out.

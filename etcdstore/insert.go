@@ -221,7 +221,7 @@ func (t *txn) surplus(candidate *domain.RefreshToken, limit store.Cap) []record 
 			continue
 		}
 		t.record(id)
-		if token.Expired(candidate.CreatedAt) == "" && !t.view(*token).Revoked() {
+		if token.Expired(candidate.CreatedAt) == "" && t.revokedBy(token).IsZero() {
 			live = append(live, r)
 		}
 	}

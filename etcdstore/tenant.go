@@ -94,7 +94,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 	err = t.view(ctx, func(x *txn) error {
 		page = store.Page{}
 		row := func(token *domain.RefreshToken) bool {
-			if !q.Matches(token) || q.Fenced && x.view(*token).Revoked() {
+			if !q.Matches(token) || q.Fenced && !x.revokedBy(token).IsZero() {
 				return true
 			}
 			if len(page.Tokens) == q.Limit { // one more is there, so this page is not the last

@@ -155,8 +155,8 @@ type View struct {
 	RevokedBy ulid.ULID // RevokedBy is a tombstone that covers the token, or zero.
 }
 
-// Revoked reports whether a tombstone covers the token.
-func (v View) Revoked() bool { return !v.RevokedBy.IsZero() }
+// Revoked reports whether a tombstone covers the token. A view is large, and so is not copied to be asked.
+func (v *View) Revoked() bool { return v.RevokedBy != ulid.ULID{} }
 
 // Decision is what an Update does. A Decision without Next, Revoke and Emit writes nothing. If the store refuses one of them,
 // nothing is written, and its error comes before Err.
