@@ -181,8 +181,11 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		b.giveUp(tx)
-		b.rewrites.doubt()
-		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
+		err = b.outcome(id, err) // whatever it was, the fence may name too much
+		if b.certainty.doubt.Load() {
+			b.rewrites.doubt()
+		}
+		return -1, err
 	}
 	b.certainty.latest.Store(int64(id))
 	b.certainty.doubt.Store(false)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ const (
 	fillRewrites   = 1  // they are written once, in the order of their keys
 	placedAtOnce   = 32 // how many are put into their places at least, so that there are neighbours among them
 	generationMin  = 64
-	generationMax  = 32 << 10
+	generationMax  = 16 << 10
 	generationPart = 2 // a generation is full with half as many notes as the file has pages: that is a sixteenth of it
 	looksEach      = 8 // how many are looked at for each that is put into its place: after a crash many are there
 )
@@ -68,11 +69,11 @@ func find(generations []generation, key tokenKey) (name, number uint64) {
 
 // rewrites knows in memory where the notes are, as of the latest commit that is known to have been made. Who reads a later one may take
 // it for what was there just before: nobody has been told yet that it was made. An earlier one may have notes that have been put
-// into their places since, or removed: so who reads compares the epoch.
+// into their places since: so who reads compares the epoch. It may name a note too many, of a token that has gone.
 type rewrites struct {
 	mu          sync.RWMutex
 	known       bool   // false where a commit may have been made, and may not
-	epoch       uint64 // rises whenever notes go
+	epoch       uint64 // rises whenever a generation goes
 	generations []generation
 
 	// What only the writer uses.
@@ -140,24 +141,25 @@ func (g *generation) inPlaces() []tokenKey {
 
 // rewriting is what a transaction has changed of the notes. It is told to [rewrites] after the commit.
 type rewriting struct {
-	changed map[tokenKey]uint64 // the numbers of its notes, in the latest generation; 0 for tokens that have none any more
-	last    uint64
-	left    []tokenKey
-	owed    int
-	placed  bool // the older generation is gone
-	full    bool // the later one is full, and another begins
+	noted  map[tokenKey]uint64 // the numbers of its notes, in the latest generation
+	last   uint64
+	left   []tokenKey
+	owed   int
+	placed bool // the older generation is gone
+	full   bool // the later one is full, and another begins
 }
 
 // rewriting is what a transaction begins with.
-func (w *rewrites) rewriting() rewriting { return rewriting{left: w.left, owed: w.owed} }
+func (w *rewrites) rewriting() rewriting {
+	return rewriting{last: w.latest().last, left: w.left, owed: w.owed}
+}
 
 // tell is for a writer that has committed.
 func (w *rewrites) tell(x *rewriting) {
 	w.left, w.owed = x.left, x.owed
-	if x.changed == nil && !x.placed {
-		return
+	if len(x.noted) > 0 || x.placed || x.full {
+		w.change(x)
 	}
-	w.change(x)
 	if x.full {
 		w.left = w.generations[0].inPlaces()
 	}
@@ -168,24 +170,12 @@ func (w *rewrites) change(x *rewriting) {
 	defer w.mu.Unlock()
 	latest := w.latest()
 	latest.last = x.last
-	gone := x.placed
-	for key, number := range x.changed {
-		if number > 0 {
-			latest.notes[key] = number
-			continue
-		}
-		gone = true
-		for _, g := range w.generations {
-			delete(g.notes, key)
-		}
-	}
+	maps.Copy(latest.notes, x.noted)
 	if x.full {
 		w.generations = append(w.generations, generation{name: latest.name + 1, notes: map[tokenKey]uint64{}})
 	}
 	if x.placed {
 		w.generations = slices.Clone(w.generations[1:])
-	}
-	if gone {
 		w.epoch++
 	}
 }

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -42,7 +43,7 @@ func (t *txn) notes(generation uint64) *bbolt.Bucket {
 
 // noteOf returns where the note of a token is, or zeros.
 func (t *txn) noteOf(key tokenKey) (generation, number uint64) {
-	if number, changed := t.rewriting.changed[key]; changed {
+	if number := t.rewriting.noted[key]; number > 0 {
 		return t.rewrites.latest().name, number
 	}
 	if t.looked == nil && t.rewrites != nil {
@@ -67,10 +68,11 @@ func (t *txn) lookOnce() {
 
 // stored returns the record of a token as it is stored, or nil.
 func (r *records) stored(id ulid.ULID) []byte {
-	if rewritten := r.rewritten(id); rewritten != nil {
-		return rewritten
+	inPlace := r.get(bucketTokens, id[:])
+	if inPlace == nil {
+		return nil // also where a note is known of it: that has gone with it
 	}
-	return r.get(bucketTokens, id[:])
+	return r.current(id[:], inPlace)
 }
 
 // rewritten returns what is noted of a token, or nil.
@@ -86,9 +88,9 @@ func (r *records) rewritten(id ulid.ULID) []byte {
 		}
 	}
 	if t.looked != nil || t.tx.Writable() {
-		check(fmt.Errorf("%w: what a record was rewritten as is gone", ErrCorrupt))
+		return nil // it has gone
 	}
-	t.lookOnce() // it was noted, or has gone, since this snapshot
+	t.lookOnce() // it was noted, or has gone, or come into its place since this snapshot, or it is just going
 	return r.rewritten(id)
 }
 
@@ -107,18 +109,15 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 	t, key := r.txn, tokenKey{r.name, id}
 	t.dirty = true
 	x, latest := &t.rewriting, t.rewrites.latest()
-	if x.changed == nil {
-		x.changed, x.last = map[tokenKey]uint64{}, latest.last
-	}
-	number, changed := x.changed[key]
-	if !changed {
-		number = latest.notes[key]
-	}
+	number := cmp.Or(x.noted[key], latest.notes[key])
 	if number == 0 {
 		x.last++
 		number = x.last
 	}
-	x.changed[key] = number
+	if x.noted == nil {
+		x.noted = map[tokenKey]uint64{}
+	}
+	x.noted[key] = number
 	x.owed++
 	notes := t.notes(latest.name)
 	if notes == nil {
@@ -142,22 +141,15 @@ func (r *records) replace(id ulid.ULID, record []byte) {
 // forgetRewrites is for a token that goes.
 func (r *records) forgetRewrites(id ulid.ULID) {
 	t, key := r.txn, tokenKey{r.name, id}
-	x := &t.rewriting
-	remove := func(generation, number uint64) {
-		if number == 0 {
-			return
+	latest := t.rewrites.latest()
+	forget := func(generation, number uint64) {
+		if notes := t.notes(generation); number > 0 && notes != nil {
+			check(notes.Delete(key.note(number)))
 		}
-		if x.changed == nil {
-			x.changed, x.last = map[tokenKey]uint64{}, t.rewrites.latest().last
-		}
-		x.changed[key] = 0
-		check(t.notes(generation).Delete(key.note(number)))
 	}
-	if number, changed := x.changed[key]; changed {
-		remove(t.rewrites.latest().name, number)
-	}
+	forget(latest.name, t.rewriting.noted[key])
 	for _, g := range t.rewrites.generations {
-		remove(g.name, g.notes[key])
+		forget(g.name, g.notes[key])
 	}
 }
 
@@ -167,7 +159,7 @@ func (t *txn) settleRewrites() {
 	x, generations := &t.rewriting, t.rewrites.generations
 	latest := t.rewrites.latest()
 	if len(generations) == 1 {
-		x.full = len(latest.notes)+len(x.changed) >= t.generationMax()
+		x.full = len(latest.notes)+len(x.noted) >= t.generationMax()
 		x.owed = 0
 		return
 	}
@@ -179,15 +171,13 @@ func (t *txn) settleRewrites() {
 	n := x.owed + x.owed/4 + 1
 	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
 		key := x.left[0]
-		number := older.notes[key]
-		_, changed := x.changed[key]
-		if number == 0 || changed || latest.notes[key] > 0 {
-			continue // it is gone, or what was noted later is right
+		if x.noted[key] > 0 || latest.notes[key] > 0 {
+			continue // what was noted later is right
 		}
 		looks--
-		record := notes.Get(key.note(number))
+		record := notes.Get(key.note(older.notes[key]))
 		if record == nil {
-			check(fmt.Errorf("%w: what a record was rewritten as is gone", ErrCorrupt))
+			continue // it has gone
 		}
 		if r := t.records(key.tenant); !bytes.Equal(r.get(bucketTokens, key.id[:]), record) { // nor did it come there before a crash
 			r.putEncoded(key.id, bytes.Clone(record))
