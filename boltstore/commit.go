@@ -178,12 +178,15 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	id := tx.ID()
 	committed = true
+	named := b.rewrites.name(&t.rewriting)
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		b.giveUp(tx)
 		err = b.outcome(id, err) // whatever it was, the fence may name too much
 		if b.certainty.doubt.Load() {
 			b.rewrites.doubt()
+		} else {
+			b.rewrites.unname(named)
 		}
 		return -1, err
 	}

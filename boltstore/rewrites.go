@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -57,19 +56,24 @@ type generation struct {
 	notes map[tokenKey]uint64
 }
 
-// find returns where the note of a token is, or zeros: its generation's name, and its number there.
-func find(generations []generation, key tokenKey) (name, number uint64) {
+// noted is where a note of a token may be: a generation's name, and the number there; or zeros for nowhere.
+type noted struct{ generation, number uint64 }
+
+// find returns where notes of a token may be, the latest first.
+func find(generations []generation, key tokenKey) (places [2]noted) {
+	i := 0
 	for _, g := range slices.Backward(generations) {
-		if number = g.notes[key]; number > 0 {
-			return g.name, number
+		if number := g.notes[key]; number > 0 {
+			places[i] = noted{g.name, number}
+			i++
 		}
 	}
-	return 0, 0
+	return places
 }
 
-// rewrites knows in memory where the notes are, as of the latest commit that is known to have been made. Who reads a later one may take
-// it for what was there just before: nobody has been told yet that it was made. An earlier one may have notes that have been put
-// into their places since: so who reads compares the epoch. It may name a note too many, of a token that has gone.
+// rewrites knows in memory where notes may be. It may name a note too many and never too few, as the [fence] does: a note is named
+// before the commit that makes it, and unnamed after the one with which its generation goes. A snapshot from before that may still have
+// it, so who reads compares the epoch.
 type rewrites struct {
 	mu          sync.RWMutex
 	known       bool   // false where a commit may have been made, and may not
@@ -92,15 +96,37 @@ func (w *rewrites) now() uint64 {
 	return w.epoch
 }
 
-// find returns where the note of a token is, as far as a snapshot that was begun after the epoch was read is concerned.
-func (w *rewrites) find(key tokenKey, epoch uint64) (name, number uint64, sure bool) {
+// find returns where notes of a token may be in a snapshot that was begun after the epoch was read, if it can tell.
+func (w *rewrites) find(key tokenKey, epoch uint64) (places [2]noted, sure bool) {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if !w.known || w.epoch != epoch {
-		return 0, 0, false
+		return places, false
 	}
-	name, number = find(w.generations, key)
-	return name, number, true
+	return find(w.generations, key), true
+}
+
+// name is for a writer, before its commit. It returns what was not named before.
+func (w *rewrites) name(x *rewriting) (named []tokenKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	notes := w.latest().notes
+	for key, number := range x.noted {
+		if notes[key] == 0 {
+			notes[key] = number
+			named = append(named, key)
+		}
+	}
+	return named
+}
+
+// unname is for a commit that was not made.
+func (w *rewrites) unname(named []tokenKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range named {
+		delete(w.latest().notes, key)
+	}
 }
 
 // doubt is for a commit of which it is not known whether it was made.
@@ -157,20 +183,13 @@ func (w *rewrites) rewriting() rewriting {
 // tell is for a writer that has committed.
 func (w *rewrites) tell(x *rewriting) {
 	w.left, w.owed = x.left, x.owed
-	if len(x.noted) > 0 || x.placed || x.full {
-		w.change(x)
-	}
+	latest := w.latest()
 	if x.full {
-		w.left = w.generations[0].inPlaces()
+		w.left = latest.inPlaces() // without the lock, which readers wait for
 	}
-}
-
-func (w *rewrites) change(x *rewriting) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	latest := w.latest()
 	latest.last = x.last
-	maps.Copy(latest.notes, x.noted)
 	if x.full {
 		w.generations = append(w.generations, generation{name: latest.name + 1, notes: map[tokenKey]uint64{}})
 	}

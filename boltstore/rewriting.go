@@ -41,22 +41,29 @@ func (t *txn) notes(generation uint64) *bbolt.Bucket {
 	return t.tx.Bucket(bucketRewrites).Bucket(numberKey(generation))
 }
 
-// noteOf returns where the note of a token is, or zeros.
-func (t *txn) noteOf(key tokenKey) (generation, number uint64) {
-	if number := t.rewriting.noted[key]; number > 0 {
-		return t.rewrites.latest().name, number
-	}
+// noted returns where notes of a token may be that a commit before has made.
+func (t *txn) noted(key tokenKey) [2]noted {
 	if t.looked == nil && t.rewrites != nil {
 		epoch := t.begunRewrites
 		if t.tx.Writable() { // nobody else takes any away
 			epoch = t.rewrites.now()
 		}
-		if generation, number, sure := t.rewrites.find(key, epoch); sure {
-			return generation, number
+		if places, sure := t.rewrites.find(key, epoch); sure {
+			return places
 		}
 	}
 	t.lookOnce()
 	return find(t.looked, key)
+}
+
+// noteAt returns what is noted of a token in a place, or nil.
+func (t *txn) noteAt(key *tokenKey, place noted) []byte {
+	if place.number > 0 {
+		if notes := t.notes(place.generation); notes != nil {
+			return notes.Get(key.note(place.number))
+		}
+	}
+	return nil
 }
 
 // lookOnce has the transaction go by what it sees itself.
@@ -68,30 +75,26 @@ func (t *txn) lookOnce() {
 
 // stored returns the record of a token as it is stored, or nil.
 func (r *records) stored(id ulid.ULID) []byte {
-	inPlace := r.get(bucketTokens, id[:])
-	if inPlace == nil {
-		return nil // also where a note is known of it: that has gone with it
+	if rewritten := r.rewritten(id); rewritten != nil {
+		return rewritten
 	}
-	return r.current(id[:], inPlace)
+	return r.get(bucketTokens, id[:])
 }
 
 // rewritten returns what is noted of a token, or nil.
 func (r *records) rewritten(id ulid.ULID) []byte {
 	t, key := r.txn, tokenKey{r.name, id}
-	generation, number := t.noteOf(key)
-	if number == 0 {
-		return nil
-	}
-	if notes := t.notes(generation); notes != nil {
-		if record := notes.Get(key.note(number)); record != nil {
+	if number := t.rewriting.noted[key]; number > 0 {
+		if record := t.noteAt(&key, noted{t.rewrites.latest().name, number}); record != nil {
 			return record
 		}
 	}
-	if t.looked != nil || t.tx.Writable() {
-		return nil // it has gone
+	for _, place := range t.noted(key) {
+		if record := t.noteAt(&key, place); record != nil {
+			return record
+		}
 	}
-	t.lookOnce() // it was noted, or has gone, or come into its place since this snapshot, or it is just going
-	return r.rewritten(id)
+	return nil
 }
 
 // current returns what is stored of the token that has a value in its place.
@@ -130,12 +133,12 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 // replace writes a record over that of a token, wherever it is: into a file that is open for nobody else.
 func (r *records) replace(id ulid.ULID, record []byte) {
 	key := tokenKey{r.name, id}
-	generation, number := r.txn.noteOf(key)
-	if number == 0 {
+	place := r.txn.noted(key)[0]
+	if place.number == 0 {
 		r.putEncoded(id, record)
 		return
 	}
-	check(r.txn.notes(generation).Put(key.note(number), record))
+	check(r.txn.notes(place.generation).Put(key.note(place.number), record))
 }
 
 // forgetRewrites is for a token that goes.
