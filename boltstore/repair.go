@@ -32,9 +32,8 @@ func primaries() selection {
 		},
 		alike: func(path [][]byte, key, a, b []byte) bool {
 			switch {
-			case len(path) == 2 && bytes.Equal(path[0], bucketTenants):
+			case len(path) == 2:
 				return bytes.Equal(key, keyMeta)
-			case len(path) == 2: // a generation of rewritten records
 			case len(path) != 3 || !bytes.Equal(path[2], bucketTokens):
 				return false
 			}
@@ -263,7 +262,7 @@ func (d *deriver) reaches(sequence uint64) { d.meta.sequence = max(d.meta.sequen
 
 func (d *deriver) tokens() {
 	d.each(bucketTokens, "token", func(k, v []byte) (bool, error) {
-		x, err := decode(d.from.current(k, v), recordFields)
+		x, err := decode(v, recordFields)
 		if err != nil || !bytes.Equal(k, x.token.ID[:]) {
 			return false, err
 		}
@@ -278,7 +277,7 @@ func (d *deriver) tokens() {
 		d.reaches(token.Sequence)
 		if !x.scheduled() {
 			x.due = uint64(token.DueSecond())
-			d.to.replace(token.ID, encode(&x, recordFields))
+			d.to.putRecord(&x)
 			d.put(len(v))
 		}
 		d.add(slices.Collect(x.entries()))
