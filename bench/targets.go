@@ -164,7 +164,7 @@ func postgresLimit(r results) string {
 	ours := r.ratio("exchange/64", boltName, "exchange/64", bareName, (*turn).rate)
 	left := "what bbolt leaves above the bound is less than an exchange takes for its checks, its secret and its tenant's order"
 	if bare.median < twicePostgres.limit {
-		left = "bbolt itself is below the bound as long as each record is rewritten in its place (docs/adr/0013-bbolt-speed.md has another way)"
+		left = "bbolt itself is below the bound as long as each record is rewritten in its place ([another way](adr/0013-bbolt-speed.md#alternatives-considered))"
 	}
 	return fmt.Sprintf("Bare bbolt rewrites of the records, in equal groups and without any index, are %s × as fast as PostgreSQL, and the store is %s × as fast as those: "+
 		"%s. bbolt writes whole pages anew, where PostgreSQL appends what has "+

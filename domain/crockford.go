@@ -9,7 +9,7 @@ import (
 // noLetter is the value of what is none of [letters].
 const noLetter = 0xff
 
-// letterValues are as wide as what they are put together in, which has less to be converted and [fiveBytes] inlined.
+// letterValues are as wide as what they are put together in: with nothing to convert, the compiler inlines [fiveBytes].
 var letterValues = func() (values [256]uint64) {
 	for i := range values {
 		values[i] = noLetter
@@ -49,7 +49,7 @@ func decodeID(text string) (id ulid.ULID, ok bool) {
 // decodeRandom reads the random parts out of the letters of a payload that was decoded before, and found to be good.
 func decodeRandom(r *randomParts, text string) {
 	v := &letterValues
-	text = text[:payloadSize*8/5]
+	text = text[:payloadSize*8/5] // its bounds are checked once
 	first, last := v[text[6]]<<5|v[text[7]], v[text[56]]<<5|v[text[57]]
 	a, b, c := fiveBytes(text[8:16]), fiveBytes(text[16:24]), fiveBytes(text[24:32])
 	d, e, f := fiveBytes(text[32:40]), fiveBytes(text[40:48]), fiveBytes(text[48:56])
