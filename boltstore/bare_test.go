@@ -62,6 +62,7 @@ type pair struct {
 	held     []domain.RefreshToken
 	source   *ulid.MonotonicEntropy
 	at       time.Time
+	turns    int
 }
 
 var bareBucket = []byte("bare")
@@ -140,11 +141,13 @@ func (p *pair) bare(b *testing.B, tokens ...domain.RefreshToken) {
 // turn has all callers issue their tokens, or exchange as many that are held, and returns how long it took.
 func (p *pair) turn(b *testing.B, op string, which int, tokens [][]domain.RefreshToken) time.Duration {
 	var wg sync.WaitGroup
+	p.turns++
+	first := p.turns / 2 * len(tokens) * len(tokens[0]) // of those that are held: in the next turn of the same it is others
 	began := time.Now()
 	for c, mine := range tokens {
 		wg.Go(func() {
 			for i := range mine {
-				held := &p.held[(c*len(mine)+i)*7919%len(p.held)]
+				held := &p.held[(first+c*len(mine)+i)*7919%len(p.held)]
 				switch {
 				case which == 1 && op == "issue":
 					p.bare(b, mine[i])

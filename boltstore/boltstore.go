@@ -53,6 +53,7 @@ type Backend struct {
 	dir       string // where the file lies
 	group     group
 	fence     fence
+	rewrites  rewrites
 	freshMax  uint64 // of its transactions
 	closed    atomic.Bool
 	certainty certainty

@@ -151,12 +151,16 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	defer b.endWriting(tx)
 	committed := false
-	t := &txn{tx: tx, fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax}
+	t := &txn{tx: tx, fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax, rewrites: &b.rewrites}
 	defer func() {
 		if !committed {
 			b.fence.unname(t.up, false)
 		}
 	}()
+	if err := protect(func() error { b.rewrites.learn(t); return nil }); err != nil {
+		return -1, notCommitted(err)
+	}
+	t.rewriting = b.rewrites.rewriting()
 	for i, c := range calls {
 		if err := protect(func() error { c.err = c.run(t); return nil }); err != nil {
 			return i, notCommitted(err)
@@ -165,19 +169,31 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
+	if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
+		b.rewrites.blocked = true // the next commits go without
+		return -1, notCommitted(err)
+	}
 	if err := protect(func() error { t.finish(); return nil }); err != nil {
 		return -1, notCommitted(err)
 	}
 	id := tx.ID()
 	committed = true
+	named := b.rewrites.name(&t.rewriting)
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		b.giveUp(tx)
-		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
+		err = b.outcome(id, err) // whatever it was, the fence may name too much
+		if b.certainty.doubt.Load() {
+			b.rewrites.doubt()
+		} else {
+			b.rewrites.unname(named)
+		}
+		return -1, err
 	}
 	b.certainty.latest.Store(int64(id))
 	b.certainty.doubt.Store(false)
 	b.fence.unname(t.down, true)
+	b.rewrites.tell(&t.rewriting)
 	b.commits.Add(1)
 	b.calls.Add(uint64(len(calls)))
 	if t.merged {
@@ -256,13 +272,15 @@ func (b *Backend) consult(ctx context.Context, f func(*txn) error, then func()) 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	begun := b.fence.now()
+	begun, begunRewrites := b.fence.now(), b.rewrites.now()
 	tx, err := b.begin(false)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if err = protect(func() error { return f(&txn{tx: tx, fence: &b.fence, begun: begun}) }); err == nil {
+	if err = protect(func() error {
+		return f(&txn{tx: tx, fence: &b.fence, begun: begun, rewrites: &b.rewrites, begunRewrites: begunRewrites})
+	}); err == nil {
 		then()
 	}
 	return tx.ID(), err

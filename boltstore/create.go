@@ -40,7 +40,7 @@ func create(path string) error {
 
 // layOut writes what an empty database has.
 func layOut(tx *bbolt.Tx) error {
-	for _, name := range [][]byte{bucketTenants, bucketPending} {
+	for _, name := range [][]byte{bucketTenants, bucketRewrites, bucketPending} {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (t *tenant) Expire(ctx context.Context, bounds store.Bounds) (out store.Exp
 				expired = append(expired, record)
 			} else {
 				r.schedule(&record)
-				r.putRecord(&record)
+				r.rewrite(record.token.ID, encode(&record, recordFields))
 				r.settle()
 			}
 		}

@@ -61,6 +61,7 @@ func (f *fence) unname(keys []fenceKey, committed bool) {
 
 // fill names the anchors of all that is pending in a file that was just opened.
 func (b *Backend) fill(t *txn) error {
+	b.rewrites.learn(t)
 	c := t.tx.Bucket(bucketPending).Cursor()
 	for name, _ := c.First(); name != nil; name, _ = c.Next() {
 		r := t.records(string(name))

@@ -13,7 +13,7 @@ import (
 
 // formatVersion is the version of the format that this program reads and writes: of the buckets, their keys, and what is in their
 // records. It is frozen. Whatever is stored otherwise, were it one field more, is the next version, to which a step leads.
-const formatVersion = 1
+const formatVersion = 2
 
 // migration changes a file from one version of the format to the next, in the transaction that also notes the new version.
 type migration func(*bbolt.Tx) error
@@ -24,8 +24,16 @@ type format struct {
 	steps   map[uint32]migration // by the version that they begin with
 }
 
-// current is the format of this program. No version has been before it.
-func current() format { return format{version: formatVersion} }
+// current is the format of this program.
+func current() format {
+	return format{version: formatVersion, steps: map[uint32]migration{1: addRewrites}}
+}
+
+// addRewrites leads from format 1, which wrote records in their places only.
+func addRewrites(tx *bbolt.Tx) error {
+	_, err := tx.CreateBucket(bucketRewrites)
+	return err
+}
 
 // check refuses a file that can't be used: none of ours, of a trial format, or newer. It returns which version another has.
 func (f format) check(tx *bbolt.Tx) (version uint32, err error) {
@@ -55,7 +63,7 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 	err := protect(func() error {
 		return db.View(func(tx *bbolt.Tx) (err error) {
 			if version, err = f.check(tx); err == nil && version == f.version {
-				err = checkShape(tx.Bucket(bucketTenants))
+				err = checkShape(tx)
 			}
 			return err
 		})
@@ -95,7 +103,7 @@ func (f format) migrate(db *bbolt.DB) error {
 				return err
 			}
 		}
-		if err := checkShape(tx.Bucket(bucketTenants)); err != nil {
+		if err := checkShape(tx); err != nil {
 			return err
 		}
 		return tx.Bucket(bucketAbout).Put(keyVersion, binary.BigEndian.AppendUint32(nil, version))
@@ -110,11 +118,15 @@ func (f format) checkCurrent(tx *bbolt.Tx) error {
 	case version < f.version:
 		return fmt.Errorf("%w: the file has format %d, and has to be opened once to come to %d", ErrFormat, version, f.version)
 	}
-	return checkShape(tx.Bucket(bucketTenants))
+	return checkShape(tx)
 }
 
 // checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
-func checkShape(tenants *bbolt.Bucket) error {
+func checkShape(tx *bbolt.Tx) error {
+	if tx.Bucket(bucketRewrites) == nil {
+		return fmt.Errorf("%w: there is no bucket %q", ErrCorrupt, bucketRewrites)
+	}
+	tenants := tx.Bucket(bucketTenants)
 	known := [][]byte{bucketTokens, bucketFresh, bucketRuns, bucketLive, bucketWalkers, bucketRetired, bucketFence, bucketGuards, bucketAges, bucketHistory, bucketOutbox}
 	values := [][]byte{keyMeta, keyOrigin, keyRestored}
 	return tenants.ForEach(func(name, _ []byte) error {

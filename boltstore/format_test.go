@@ -43,6 +43,7 @@ func TestMigrate(t *testing.T) {
 	before := contents(t, path)
 	bytesBefore := readFile(t, path)
 	failed := errors.New("failed")
+	const next = formatVersion + 1
 	var order []int
 	noted := func(n int, next migration) migration {
 		return func(tx *bbolt.Tx) error { order = append(order, n); return next(tx) }
@@ -54,17 +55,17 @@ func TestMigrate(t *testing.T) {
 		through bool
 	}{
 		{"no step", nil, ErrFormat, false},
-		{"a step fails", map[uint32]migration{1: addTenants, 2: func(*bbolt.Tx) error { return failed }}, ErrUnusable, false},
-		{"a step panics", map[uint32]migration{1: addTenants, 2: func(*bbolt.Tx) error { panic("by a step") }}, ErrCorrupt, false},
-		{"a step is missing", map[uint32]migration{1: addTenants}, ErrFormat, false},
-		{"a step leaves what is not known", map[uint32]migration{1: addTenants, 2: func(tx *bbolt.Tx) error {
+		{"a step fails", map[uint32]migration{formatVersion: addTenants, next: func(*bbolt.Tx) error { return failed }}, ErrUnusable, false},
+		{"a step panics", map[uint32]migration{formatVersion: addTenants, next: func(*bbolt.Tx) error { panic("by a step") }}, ErrCorrupt, false},
+		{"a step is missing", map[uint32]migration{formatVersion: addTenants}, ErrFormat, false},
+		{"a step leaves what is not known", map[uint32]migration{formatVersion: addTenants, next: func(tx *bbolt.Tx) error {
 			_, err := tx.Bucket(bucketTenants).Bucket([]byte("acme")).CreateBucket([]byte("new"))
 			return err
 		}}, ErrCorrupt, false},
-		{"all steps", map[uint32]migration{1: noted(1, addTenants), 2: noted(2, func(*bbolt.Tx) error { return nil })}, nil, true},
+		{"all steps", map[uint32]migration{formatVersion: noted(1, addTenants), next: noted(2, func(*bbolt.Tx) error { return nil })}, nil, true},
 		{"again", nil, nil, true},
 	} {
-		db, err := open(path, Options{LockTimeout: lockTimeout}, format{version: 3, steps: c.steps})
+		db, err := open(path, Options{LockTimeout: lockTimeout}, format{version: next + 1, steps: c.steps})
 		if !errors.Is(err, c.want) {
 			t.Fatalf("%s: got error %v, want %v", c.what, err, c.want)
 		}
@@ -74,8 +75,8 @@ func TestMigrate(t *testing.T) {
 			}
 		}
 		version, seen := versionOf(t, path)
-		if want := uint32(1); c.through {
-			want = 3
+		if want := uint32(formatVersion); c.through {
+			want = next + 1
 			if version != want || !seen {
 				t.Errorf("%s: version %d, the step was made: %v", c.what, version, seen)
 			}
@@ -105,7 +106,7 @@ func TestMigrateOfAnotherShape(t *testing.T) {
 		_, err := acme.CreateBucket(old)
 		return err
 	})
-	db, err := open(path, Options{LockTimeout: lockTimeout}, format{version: 2, steps: map[uint32]migration{1: func(tx *bbolt.Tx) error {
+	db, err := open(path, Options{LockTimeout: lockTimeout}, format{version: formatVersion + 1, steps: map[uint32]migration{formatVersion: func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketTenants).Bucket([]byte("acme")).DeleteBucket(old)
 	}}})
 	if err != nil {
@@ -134,7 +135,7 @@ func back(t *testing.T, path string) {
 // What is only looked at is not brought to another version.
 func TestFormatOffline(t *testing.T) {
 	path := wealthy(t)
-	later := format{version: 2, steps: map[uint32]migration{1: addTenants}}
+	later := format{version: formatVersion + 1, steps: map[uint32]migration{formatVersion: addTenants}}
 	f, err := look(path, lockTimeout)
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -179,23 +180,27 @@ func (f *freezer) fill() {
 	f.sweep("left", gone.ID())
 }
 
-// freezeFormat makes the frozen file.
-func freezeFormat(t *testing.T) {
+// freeze makes the file, with rewritten records of two generations.
+func (is frozen) freeze(t *testing.T) {
 	t.Helper()
 	path := temporary(t)
 	f := &freezer{T: t, b: open(t, path, nil), random: rand.NewChaCha8([32]byte{1})}
 	f.b.SettleEarly(64)
+	f.b.PlaceEarly(9)
 	f.fill()
+	if generations := f.b.Generations(); len(generations) != 2 || slices.Contains(generations, 0) {
+		t.Fatalf("generations of %v rewritten records, want two that have some", generations)
+	}
 	shut(t, f.b)
 	if _, err := boltstore.Compact(t.Context(), path, nil); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
 	if err == nil {
-		err = os.WriteFile(frozenFile, data, 0o644)
+		err = os.WriteFile(is.file(), data, 0o644)
 	}
 	clients, other := json.MarshalIndent(f.clients, "", " ")
-	if err := errors.Join(err, other, os.WriteFile(frozenClients, append(clients, '\n'), 0o644)); err != nil {
+	if err := errors.Join(err, other, os.WriteFile(is.clients(), append(clients, '\n'), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,9 +10,10 @@ import (
 
 // The buckets. All of a tenant's lie in a bucket of its own below "tenants", so no key of one can reach another's.
 var (
-	bucketAbout   = []byte("about")   // version → that of the format
-	bucketTenants = []byte("tenants") // name → the tenant's buckets
-	bucketPending = []byte("pending") // name of a tenant that has pending tombstones → nothing
+	bucketAbout    = []byte("about")    // version → that of the format
+	bucketTenants  = []byte("tenants")  // name → the tenant's buckets
+	bucketRewrites = []byte("rewrites") // generation → number, id, name of a tenant → token
+	bucketPending  = []byte("pending")  // name of a tenant that has pending tombstones → nothing
 
 	keyVersion  = []byte("version")
 	keyTrial    = []byte("format")   // in its place in the trial formats of before the first release

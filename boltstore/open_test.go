@@ -172,17 +172,17 @@ func TestOpenOtherFormat(t *testing.T) {
 		{"a newer format", "has format 99, which is newer than this program", func(about *bbolt.Bucket) error {
 			return about.Put(version, []byte{0, 0, 0, 99})
 		}},
-		{"the next format", "has format 2, which is newer than this program", func(about *bbolt.Bucket) error {
-			return about.Put(version, []byte{0, 0, 0, 2})
+		{"the next format", "has format 3, which is newer than this program", func(about *bbolt.Bucket) error {
+			return about.Put(version, []byte{0, 0, 0, 3})
 		}},
-		{"one that never was", "has format 0, from which no step leads to 1", func(about *bbolt.Bucket) error {
+		{"one that never was", "has format 0, from which no step leads to 2", func(about *bbolt.Bucket) error {
 			return about.Put(version, []byte{0, 0, 0, 0})
 		}},
 		{"a trial format", "a trial format of before the first release", func(about *bbolt.Bucket) error {
 			return errors.Join(about.Delete(version), about.Put([]byte("format"), []byte{0, 0, 0, 3}))
 		}},
 		{"the trial format of the same number", "a trial format of before the first release", func(about *bbolt.Bucket) error {
-			return errors.Join(about.Delete(version), about.Put([]byte("format"), []byte{0, 0, 0, 1}))
+			return errors.Join(about.Delete(version), about.Put([]byte("format"), []byte{0, 0, 0, 2}))
 		}},
 	} {
 		path := write(t, example(t))

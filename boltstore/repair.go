@@ -32,8 +32,9 @@ func primaries() selection {
 		},
 		alike: func(path [][]byte, key, a, b []byte) bool {
 			switch {
-			case len(path) == 2:
+			case len(path) == 2 && bytes.Equal(path[0], bucketTenants):
 				return bytes.Equal(key, keyMeta)
+			case len(path) == 2: // a generation of rewritten records
 			case len(path) != 3 || !bytes.Equal(path[2], bucketTokens):
 				return false
 			}
@@ -262,7 +263,7 @@ func (d *deriver) reaches(sequence uint64) { d.meta.sequence = max(d.meta.sequen
 
 func (d *deriver) tokens() {
 	d.each(bucketTokens, "token", func(k, v []byte) (bool, error) {
-		x, err := decode(v, recordFields)
+		x, err := decode(d.from.current(k, v), recordFields)
 		if err != nil || !bytes.Equal(k, x.token.ID[:]) {
 			return false, err
 		}
@@ -277,7 +278,7 @@ func (d *deriver) tokens() {
 		d.reaches(token.Sequence)
 		if !x.scheduled() {
 			x.due = uint64(token.DueSecond())
-			d.to.putRecord(&x)
+			d.to.replace(token.ID, encode(&x, recordFields))
 			d.put(len(v))
 		}
 		d.add(slices.Collect(x.entries()))

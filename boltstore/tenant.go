@@ -170,7 +170,7 @@ func (t *tenant) Update(ctx context.Context, id ulid.ULID, decide func(store.Vie
 	var stored []byte // the same as it is stored
 	var by ulid.ULID  // the tombstone that covers it, or zero
 	look := func(r *records) (changed bool, err error) {
-		data := r.get(bucketTokens, id[:])
+		data := r.stored(id)
 		if data == nil {
 			stored = nil // of what was decided last nothing is left
 			return true, store.ErrNotFound
@@ -284,9 +284,9 @@ func (r *records) effect(v store.View, run *run) error {
 		if run.sooner {
 			next := run.next // which stays as it is, for the commit may be tried again
 			r.schedule(&next)
-			r.putRecord(&next)
+			r.rewrite(next.token.ID, encode(&next, recordFields))
 		} else {
-			r.putEncoded(d.Next.ID, run.encoded)
+			r.rewrite(d.Next.ID, run.encoded)
 		}
 		r.settle()
 		v.Token = *d.Next

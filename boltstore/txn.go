@@ -13,14 +13,18 @@ import (
 
 // txn is a transaction on the whole file, for writing one that several calls may share.
 type txn struct {
-	tx       *bbolt.Tx
-	dirty    bool // something has been written
-	merged   bool // runs of an index have moved on
-	fence    *fence
-	begun    uint64     // the fence's epoch before the transaction
-	up, down []fenceKey // what it puts into the fence, and takes out
-	tenants  map[string]*records
-	freshMax uint64 // how many entries of a tenant's index are fresh before they settle
+	tx            *bbolt.Tx
+	dirty         bool // something has been written
+	merged        bool // runs of an index have moved on
+	fence         *fence
+	begun         uint64       // the fence's epoch before the transaction
+	rewrites      *rewrites    // nil where the file is not open for writing
+	begunRewrites uint64       // their epoch before the transaction
+	looked        []generation // what the transaction sees of them; nil before it has looked
+	rewriting     rewriting
+	up, down      []fenceKey // what it puts into the fence, and takes out
+	tenants       map[string]*records
+	freshMax      uint64 // how many entries of a tenant's index are fresh before they settle
 }
 
 // records is a tenant's part of a transaction. Its buckets are made by the first write; what reads them takes a bucket
@@ -142,13 +146,13 @@ func (r *records) walk(after ulid.ULID, f func(*domain.RefreshToken) bool) (ende
 		from = bytes.Clone(after[:])
 	}
 	return r.after(bucketTokens, nil, from, func(k, v []byte) bool {
-		x := recordOf(idAtEnd(k), v)
+		x := recordOf(idAtEnd(k), r.current(k, v))
 		return f(&x.token)
 	})
 }
 
 func (r *records) record(id ulid.ULID) (record, bool) {
-	data := r.get(bucketTokens, id[:])
+	data := r.stored(id)
 	if data == nil {
 		return record{}, false
 	}
@@ -201,6 +205,7 @@ func (r *records) remove(gone []record) {
 	for i := range gone {
 		token := &gone[i].token
 		r.delete(bucketTokens, token.ID[:])
+		r.forgetRewrites(token.ID)
 		entries = slices.AppendSeq(entries, gone[i].entries())
 		if token.SessionID.IsNull() {
 			r.meta.sessionless--

@@ -24,6 +24,7 @@ func wealthy(t *testing.T) (path string) {
 		t.Fatal(err)
 	}
 	b.SettleEarly(16)
+	b.PlaceEarly(3)
 	for _, name := range []string{"acme", "globex"} {
 		s, err := b.Tenant(name)
 		if err != nil {
@@ -50,7 +51,7 @@ func number(n int) (id ulid.ULID) {
 	return id
 }
 
-// enrich gives a tenant tokens 1 to 40, and revocations 101 to 107: the first four of them retired, the second for the third; the
+// enrich gives a tenant tokens 1 to 40, of which 8, 16, 24 and 32 are rewritten, and revocations 101 to 107: the first four of them retired, the second for the third; the
 // others pending, of which two walk, one has no anchor, and one erases.
 func enrich(t *testing.T, s store.Store) {
 	t.Helper()
@@ -74,6 +75,11 @@ func enrich(t *testing.T, s store.Store) {
 			err = errors.Join(err, r.Err)
 		}
 		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []int{8, 16, 24, 32} {
+		if err := s.Update(t.Context(), number(n), usedAt("elsewhere")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,18 +17,22 @@ import (
 	"example.com/tokenstore/store"
 )
 
-// The file of format 1, what it holds, and what its clients hold. The file is made once for all, with -freeze; with -update only
-// the listing is written anew, for fields that the library has got since.
+// frozen is a file of a format, what it holds, and what its clients hold. The file is made once for all, with -freeze; with -update only
+// the listings are written anew, for fields that the library has got since.
+type frozen int
+
+func (f frozen) file() string    { return fmt.Sprintf("testdata/format%d.db", f) }
+func (f frozen) listing() string { return fmt.Sprintf("testdata/format%d.json", f) }
+func (f frozen) clients() string { return fmt.Sprintf("testdata/format%d-clients.json", f) }
+
 const (
-	frozenFile    = "testdata/format1.db"
-	frozenListing = "testdata/format1.json"
-	frozenClients = "testdata/format1-clients.json"
-	frozenMax     = 200 << 10
+	newestFrozen frozen = 2 // the one that -freeze makes
+	frozenMax           = 200 << 10
 )
 
 var (
-	freeze = flag.Bool("freeze", false, "make "+frozenFile+" anew: only as long as its format has not been released")
-	update = flag.Bool("update", false, "write the listing of "+frozenFile+" anew")
+	freeze = flag.Bool("freeze", false, "make the file of the newest format anew: only as long as that has not been released")
+	update = flag.Bool("update", false, "write the listings of the files of all formats anew")
 )
 
 // held is what a client of the frozen file holds, and what becomes of it.
@@ -59,9 +63,9 @@ func frozenManager(b store.Backend, tenant string, now time.Time, random *rand.C
 }
 
 // thawed copies the frozen file to where it may be used.
-func thawed(t *testing.T) string {
+func (f frozen) thawed(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(frozenFile)
+	data, err := os.ReadFile(f.file())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +73,13 @@ func thawed(t *testing.T) string {
 		t.Errorf("it has %d bytes, and should have no more than %d", len(data), frozenMax)
 	}
 	return write(t, data)
+}
+
+// broughtUp opens a file once, which brings it to the newest format.
+func broughtUp(t *testing.T, path string) string {
+	t.Helper()
+	shut(t, open(t, path, nil))
+	return path
 }
 
 // listing is every record of a file.
@@ -141,36 +152,42 @@ func everythingOf(t *testing.T, b *boltstore.Backend, name string) map[string]an
 	}
 }
 
-// TestFormat1 opens the file of format 1 that was made once, for ever: every record is what it was, and it can be used, mended and
+// TestFormats opens the file of each format that was made once, for ever: every record is what it was, and it can be used, mended and
 // compacted like any other.
-func TestFormat1(t *testing.T) {
+func TestFormats(t *testing.T) {
 	if *freeze {
-		freezeFormat(t)
+		newestFrozen.freeze(t)
 	}
-	path := thawed(t)
+	for f := frozen(1); f <= newestFrozen; f++ {
+		t.Run(f.file(), func(t *testing.T) { f.opens(t) })
+	}
+}
+
+func (f frozen) opens(t *testing.T) {
+	path := broughtUp(t, f.thawed(t))
 	got := listing(t, path)
-	if *freeze || *update {
-		if err := os.WriteFile(frozenListing, got, 0o644); err != nil {
+	if *update || *freeze && f == newestFrozen {
+		if err := os.WriteFile(f.listing(), got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(frozenListing)
+	want, err := os.ReadFile(f.listing())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("it holds something else than %s says: %s", frozenListing, firstDifference(got, want))
+		t.Errorf("it holds something else than %s says: %s", f.listing(), firstDifference(got, want))
 	}
-	useFrozen(t, path)
+	f.use(t, path)
 
-	path = thawed(t)
+	path = broughtUp(t, f.thawed(t))
 	if _, err := boltstore.Compact(t.Context(), path, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := listing(t, path); !bytes.Equal(got, want) {
 		t.Errorf("compacted it holds something else: %s", firstDifference(got, want))
 	}
-	useFrozen(t, path)
+	f.use(t, path)
 }
 
 func firstDifference(got, want []byte) string {
@@ -183,11 +200,11 @@ func firstDifference(got, want []byte) string {
 	return fmt.Sprintf("%d lines, and there were %d", len(a), len(b))
 }
 
-// useFrozen has every client of the frozen file present what it holds, sweeps what is pending, and goes on.
-func useFrozen(t *testing.T, path string) {
+// use has every client of the frozen file present what it holds, sweeps what is pending, and goes on.
+func (f frozen) use(t *testing.T, path string) {
 	t.Helper()
 	b := open(t, path, nil)
-	text, err := os.ReadFile(frozenClients)
+	text, err := os.ReadFile(f.clients())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,200 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Tokens are exchanged in random order, and a record that is written in its place costs a commit its leaf, and what lies above, for
+// itself alone. So what a record becomes is noted behind what others have become, of all tenants, and put into its place later, with
+// its neighbours ([txn.settleRewrites]). Until then that note is the record, and what is in its place is out of date.
+//
+// The notes are of generations, each in a bucket of its own. While those of one are put into their places the next one takes what
+// comes, so there are two at most. A token has at most one note in each, and the later one is right. When all that is still right of a
+// generation is in its place, its bucket goes as a whole. A token that is not in its place has no notes.
+//
+// That is all that the file says. Which tokens have notes is kept in memory ([rewrites]), and found out by a look at all of them when
+// a file is opened.
+
+const (
+	fillRewrites   = 1  // they are written once, in the order of their keys
+	placedAtOnce   = 32 // how many are put into their places at least, so that there are neighbours among them
+	generationMin  = 64
+	generationMax  = 16 << 10
+	generationPart = 2 // a generation is full with half as many notes as the file has pages: that is a sixteenth of it
+	looksEach      = 8 // how many are looked at for each that is put into its place: after a crash many are there
+)
+
+// tokenKey is a token of any tenant.
+type tokenKey struct {
+	tenant string
+	id     ulid.ULID
+}
+
+func (k *tokenKey) compare(other *tokenKey) int {
+	return cmp.Or(strings.Compare(k.tenant, other.tenant), bytes.Compare(k.id[:], other.id[:]))
+}
+
+const noteHead = 8 + len(ulid.ULID{})
+
+// note is the key of a token's note: its number, by which it comes behind the notes before, and whose it is.
+func (k *tokenKey) note(number uint64) []byte {
+	note := binary.BigEndian.AppendUint64(make([]byte, 0, noteHead+len(k.tenant)), number)
+	return append(append(note, k.id[:]...), k.tenant...)
+}
+
+// generation is where the notes of a generation are.
+type generation struct {
+	name  uint64 // of its bucket: one more than that of the generation before
+	last  uint64 // the number of the latest note
+	notes map[tokenKey]uint64
+}
+
+// noted is where a note of a token may be: a generation's name, and the number there; or zeros for nowhere.
+type noted struct{ generation, number uint64 }
+
+// find returns where notes of a token may be, the latest first.
+func find(generations []generation, key tokenKey) (places [2]noted) {
+	i := 0
+	for _, g := range slices.Backward(generations) {
+		if number := g.notes[key]; number > 0 {
+			places[i] = noted{g.name, number}
+			i++
+		}
+	}
+	return places
+}
+
+// rewrites knows in memory where notes may be. It may name a note too many and never too few, as the [fence] does: a note is named
+// before the commit that makes it, and unnamed after the one with which its generation goes. A snapshot from before that may still have
+// it, so who reads compares the epoch.
+type rewrites struct {
+	mu          sync.RWMutex
+	known       bool   // false where a commit may have been made, and may not
+	epoch       uint64 // rises whenever a generation goes
+	generations []generation
+
+	// What only the writer uses.
+	left    []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
+	owed    int        // how many have been noted since any were put into their places
+	blocked bool       // a place, or a note, can't be read: the notes stay where they are
+	max     int        // how many notes make a generation full; 0 for what the size of the file says
+}
+
+// latest is the generation that takes what is noted now. It is for the writer.
+func (w *rewrites) latest() *generation { return &w.generations[len(w.generations)-1] }
+
+func (w *rewrites) now() uint64 {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.epoch
+}
+
+// find returns where notes of a token may be in a snapshot that was begun after the epoch was read, if it can tell.
+func (w *rewrites) find(key tokenKey, epoch uint64) (places [2]noted, sure bool) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if !w.known || w.epoch != epoch {
+		return places, false
+	}
+	return find(w.generations, key), true
+}
+
+// name is for a writer, before its commit. It returns what was not named before.
+func (w *rewrites) name(x *rewriting) (named []tokenKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	notes := w.latest().notes
+	for key, number := range x.noted {
+		if notes[key] == 0 {
+			notes[key] = number
+			named = append(named, key)
+		}
+	}
+	return named
+}
+
+// unname is for a commit that was not made.
+func (w *rewrites) unname(named []tokenKey) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, key := range named {
+		delete(w.latest().notes, key)
+	}
+}
+
+// doubt is for a commit of which it is not known whether it was made.
+func (w *rewrites) doubt() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known = false
+}
+
+// learn takes what a transaction sees, unless that is known already. It is for a writer, and for a file that is being opened.
+func (w *rewrites) learn(t *txn) {
+	if w.known {
+		return
+	}
+	generations := t.look()
+	if len(generations) == 0 {
+		generations = []generation{{name: 1, notes: map[tokenKey]uint64{}}}
+	}
+	w.left = nil
+	if len(generations) > 1 {
+		w.left = generations[0].inPlaces()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.generations, w.known = generations, true
+	w.epoch++
+}
+
+// inPlaces are the tokens of a generation, in the order of their places.
+func (g *generation) inPlaces() []tokenKey {
+	keys := make([]tokenKey, 0, len(g.notes))
+	for key := range g.notes {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b tokenKey) int { return a.compare(&b) })
+	return keys
+}
+
+// rewriting is what a transaction has changed of the notes. It is told to [rewrites] after the commit.
+type rewriting struct {
+	noted  map[tokenKey]uint64 // the numbers of its notes, in the latest generation
+	last   uint64
+	left   []tokenKey
+	owed   int
+	placed bool // the older generation is gone
+	full   bool // the later one is full, and another begins
+}
+
+// rewriting is what a transaction begins with.
+func (w *rewrites) rewriting() rewriting {
+	return rewriting{last: w.latest().last, left: w.left, owed: w.owed}
+}
+
+// tell is for a writer that has committed.
+func (w *rewrites) tell(x *rewriting) {
+	w.left, w.owed = x.left, x.owed
+	latest := w.latest()
+	if x.full {
+		w.left = latest.inPlaces() // without the lock, which readers wait for
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	latest.last = x.last
+	if x.full {
+		w.generations = append(w.generations, generation{name: latest.name + 1, notes: map[tokenKey]uint64{}})
+	}
+	if x.placed {
+		w.generations = slices.Clone(w.generations[1:])
+		w.epoch++
+	}
+}

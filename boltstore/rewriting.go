@@ -1,0 +1,207 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/oklog/ulid/v2"
+	"go.etcd.io/bbolt"
+)
+
+// look reads which tokens have notes.
+func (t *txn) look() (generations []generation) {
+	all := t.tx.Bucket(bucketRewrites)
+	check(all.ForEach(func(name, _ []byte) error {
+		if len(name) != len(numberKey(0)) || all.Bucket(name) == nil || len(generations) > 1 {
+			return fmt.Errorf("%w: rewritten records are of a wrong generation", ErrCorrupt)
+		}
+		g := generation{name: binary.BigEndian.Uint64(name), notes: map[tokenKey]uint64{}}
+		tenant := ""
+		err := all.Bucket(name).ForEach(func(note, _ []byte) error {
+			if len(note) <= noteHead {
+				return fmt.Errorf("%w: a record was rewritten for nobody", ErrCorrupt)
+			}
+			g.last = binary.BigEndian.Uint64(note)
+			if string(note[noteHead:]) != tenant {
+				tenant = string(note[noteHead:])
+			}
+			g.notes[tokenKey{tenant, ulid.ULID(note[8:noteHead])}] = g.last
+			return nil
+		})
+		generations = append(generations, g)
+		return err
+	}))
+	return generations
+}
+
+// notes returns the bucket of a generation, or nil.
+func (t *txn) notes(generation uint64) *bbolt.Bucket {
+	return t.tx.Bucket(bucketRewrites).Bucket(numberKey(generation))
+}
+
+// noted returns where notes of a token may be that a commit before has made.
+func (t *txn) noted(key tokenKey) [2]noted {
+	if t.looked == nil && t.rewrites != nil {
+		epoch := t.begunRewrites
+		if t.tx.Writable() { // nobody else takes any away
+			epoch = t.rewrites.now()
+		}
+		if places, sure := t.rewrites.find(key, epoch); sure {
+			return places
+		}
+	}
+	t.lookOnce()
+	return find(t.looked, key)
+}
+
+// noteAt returns what is noted of a token in a place, or nil.
+func (t *txn) noteAt(key *tokenKey, place noted) []byte {
+	if place.number > 0 {
+		if notes := t.notes(place.generation); notes != nil {
+			return notes.Get(key.note(place.number))
+		}
+	}
+	return nil
+}
+
+// lookOnce has the transaction go by what it sees itself.
+func (t *txn) lookOnce() {
+	if t.looked == nil {
+		t.looked = append([]generation{}, t.look()...)
+	}
+}
+
+// stored returns the record of a token as it is stored, or nil.
+func (r *records) stored(id ulid.ULID) []byte {
+	if rewritten := r.rewritten(id); rewritten != nil {
+		return rewritten
+	}
+	return r.get(bucketTokens, id[:])
+}
+
+// rewritten returns what is noted of a token, or nil.
+func (r *records) rewritten(id ulid.ULID) []byte {
+	t, key := r.txn, tokenKey{r.name, id}
+	if number := t.rewriting.noted[key]; number > 0 {
+		if record := t.noteAt(&key, noted{t.rewrites.latest().name, number}); record != nil {
+			return record
+		}
+	}
+	for _, place := range t.noted(key) {
+		if record := t.noteAt(&key, place); record != nil {
+			return record
+		}
+	}
+	return nil
+}
+
+// current returns what is stored of the token that has a value in its place.
+func (r *records) current(id, inPlace []byte) []byte {
+	if len(id) == len(ulid.ULID{}) {
+		if rewritten := r.rewritten(ulid.ULID(id)); rewritten != nil {
+			return rewritten
+		}
+	}
+	return inPlace
+}
+
+// rewrite notes what a record that is there becomes.
+func (r *records) rewrite(id ulid.ULID, record []byte) {
+	t, key := r.txn, tokenKey{r.name, id}
+	t.dirty = true
+	x, latest := &t.rewriting, t.rewrites.latest()
+	number := cmp.Or(x.noted[key], latest.notes[key])
+	if number == 0 {
+		x.last++
+		number = x.last
+	}
+	if x.noted == nil {
+		x.noted = map[tokenKey]uint64{}
+	}
+	x.noted[key] = number
+	x.owed++
+	notes := t.notes(latest.name)
+	if notes == nil {
+		notes = must(t.tx.Bucket(bucketRewrites).CreateBucket(numberKey(latest.name)))
+	}
+	notes.FillPercent = fillRewrites
+	check(notes.Put(key.note(number), record))
+}
+
+// replace writes a record over that of a token, wherever it is: into a file that is open for nobody else.
+func (r *records) replace(id ulid.ULID, record []byte) {
+	key := tokenKey{r.name, id}
+	place := r.txn.noted(key)[0]
+	if place.number == 0 {
+		r.putEncoded(id, record)
+		return
+	}
+	check(r.txn.notes(place.generation).Put(key.note(place.number), record))
+}
+
+// forgetRewrites is for a token that goes.
+func (r *records) forgetRewrites(id ulid.ULID) {
+	t, key := r.txn, tokenKey{r.name, id}
+	latest := t.rewrites.latest()
+	forget := func(generation, number uint64) {
+		if notes := t.notes(generation); number > 0 && notes != nil {
+			check(notes.Delete(key.note(number)))
+		}
+	}
+	forget(latest.name, t.rewriting.noted[key])
+	for _, g := range t.rewrites.generations {
+		forget(g.name, g.notes[key])
+	}
+}
+
+// settleRewrites puts some of what an older generation has noted into its places: a little more than has been noted since, so that
+// it is done before the next is full. It ends a commit's work.
+func (t *txn) settleRewrites() {
+	x, generations := &t.rewriting, t.rewrites.generations
+	latest := t.rewrites.latest()
+	if len(generations) == 1 {
+		x.full = len(latest.notes)+len(x.noted) >= t.generationMax()
+		x.owed = 0
+		return
+	}
+	if t.rewrites.blocked || x.owed < min(placedAtOnce, t.generationMax()) {
+		return
+	}
+	older := &generations[0]
+	notes := t.notes(older.name)
+	n := x.owed + x.owed/4 + 1
+	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
+		key := x.left[0]
+		if x.noted[key] > 0 || latest.notes[key] > 0 {
+			continue // what was noted later is right
+		}
+		looks--
+		record := notes.Get(key.note(older.notes[key]))
+		if record == nil {
+			continue // it has gone
+		}
+		if r := t.records(key.tenant); !bytes.Equal(r.get(bucketTokens, key.id[:]), record) { // nor did it come there before a crash
+			r.putEncoded(key.id, bytes.Clone(record))
+			n--
+		}
+	}
+	x.owed = 0
+	if len(x.left) > 0 {
+		return
+	}
+	x.placed = true
+	if notes != nil {
+		check(t.tx.Bucket(bucketRewrites).DeleteBucket(numberKey(older.name)))
+	}
+}
+
+// generationMax is how many notes make a generation full. The larger it is, the more neighbours are put into their places at once.
+func (t *txn) generationMax() int {
+	if t.rewrites.max > 0 {
+		return t.rewrites.max
+	}
+	pages := int(t.tx.Size()) / t.tx.DB().Info().PageSize
+	return min(max(pages/generationPart, generationMin), generationMax)
+}
