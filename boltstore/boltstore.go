@@ -71,7 +71,7 @@ var (
 // Open opens the file, and creates it, readable by its owner alone, if it does not exist and MustExist is not set. A file that can't be opened is
 // left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked], [ErrUnusable], or [ErrFull] where
 // there is no room for what it writes.
-// Of a file that was closed, opening reads what leads to its records, a small part. After a crash it reads the whole file, to look
+// Of a file that was closed, opening reads what leads to its records, and the latest of what has been rewritten, a small part. After a crash it reads the whole file, to look
 // for free pages, and takes time in proportion to its size. Damage to what is not read is an [ErrCorrupt] of the call that comes
 // to it, and a finding of [Backend.Check].
 func Open(path string, opts *Options) (*Backend, error) {

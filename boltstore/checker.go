@@ -23,7 +23,7 @@ func (t *txn) findings(ctx context.Context) iter.Seq[string] {
 		tenants := t.tx.Bucket(bucketTenants).Cursor()
 		for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
 			marked := t.tx.Bucket(bucketPending).Get(name) != nil
-			c := checker{ctx: ctx, records: &records{txn: t, name: string(name), root: t.tx.Bucket(bucketTenants).Bucket(name)}, seed: maphash.MakeSeed()}
+			c := checker{ctx: ctx, records: t.unread(string(name)), seed: maphash.MakeSeed()}
 			c.yield = func(what string) bool { return ctx.Err() == nil && yield(fmt.Sprintf("tenant %q: %s", name, what)) }
 			if !c.tenant(marked) {
 				return
@@ -51,8 +51,7 @@ func (t *txn) strays(yield func(string) bool) bool {
 	}
 	for _, g := range t.looked {
 		for key := range g.notes {
-			r := records{txn: t, name: key.tenant, root: t.tx.Bucket(bucketTenants).Bucket([]byte(key.tenant))}
-			if r.get(bucketTokens, key.id[:]) == nil && !yield(fmt.Sprintf("tenant %q: token %s was rewritten, and is not there", key.tenant, key.id)) {
+			if t.unread(key.tenant).get(bucketTokens, key.id[:]) == nil && !yield(fmt.Sprintf("tenant %q: token %s was rewritten, and is not there", key.tenant, key.id)) {
 				return false
 			}
 		}

@@ -130,6 +130,8 @@ func (b *Backend) commit(calls []*call) {
 	for {
 		bad, err := b.attempt(calls)
 		switch {
+		case errors.Is(err, errBlocked):
+			continue
 		case bad >= 0:
 			calls[bad].err = err
 			calls = append(append([]*call{}, calls[:bad]...), calls[bad+1:]...)
@@ -169,9 +171,11 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
-	if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
-		b.rewrites.blocked = true // the next commits go without
-		return -1, notCommitted(err)
+	if len(calls) > 0 {
+		if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
+			b.rewrites.blocked = true
+			return -1, errBlocked
+		}
 	}
 	if err := protect(func() error { t.finish(); return nil }); err != nil {
 		return -1, notCommitted(err)
@@ -182,13 +186,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		b.giveUp(tx)
-		err = b.outcome(id, err) // whatever it was, the fence may name too much
-		if b.certainty.doubt.Load() {
-			b.rewrites.doubt()
-		} else {
-			b.rewrites.unname(named)
-		}
-		return -1, err
+		b.rewrites.blocked = b.rewrites.blocked || isDamage(err) // perhaps of a place, to which every commit would come again
+		defer func() { b.rewrites.failed(named, b.certainty.doubt.Load()) }()
+		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
 	}
 	b.certainty.latest.Store(int64(id))
 	b.certainty.doubt.Store(false)
@@ -201,6 +201,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	return -1, nil
 }
+
+// errBlocked is for an attempt that came to damage in what its calls have nothing to do with. The next one does without.
+var errBlocked = errors.New("rewritten records can't be put into their places")
 
 // outcome says whether a commit that failed can have been made: it can if its meta page is in place, though perhaps not
 // on the disk.
@@ -272,16 +275,21 @@ func (b *Backend) consult(ctx context.Context, f func(*txn) error, then func()) 
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	begun, begunRewrites := b.fence.now(), b.rewrites.now()
-	tx, err := b.begin(false)
+	t, err := b.snapshot()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = tx.Rollback() }()
-	if err = protect(func() error {
-		return f(&txn{tx: tx, fence: &b.fence, begun: begun, rewrites: &b.rewrites, begunRewrites: begunRewrites})
-	}); err == nil {
+	defer func() { _ = t.tx.Rollback() }()
+	if err = protect(func() error { return f(t) }); err == nil {
 		then()
 	}
-	return tx.ID(), err
+	return t.tx.ID(), err
+}
+
+// snapshot begins a transaction for reading. The epochs of what is known in memory are read first: what goes from there afterwards may
+// be in the snapshot.
+func (b *Backend) snapshot() (t *txn, err error) {
+	t = &txn{fence: &b.fence, begun: b.fence.now(), rewrites: &b.rewrites, begunRewrites: b.rewrites.now()}
+	t.tx, err = b.begin(false)
+	return t, err
 }

@@ -31,6 +31,19 @@ func everything() selection {
 	}
 }
 
+// broughtUp is what of a selection is the same in a file that may be of an older format, and in one that was brought up from it.
+func (s selection) broughtUp(from *bbolt.Tx) selection {
+	older := from.Bucket(bucketRewrites) == nil
+	return selection{
+		leaves: func(path [][]byte) bool {
+			return older && len(path) == 1 && bytes.Equal(path[0], bucketRewrites) || s.leaves(path)
+		},
+		alike: func(path [][]byte, key, a, b []byte) bool {
+			return older && len(path) == 1 && bytes.Equal(path[0], bucketAbout) && bytes.Equal(key, keyVersion) || s.alike(path, key, a, b)
+		},
+	}
+}
+
 // below is the path of what lies in a bucket.
 func below(path [][]byte, name []byte) [][]byte { return append(slices.Clip(path), name) }
 

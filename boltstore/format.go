@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,14 +23,15 @@ type migration func(*bbolt.Tx) error
 type format struct {
 	version uint32
 	steps   map[uint32]migration // by the version that they begin with
+	reads   uint32               // the oldest version that can be read as it is; defaults to version
 }
 
 // current is the format of this program.
 func current() format {
-	return format{version: formatVersion, steps: map[uint32]migration{1: addRewrites}}
+	return format{version: formatVersion, steps: map[uint32]migration{1: addRewrites}, reads: 1}
 }
 
-// addRewrites leads from format 1, which wrote records in their places only.
+// addRewrites leads from format 1, which wrote records in their places only. A file of that is read as one that has no such bucket.
 func addRewrites(tx *bbolt.Tx) error {
 	_, err := tx.CreateBucket(bucketRewrites)
 	return err
@@ -63,7 +65,7 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 	err := protect(func() error {
 		return db.View(func(tx *bbolt.Tx) (err error) {
 			if version, err = f.check(tx); err == nil && version == f.version {
-				err = checkShape(tx)
+				err = checkShape(tx, version)
 			}
 			return err
 		})
@@ -89,41 +91,45 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 
 // migrate brings a file to this version, in one commit: so after a crash it has one version or the other.
 func (f format) migrate(db *bbolt.DB) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		version, err := f.check(tx)
-		if err != nil {
-			return err
-		}
-		for ; version < f.version; version++ {
-			next := f.steps[version]
-			if next == nil {
-				return fmt.Errorf("%w: no step leads from format %d to the next", ErrFormat, version)
-			}
-			if err := next(tx); err != nil {
-				return err
-			}
-		}
-		if err := checkShape(tx); err != nil {
-			return err
-		}
-		return tx.Bucket(bucketAbout).Put(keyVersion, binary.BigEndian.AppendUint32(nil, version))
-	})
+	return db.Update(f.bringUp)
 }
 
-// checkCurrent checks that a file, which is open for reading or was brought to this version, is as this program writes it.
-func (f format) checkCurrent(tx *bbolt.Tx) error {
+// bringUp brings what a transaction sees to this version.
+func (f format) bringUp(tx *bbolt.Tx) error {
+	version, err := f.check(tx)
+	if err != nil {
+		return err
+	}
+	for ; version < f.version; version++ {
+		next := f.steps[version]
+		if next == nil {
+			return fmt.Errorf("%w: no step leads from format %d to the next", ErrFormat, version)
+		}
+		if err := next(tx); err != nil {
+			return err
+		}
+	}
+	if err := checkShape(tx, version); err != nil {
+		return err
+	}
+	return tx.Bucket(bucketAbout).Put(keyVersion, binary.BigEndian.AppendUint32(nil, version))
+}
+
+// checkReadable checks that a file that is open for reading can be read by this program as it is.
+func (f format) checkReadable(tx *bbolt.Tx) error {
 	switch version, err := f.check(tx); {
 	case err != nil:
 		return err
-	case version < f.version:
+	case version < cmp.Or(f.reads, f.version):
 		return fmt.Errorf("%w: the file has format %d, and has to be opened once to come to %d", ErrFormat, version, f.version)
+	default:
+		return checkShape(tx, version)
 	}
-	return checkShape(tx)
 }
 
 // checkShape checks that what should be a bucket is one. The pages of one that lost its mark would count as free.
-func checkShape(tx *bbolt.Tx) error {
-	if tx.Bucket(bucketRewrites) == nil {
+func checkShape(tx *bbolt.Tx, version uint32) error {
+	if version > 1 && tx.Bucket(bucketRewrites) == nil {
 		return fmt.Errorf("%w: there is no bucket %q", ErrCorrupt, bucketRewrites)
 	}
 	tenants := tx.Bucket(bucketTenants)

@@ -108,11 +108,11 @@ func (f *offline) inspect(ctx context.Context, s scope) error {
 	return nil
 }
 
-// view runs f on what the file holds, if it has the format that this program knows. It has to be inspected before.
+// view runs f on what the file holds, if this program can read its format as it is. It has to be inspected before.
 func (f *offline) view(do func(*bbolt.Tx) error) error {
 	return protect(func() error {
 		return f.db.View(func(tx *bbolt.Tx) error {
-			if err := current().checkCurrent(tx); err != nil {
+			if err := current().checkReadable(tx); err != nil {
 				return err
 			}
 			return do(tx)

@@ -14,7 +14,7 @@ type Remade struct {
 }
 
 // remake lets a new file take the place of this one, which has to be open alone. It gets what fill puts into it, and has to be in order
-// and to hold all that is selected. A draft that a crash has left is removed.
+// and to hold all that is selected. It has the format of this program, also where this one is older. A draft that a crash has left is removed.
 func (f *offline) remake(ctx context.Context, kind, keep string, fill func(*bbolt.Tx, *copier) error, s selection) (r Remade, err error) {
 	if err := dropStale(f.path, kind); err != nil {
 		return Remade{}, err
@@ -24,7 +24,15 @@ func (f *offline) remake(ctx context.Context, kind, keep string, fill func(*bbol
 		return Remade{}, err
 	}
 	defer func() { err = errors.Join(err, d.drop()) }()
-	if err := f.view(func(from *bbolt.Tx) error { return d.write(ctx, func(to *copier) error { return fill(from, to) }) }); err != nil {
+	err = f.view(func(from *bbolt.Tx) error {
+		return d.write(ctx, func(to *copier) error {
+			if err := fill(from, to); err != nil {
+				return err
+			}
+			return current().bringUp(to.tx)
+		})
+	})
+	if err != nil {
 		return Remade{}, err
 	}
 	if r.After, err = f.approve(ctx, d, s); err != nil {
@@ -50,7 +58,7 @@ func (f *offline) approve(ctx context.Context, d draft, s selection) (size int64
 		return 0, &DamageError{Findings: findings}
 	}
 	err = made.view(func(to *bbolt.Tx) error {
-		return f.db.View(func(from *bbolt.Tx) error { return compare(ctx, nil, root(from), root(to), s) })
+		return f.db.View(func(from *bbolt.Tx) error { return compare(ctx, nil, root(from), root(to), s.broughtUp(from)) })
 	})
 	return made.size, err
 }

@@ -122,7 +122,7 @@ func derive(from *bbolt.Tx, to *copier, sorted int, readable func(bucket []byte)
 	for name, _ := tenants.First(); name != nil; name, _ = tenants.Next() {
 		d := deriver{
 			copier: to, name: string(name), sorted: sorted, readable: readable,
-			from: &records{txn: t, name: string(name), root: from.Bucket(bucketTenants).Bucket(name)},
+			from: t.unread(string(name)),
 		}
 		if err := protect(func() error { d.tenant(); return nil }); err != nil {
 			return err
@@ -161,7 +161,7 @@ func (d *deriver) lose(format string, args ...any) {
 // begin is for a new transaction.
 func (d *deriver) begin() {
 	t := &txn{tx: d.tx, fence: &fence{anchors: map[fenceKey]int{}}}
-	d.to = &records{txn: t, name: d.name, root: d.tx.Bucket(bucketTenants).Bucket([]byte(d.name))}
+	d.to = t.unread(d.name)
 }
 
 // put notes that something was written.

@@ -1,8 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -23,8 +21,9 @@ import (
 // a file is opened.
 
 const (
-	fillRewrites   = 1  // they are written once, in the order of their keys
-	placedAtOnce   = 32 // how many are put into their places at least, so that there are neighbours among them
+	fillRewrites   = 1   // they are written once, in the order of their keys
+	placedMin      = 32  // how many have to be owed before any are put into their places, so that there are neighbours among them
+	placedMax      = 256 // how many of those that are owed a commit makes up for
 	generationMin  = 64
 	generationMax  = 16 << 10
 	generationPart = 2 // a generation is full with half as many notes as the file has pages: that is a sixteenth of it
@@ -38,7 +37,10 @@ type tokenKey struct {
 }
 
 func (k *tokenKey) compare(other *tokenKey) int {
-	return cmp.Or(strings.Compare(k.tenant, other.tenant), bytes.Compare(k.id[:], other.id[:]))
+	if k.tenant != other.tenant {
+		return strings.Compare(k.tenant, other.tenant)
+	}
+	return k.id.Compare(other.id)
 }
 
 const noteHead = 8 + len(ulid.ULID{})
@@ -82,8 +84,8 @@ type rewrites struct {
 
 	// What only the writer uses.
 	left    []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
-	owed    int        // how many have been noted since any were put into their places
-	blocked bool       // a place, or a note, can't be read: the notes stay where they are
+	owed    int        // how many have been noted for which none was put into its place yet
+	blocked bool       // a place can't be read: until the file is opened anew the notes stay where they are, and are read there
 	max     int        // how many notes make a generation full; 0 for what the size of the file says
 }
 
@@ -120,20 +122,17 @@ func (w *rewrites) name(x *rewriting) (named []tokenKey) {
 	return named
 }
 
-// unname is for a commit that was not made.
-func (w *rewrites) unname(named []tokenKey) {
+// failed is for a commit that was not made, or of which that is in doubt: then only the file can tell what it has noted.
+func (w *rewrites) failed(named []tokenKey, doubt bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if doubt {
+		w.known = false
+		return
+	}
 	for _, key := range named {
 		delete(w.latest().notes, key)
 	}
-}
-
-// doubt is for a commit of which it is not known whether it was made.
-func (w *rewrites) doubt() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.known = false
 }
 
 // learn takes what a transaction sees, unless that is known already. It is for a writer, and for a file that is being opened.
@@ -145,7 +144,7 @@ func (w *rewrites) learn(t *txn) {
 	if len(generations) == 0 {
 		generations = []generation{{name: 1, notes: map[tokenKey]uint64{}}}
 	}
-	w.left = nil
+	w.left, w.blocked = nil, false
 	if len(generations) > 1 {
 		w.left = generations[0].inPlaces()
 	}

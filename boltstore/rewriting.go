@@ -13,6 +13,9 @@ import (
 // look reads which tokens have notes.
 func (t *txn) look() (generations []generation) {
 	all := t.tx.Bucket(bucketRewrites)
+	if all == nil { // in a file of format 1
+		return nil
+	}
 	check(all.ForEach(func(name, _ []byte) error {
 		if len(name) != len(numberKey(0)) || all.Bucket(name) == nil || len(generations) > 1 {
 			return fmt.Errorf("%w: rewritten records are of a wrong generation", ErrCorrupt)
@@ -27,7 +30,11 @@ func (t *txn) look() (generations []generation) {
 			if string(note[noteHead:]) != tenant {
 				tenant = string(note[noteHead:])
 			}
-			g.notes[tokenKey{tenant, ulid.ULID(note[8:noteHead])}] = g.last
+			key := tokenKey{tenant, ulid.ULID(note[8:noteHead])}
+			if g.notes[key] > 0 {
+				return fmt.Errorf("%w: a record was rewritten twice in one generation", ErrCorrupt)
+			}
+			g.notes[key] = g.last
 			return nil
 		})
 		generations = append(generations, g)
@@ -156,8 +163,15 @@ func (r *records) forgetRewrites(id ulid.ULID) {
 	}
 }
 
+// isRecordOf reports whether what is noted of a token can be read, and is its record.
+func isRecordOf(id ulid.ULID, note []byte) bool {
+	x, err := decode(note, recordFields)
+	return err == nil && x.token.ID == id
+}
+
 // settleRewrites puts some of what an older generation has noted into its places: a little more than has been noted since, so that
-// it is done before the next is full. It ends a commit's work.
+// it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is damaged or has none, is
+// noted again as it is: whoever asks for it is told.
 func (t *txn) settleRewrites() {
 	x, generations := &t.rewriting, t.rewrites.generations
 	latest := t.rewrites.latest()
@@ -166,12 +180,14 @@ func (t *txn) settleRewrites() {
 		x.owed = 0
 		return
 	}
-	if t.rewrites.blocked || x.owed < min(placedAtOnce, t.generationMax()) {
+	if t.rewrites.blocked || x.owed < min(placedMin, t.generationMax()) {
 		return
 	}
 	older := &generations[0]
 	notes := t.notes(older.name)
-	n := x.owed + x.owed/4 + 1
+	owed := min(x.owed, placedMax)
+	rest := x.owed - owed
+	n := owed + owed/4 + 1
 	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
 		key := x.left[0]
 		if x.noted[key] > 0 || latest.notes[key] > 0 {
@@ -182,12 +198,17 @@ func (t *txn) settleRewrites() {
 		if record == nil {
 			continue // it has gone
 		}
-		if r := t.records(key.tenant); !bytes.Equal(r.get(bucketTokens, key.id[:]), record) { // nor did it come there before a crash
+		r := t.unread(key.tenant)
+		switch inPlace := r.get(bucketTokens, key.id[:]); {
+		case inPlace == nil || !isRecordOf(key.id, record):
+			r.rewrite(key.id, bytes.Clone(record))
+			n--
+		case !bytes.Equal(inPlace, record): // nor did it come there before a crash
 			r.putEncoded(key.id, bytes.Clone(record))
 			n--
 		}
 	}
-	x.owed = 0
+	x.owed = rest
 	if len(x.left) > 0 {
 		return
 	}

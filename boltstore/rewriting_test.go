@@ -1,7 +1,6 @@
 package boltstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,11 +8,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"example.com/tokenstore/domain"
 	"example.com/tokenstore/store"
@@ -27,6 +29,15 @@ type rewriter struct {
 	backend *Backend
 	want    map[tokenKey]string // where it was used last
 	uses    int
+	begun   []*bbolt.Tx // snapshots that may not have ended
+}
+
+// close ends what a failed test has left, for which bbolt would wait.
+func (w *rewriter) close() error {
+	for _, tx := range w.begun {
+		_ = rollBack(tx)
+	}
+	return w.backend.Close()
 }
 
 func openRewriter(t rapid.TB, path string) *rewriter {
@@ -64,19 +75,71 @@ func usedAt(place string) func(store.View) store.Decision {
 	}
 }
 
-// remove removes a token, as a sweep does.
-func (w *rewriter) remove(t rapid.TB, key tokenKey) {
-	err := w.backend.update(context.Background(), func(x *txn) error {
-		r := x.records(key.tenant)
-		found, _ := r.record(key.id)
-		r.remove([]record{found})
-		r.save()
-		return nil
+// hasten rewrites a token, and has its life end sooner.
+func (w *rewriter) hasten(t rapid.TB, key tokenKey) {
+	w.uses++
+	place := fmt.Sprint("place ", w.uses)
+	err := must(w.backend.Tenant(key.tenant)).Update(context.Background(), key.id, func(v store.View) store.Decision {
+		v.Token.Device.LastUserAgent = place
+		v.Token.ExpiresAt = instant.Add(time.Duration(1_000_000-w.uses) * time.Second)
+		return store.Decision{Next: &v.Token}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.want[key] = place
+}
+
+// remove removes a token, as a sweep does.
+func (w *rewriter) remove(t rapid.TB, key tokenKey) {
+	w.update(t, func(x *txn) {
+		r := x.records(key.tenant)
+		found, _ := r.record(key.id)
+		r.remove([]record{found})
+		r.save()
+	})
 	delete(w.want, key)
+}
+
+// useAndRemove rewrites and removes a token in one commit, in which it may also come back.
+func (w *rewriter) useAndRemove(t rapid.TB, key tokenKey, comesBack bool) {
+	w.update(t, func(x *txn) {
+		r := x.records(key.tenant)
+		found, _ := r.record(key.id)
+		used := found
+		used.token.Device.LastUserAgent = "and removed"
+		r.rewrite(key.id, encode(&used, recordFields))
+		r.remove([]record{found})
+		if comesBack {
+			check(r.insert(store.Insertion{Token: found.token}).Err)
+		}
+		r.save()
+	})
+	if !comesBack {
+		delete(w.want, key)
+	}
+}
+
+func (w *rewriter) update(t rapid.TB, change func(*txn)) {
+	if err := w.backend.update(context.Background(), func(x *txn) error { change(x); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// snapshot begins a transaction outside of what turns a failed test into an error.
+func (w *rewriter) snapshot(t rapid.TB) *txn {
+	x, err := w.backend.snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.begun = append(w.begun, x.tx)
+	return x
+}
+
+func (w *rewriter) showsNow(t rapid.TB) {
+	x := w.snapshot(t)
+	defer func() { _ = x.tx.Rollback() }()
+	w.shows(t, x, w.want)
 }
 
 // shows checks what a transaction shows, by each way that leads to a record.
@@ -109,17 +172,36 @@ func allKeys() (keys []tokenKey) {
 	return keys
 }
 
-// live has something happen.
-func (w *rewriter) live(t *rapid.T) {
-	key := rapid.SampledFrom(allKeys()).Draw(t, "token")
-	_, there := w.want[key]
-	switch {
-	case !there:
-		w.insert(t, key)
-	case rapid.IntRange(0, 5).Draw(t, "goes") == 0:
-		w.remove(t, key)
-	default:
-		w.use(t, key)
+// event is something that happens to a token: by a number, of which the low ones mean what is rare.
+type event struct {
+	key  tokenKey
+	what int
+}
+
+func events() *rapid.Generator[[]event] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) event {
+		return event{rapid.SampledFrom(allKeys()).Draw(t, "token"), rapid.IntRange(0, 12).Draw(t, "what")}
+	}), 0, 12)
+}
+
+// live has events happen.
+func (w *rewriter) live(t rapid.TB, events []event) {
+	for _, e := range events {
+		_, there := w.want[e.key]
+		switch {
+		case !there:
+			w.insert(t, e.key)
+		case e.what < 2:
+			w.remove(t, e.key)
+		case e.what < 4:
+			w.hasten(t, e.key)
+		case e.what < 5:
+			w.useAndRemove(t, e.key, false)
+		case e.what < 6:
+			w.useAndRemove(t, e.key, true)
+		default:
+			w.use(t, e.key)
+		}
 	}
 }
 
@@ -132,37 +214,27 @@ func TestRewrites(t *testing.T) {
 		files++
 		path := filepath.Join(dir, strconv.Itoa(files))
 		w := openRewriter(t, path)
-		defer func() { w.backend.Close() }()
+		defer func() { _ = w.close() }()
 		w.backend.PlaceEarly(rapid.SampledFrom([]int{1, 2, 3, 5, 8}).Draw(t, "a generation"))
 		for range rapid.IntRange(1, 5).Draw(t, "snapshots") {
-			for range rapid.IntRange(0, 12).Draw(t, "before") {
-				w.live(t)
-			}
+			w.live(t, events().Draw(t, "before"))
 			before := maps.Clone(w.want)
-			asked := rapid.Bool().Draw(t, "asked before")
-			err := w.backend.view(context.Background(), func(x *txn) error {
-				if asked {
-					w.shows(t, x, before)
-				}
-				for range rapid.IntRange(0, 12).Draw(t, "meanwhile") {
-					w.live(t)
-				}
+			x := w.snapshot(t)
+			if rapid.Bool().Draw(t, "asked before") {
 				w.shows(t, x, before)
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
 			}
+			w.live(t, events().Draw(t, "meanwhile"))
+			w.shows(t, x, before)
+			_ = x.tx.Rollback()
 			w.settled(t)
 			if rapid.Bool().Draw(t, "crash") {
 				w.reopen(t, path, filepath.Join(dir, "copy"))
 			}
-			if err := w.backend.view(context.Background(), func(x *txn) error { w.shows(t, x, w.want); return nil }); err != nil {
-				t.Fatal(err)
-			}
+			w.showsNow(t)
 		}
 		if findings, err := w.backend.Check(context.Background()); err != nil || len(findings) > 0 {
-			t.Fatal(findings, err)
+			t.Log(findings, err)
+			t.Fatal("the file must be in order")
 		}
 		_ = os.Remove(path)
 	})
@@ -170,23 +242,19 @@ func TestRewrites(t *testing.T) {
 
 // settled checks what is in the file: two generations at most, no more than were noted since the one before, and of tokens that are there.
 func (w *rewriter) settled(t rapid.TB) {
-	err := w.backend.view(context.Background(), func(x *txn) error {
-		generations := x.look()
-		if n := len(generations); n > 2 || n == 2 && len(generations[1].notes) > 2*w.backend.rewrites.max+len(allKeys())/2 {
-			t.Logf("%d generations: %+v", n, generations)
-			t.Fatal("generations must come into their places before the next is full")
-		}
-		for _, g := range generations {
-			for key := range g.notes {
-				if _, there := w.want[key]; !there {
-					t.Fatal("what is rewritten must go with its token")
-				}
+	x := w.snapshot(t)
+	defer func() { _ = x.tx.Rollback() }()
+	generations := x.look()
+	if n := len(generations); n > 2 || n == 2 && len(generations[1].notes) > 2*w.backend.rewrites.max+len(allKeys())/2 {
+		t.Logf("%d generations: %+v", n, generations)
+		t.Fatal("generations must come into their places before the next is full")
+	}
+	for _, g := range generations {
+		for key := range g.notes {
+			if _, there := w.want[key]; !there {
+				t.Fatal("what is rewritten must go with its token")
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -208,7 +276,7 @@ func (w *rewriter) reopen(t rapid.TB, path, copied string) {
 // was there before. Where it was not made, nothing is left of it.
 func TestRewritesAreNamedBefore(t *testing.T) {
 	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-	defer w.backend.Close()
+	defer func() { _ = w.close() }()
 	w.backend.PlaceEarly(4)
 	for _, key := range allKeys() {
 		w.insert(t, key)
@@ -222,13 +290,140 @@ func TestRewritesAreNamedBefore(t *testing.T) {
 		}
 		before := len(rewrites.latest().notes)
 		named := rewrites.name(&coming)
-		if err := w.backend.view(t.Context(), func(x *txn) error { w.shows(t, x, w.want); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		rewrites.unname(named)
+		w.showsNow(t)
+		rewrites.failed(named, false)
 		if after := len(rewrites.latest().notes); after != before {
 			t.Errorf("%d notes are named after a commit that was not made, and before it %d", after, before)
 		}
+	}
+}
+
+// Who begins a snapshot asks how old what is known in memory is, and then begins: what goes from memory in between may be in it.
+func TestRewritesAreAskedForTheirAgeFirst(t *testing.T) {
+	w, key := olderGeneration(t)
+	known := &w.backend.rewrites
+	known.mu.Lock()
+	begun := make(chan *txn)
+	go func() { begun <- w.snapshot(t) }()
+	for range 100_000 { // who begins first does so meanwhile
+		if w.backend.db.Stats().OpenTxN > 0 {
+			break
+		}
+		runtime.Gosched()
+	}
+	w.placeUnseen(t)
+	x := w.backend.db.Stats().OpenTxN
+	known.generations = slices.Clone(known.generations[1:])
+	known.epoch++
+	known.mu.Unlock()
+	snapshot := <-begun
+	defer func() { _ = snapshot.tx.Rollback() }()
+	t.Logf("%d had begun before %v came into its place", x, key)
+	w.shows(t, snapshot, w.want)
+}
+
+// A snapshot that was begun before what is known in memory was learnt anew may have notes that are not known any more.
+func TestRewritesLearntAnew(t *testing.T) {
+	w, _ := olderGeneration(t)
+	before := maps.Clone(w.want)
+	x := w.snapshot(t)
+	defer func() { _ = x.tx.Rollback() }()
+	w.placeUnseen(t)
+	w.backend.rewrites.failed(nil, true)
+	w.use(t, allKeys()[3])
+	w.shows(t, x, before)
+	w.showsNow(t)
+}
+
+// olderGeneration returns a file with two generations, and a token with a note in the older one alone.
+func olderGeneration(t *testing.T) (*rewriter, tokenKey) {
+	t.Helper()
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	t.Cleanup(func() { _ = w.close() })
+	w.backend.PlaceEarly(2)
+	for _, key := range allKeys() {
+		w.insert(t, key)
+	}
+	for i := range 3 {
+		w.use(t, allKeys()[i])
+	}
+	if got := w.backend.Generations(); !slices.Equal(got, []int{2, 1}) {
+		t.Fatal(got)
+	}
+	return w, allKeys()[0]
+}
+
+// placeUnseen puts all of the older generation into its places, in a commit that nobody is told of.
+func (w *rewriter) placeUnseen(t *testing.T) {
+	t.Helper()
+	w.unseen(t, func(x *txn) {
+		x.rewriting.owed = placedMax
+		x.settleRewrites()
+		if !x.rewriting.placed {
+			t.Error("all of the older generation must be in its place")
+		}
+	})
+}
+
+// unseen makes a commit that nobody is told of.
+func (w *rewriter) unseen(t *testing.T, change func(*txn)) {
+	t.Helper()
+	err := w.backend.db.Update(func(tx *bbolt.Tx) error {
+		return protect(func() error {
+			known := rewrites{max: w.backend.rewrites.max}
+			x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}}
+			known.learn(x)
+			x.rewriting = known.rewriting()
+			change(x)
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A commit that rewrites very many records is not held up until as many more are in their places. Those after it make up for that.
+func TestRewritesComeIntoTheirPlacesByAndBy(t *testing.T) {
+	const size = 1000
+	b, s := rig(t)
+	b.PlaceEarly(size)
+	for n := 0; n < 3*size; n += size {
+		rows := make([]store.Insertion, size)
+		for i := range rows {
+			rows[i].Token = domain.RefreshToken{ID: number(n + i + 1), UserID: "ann", ClientID: "client", CreatedAt: instant}
+		}
+		if _, err := s.Insert(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rewrite := func(from, n int) (placed int) {
+		t.Helper()
+		before := len(b.rewrites.left)
+		err := b.update(t.Context(), func(x *txn) error {
+			r := x.records("acme")
+			for i := range n {
+				found, _ := r.record(number(from + i))
+				found.token.Retries++
+				r.rewrite(found.token.ID, encode(&found, recordFields))
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return before - len(b.rewrites.left)
+	}
+	rewrite(1, size)
+	if placed := rewrite(1+size, size); placed < placedMax || placed > 2*placedMax {
+		t.Errorf("%d came into their places at once, want %d or a few more", placed, placedMax)
+	}
+	commits := 0
+	for first := b.rewrites.generations[0].name; b.rewrites.generations[0].name == first; commits++ {
+		rewrite(1+2*size+commits, 1)
+	}
+	if commits > size/placedMax {
+		t.Errorf("it took %d commits after that until all were", commits)
 	}
 }
 
@@ -236,7 +431,7 @@ func TestRewritesAreNamedBefore(t *testing.T) {
 // while generations come into their places, and other tokens come and go.
 func TestRewritesBesideReaders(t *testing.T) {
 	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-	defer w.backend.Close()
+	defer func() { _ = w.close() }()
 	w.backend.PlaceEarly(5)
 	const tokens, writers, readers, rounds = 16, 4, 4, 30
 	for n := range tokens {
@@ -291,104 +486,6 @@ func TestRewritesBesideReaders(t *testing.T) {
 	}
 }
 
-// After a commit of which nobody knows whether it was made, what the file says is right.
-func TestRewritesAfterDoubt(t *testing.T) {
-	for _, made := range []bool{false, true} {
-		w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-		defer w.backend.Close()
-		key := allKeys()[0]
-		w.insert(t, allKeys()[1])
-		w.insert(t, key)
-		w.use(t, allKeys()[1])
-		if made { // by a commit that nobody has been told of
-			err := w.backend.db.Update(func(tx *bbolt.Tx) error {
-				known := rewrites{}
-				x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}}
-				known.learn(x)
-				r := x.records(key.tenant)
-				record, _ := r.record(key.id)
-				record.token.Device.LastUserAgent = "made"
-				r.rewrite(key.id, encode(&record, recordFields))
-				return nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			w.want[key] = "made"
-		}
-		w.backend.rewrites.doubt()
-		for range 3 { // before and after a commit that ends the doubt
-			if err := w.backend.view(t.Context(), func(x *txn) error { w.shows(t, x, w.want); return nil }); err != nil {
-				t.Fatal(err)
-			}
-			w.use(t, key)
-		}
-	}
-}
-
-// Damage to what is to be put into its place is told once, to those whose commit comes to it. All others go on.
-func TestDamageBlocksNoWriter(t *testing.T) {
-	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-	defer w.backend.Close()
-	w.backend.PlaceEarly(4)
-	for _, key := range allKeys() {
-		w.insert(t, key)
-	}
-	for i := 1; len(w.backend.rewrites.generations) < 2; i += 2 {
-		w.use(t, allKeys()[i]) // of globex
-	}
-	err := w.backend.db.Update(func(tx *bbolt.Tx) error { // its tokens have no place any more
-		globex := tx.Bucket(bucketTenants).Bucket([]byte("globex"))
-		return errors.Join(globex.DeleteBucket(bucketTokens), globex.Put(bucketTokens, []byte("damaged")))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	acme := must(w.backend.Tenant("acme"))
-	failed := 0
-	for n := range 40 {
-		switch err := acme.Update(t.Context(), number(n%12+1), usedAt("now")); {
-		case errors.Is(err, ErrCorrupt), errors.Is(err, store.ErrNotCommitted):
-			failed++
-		case err != nil:
-			t.Fatal(err)
-		}
-	}
-	if failed != 1 {
-		t.Errorf("%d calls have failed, want one", failed)
-	}
-	for n := range 12 {
-		v, err := acme.Get(t.Context(), number(n+1))
-		if err != nil || v.Token.Device.LastUserAgent != "now" {
-			t.Errorf("got %+v, %v", v, err)
-		}
-	}
-}
-
-// A commit that is known not to have been made leaves what is known of the notes as it is: nobody has to look at them all.
-func TestRewritesOfAFullFile(t *testing.T) {
-	b, err := Open(filepath.Join(t.TempDir(), "tokens.db"), &Options{MaxSize: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	w := &rewriter{backend: b, want: map[tokenKey]string{}}
-	for _, key := range allKeys() {
-		w.insert(t, key)
-		w.use(t, key)
-	}
-	s := must(b.Tenant("acme"))
-	for n := 100; ; n++ {
-		token := domain.RefreshToken{ID: number(n), UserID: strings.Repeat("u", 300), ClientID: "client", CreatedAt: instant}
-		if _, err = s.Insert(t.Context(), []store.Insertion{{Token: token}}); err != nil {
-			break
-		}
-	}
-	if !errors.Is(err, ErrFull) || !b.rewrites.known {
-		t.Errorf("got %v; the notes are known: %v", err, b.rewrites.known)
-	}
-}
-
 // Exchanges in groups, of tokens that are nobody's neighbours, write fewer pages than records that are written in their places, also
 // while generations come into theirs.
 func TestRewritesShareTheirPages(t *testing.T) {
@@ -428,54 +525,4 @@ func TestRewritesShareTheirPages(t *testing.T) {
 	if noted > 0.8*inPlace || generations < 3 {
 		t.Error("exchanges must share their pages, also while generations come into their places")
 	}
-}
-
-// In a file, what was rewritten for nobody, or can't be read, is found, and refused by a repair.
-func TestCheckFindsBadRewrites(t *testing.T) {
-	none := tokenKey{"acme", number(999)}
-	stranger := tokenKey{"nobody", number(8)}
-	data := readFile(t, wealthy(t))
-	for what, c := range map[string]struct {
-		want   string
-		damage func(all, notes *bbolt.Bucket) error
-		opens  error
-	}{
-		"of a token that is not there":  {"token 000000000000000000000000Z7 was rewritten, and is not there", func(_, notes *bbolt.Bucket) error { return notes.Put(none.note(1<<40), []byte("x")) }, nil},
-		"of a tenant that is not there": {`tenant "nobody": token 00000000000000000000000008 was rewritten`, func(_, notes *bbolt.Bucket) error { return notes.Put(stranger.note(1<<40), []byte("x")) }, nil},
-		"that can't be read": {"a record's checksum is wrong", func(_, notes *bbolt.Bucket) error {
-			k, _ := notes.Cursor().First()
-			return notes.Put(bytes.Clone(k), []byte("damaged"))
-		}, nil},
-		"for nobody":               {"a record was rewritten for nobody", func(_, notes *bbolt.Bucket) error { return notes.Put([]byte("short"), nil) }, ErrCorrupt},
-		"of no generation":         {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return all.Put(numberKey(1<<40), nil) }, ErrCorrupt},
-		"of a generation too many": {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return errors.Join(makeBucket(all, 1<<40), makeBucket(all, 1<<41)) }, ErrCorrupt},
-	} {
-		t.Run(what, func(t *testing.T) {
-			path := writeFile(t, data)
-			spoil(t, path, func(tx *bbolt.Tx, _ *bbolt.Bucket) error {
-				all := tx.Bucket(bucketRewrites)
-				name, _ := all.Cursor().First()
-				return c.damage(all, all.Bucket(name))
-			})
-			findings, err := CheckFile(t.Context(), path, nil)
-			if got := strings.Join(findings, "\n"); err != nil || !strings.Contains(got, c.want) {
-				t.Errorf("found %q, error %v, want %q", got, err, c.want)
-			}
-			if _, err := Repair(t.Context(), path, nil); !errors.Is(err, ErrBeyondRepair) {
-				t.Errorf("a repair must refuse it: got %v", err)
-			}
-			b, err := Open(path, nil)
-			if !errors.Is(err, c.opens) {
-				t.Errorf("opened: got %v, want %v", err, c.opens)
-			}
-			if err == nil {
-				_ = b.Close()
-			}
-		})
-	}
-}
-
-func makeBucket(in *bbolt.Bucket, n uint64) error {
-	_, err := in.CreateBucket(numberKey(n))
-	return err
 }

@@ -44,7 +44,7 @@ func (t *txn) records(name string) *records {
 	if r := t.tenants[name]; r != nil {
 		return r
 	}
-	r := &records{txn: t, name: name, root: t.tx.Bucket(bucketTenants).Bucket([]byte(name))}
+	r := t.unread(name)
 	if r.root != nil {
 		r.meta = must(decode(r.root.Get(keyMeta), metaFields))
 	}
@@ -52,6 +52,11 @@ func (t *txn) records(name string) *records {
 		t.tenants[name] = r
 	}
 	return r
+}
+
+// unread is a tenant's part of which nothing has been read, also not what it knows of itself.
+func (t *txn) unread(name string) *records {
+	return &records{txn: t, name: name, root: t.tx.Bucket(bucketTenants).Bucket([]byte(name))}
 }
 
 // finish writes what the calls have left to be written once.

@@ -31,7 +31,7 @@ type point struct {
 // edit is a change to a file of boltstore's. What it replaces is there once.
 type edit struct{ file, old, new string }
 
-// edits have the mapping of a file outgrown, which takes 1 GiB otherwise; and put in two bugs, which are off unless they are set like
+// edits have the mapping of a file outgrown, which takes 1 GiB otherwise, and many generations of rewritten records come and go; and put in two bugs, which are off unless they are set like
 // a failpoint.
 var edits = []edit{
 	{"boltstore.go", "initialMmap = 1 << 30", "initialMmap = 1 << 15"},
@@ -43,6 +43,7 @@ var edits = []edit{
 	// }
 	defer b.certainty.begin()()
 `},
+	{"rewrites.go", "generationMax  = 16 << 10", "generationMax = 8"},
 	{"commit.go", "		return -1, b.outcome(id, err)", `		// gofail: var hiddenFailure struct{}
 		// return -1, nil
 		return -1, b.outcome(id, err)`},

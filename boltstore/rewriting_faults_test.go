@@ -1,0 +1,273 @@
+package boltstore
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/tokenstore/domain"
+	"example.com/tokenstore/store"
+	"go.etcd.io/bbolt"
+)
+
+// After a commit of which nobody knows whether it was made, what the file says is right.
+func TestRewritesAfterDoubt(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+		defer func() { _ = w.close() }()
+		key := allKeys()[0]
+		w.insert(t, allKeys()[1])
+		w.insert(t, key)
+		w.use(t, allKeys()[1])
+		if made { // by a commit that nobody has been told of
+			w.unseen(t, func(x *txn) {
+				r := x.records(key.tenant)
+				record, _ := r.record(key.id)
+				record.token.Device.LastUserAgent = "made"
+				r.rewrite(key.id, encode(&record, recordFields))
+			})
+			w.want[key] = "made"
+		}
+		w.backend.rewrites.failed(nil, true)
+		for range 3 { // before and after a commit that ends the doubt
+			w.showsNow(t)
+			w.use(t, key)
+		}
+	}
+}
+
+// A place that can't be read ends no call but those that ask for what is there. What is noted stays noted.
+func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	defer func() { _ = w.close() }()
+	w.backend.PlaceEarly(4)
+	for _, key := range allKeys() {
+		w.insert(t, key)
+	}
+	for n := range 40 { // so that the tokens of globex have pages of their own
+		w.insert(t, tokenKey{"globex", number(100 + n)})
+	}
+	for i := 1; len(w.backend.rewrites.generations) < 2; i += 2 {
+		w.use(t, allKeys()[i]) // of globex
+	}
+	overwritePage(t, w.backend, "globex", bucketTokens)
+	acme := must(w.backend.Tenant("acme"))
+	for n := range 40 {
+		if err := acme.Update(t.Context(), number(n%12+1), usedAt("now")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 12 {
+		v, err := acme.Get(t.Context(), number(n+1))
+		if err != nil || v.Token.Device.LastUserAgent != "now" {
+			t.Errorf("got %+v, %v", v, err)
+		}
+	}
+	globex := must(w.backend.Tenant("globex"))
+	if _, err := globex.Get(t.Context(), number(120)); !errors.Is(err, ErrCorrupt) || !w.backend.rewrites.blocked {
+		t.Errorf("got %v, and notes are blocked: %v; the damage must have been met", err, w.backend.rewrites.blocked)
+	}
+}
+
+// overwritePage damages the first page of a tenant's bucket, in a file that is open.
+func overwritePage(t *testing.T, b *Backend, tenant string, bucket []byte) {
+	t.Helper()
+	var page int
+	err := b.db.View(func(tx *bbolt.Tx) error {
+		page = int(tx.Bucket(bucketTenants).Bucket([]byte(tenant)).Bucket(bucket).Root())
+		return nil
+	})
+	if err != nil || page == 0 {
+		t.Fatal("the bucket has no page of its own", page, err)
+	}
+	file, err := os.OpenFile(b.db.Path(), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, 16), int64(page*b.db.Info().PageSize))
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What is noted is put into a place only if it can be read there, and only over the record that it is of. Else it stays a note: it is
+// told to who asks for it, and found by a check, and all others come into their places.
+func TestBadNotesAreNotPlaced(t *testing.T) {
+	for what, c := range map[string]struct {
+		damage func(place, notes *bbolt.Bucket, note []byte) error
+		inSum  string
+	}{
+		"damaged": {func(_, notes *bbolt.Bucket, note []byte) error { return notes.Put(note, []byte("damaged")) }, "checksum is wrong"},
+		"another's": {func(place, notes *bbolt.Bucket, note []byte) error {
+			return notes.Put(note, bytes.Clone(place.Get(allKeys()[2].id.Bytes())))
+		}, "is stored as"},
+		"without place": {func(place, _ *bbolt.Bucket, _ []byte) error { return place.Delete(allKeys()[0].id.Bytes()) }, "and is not there"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w, key := olderGeneration(t)
+			b, acme := w.backend, must(w.backend.Tenant("acme"))
+			var before []byte // what is in the token's place, or nil
+			place := func(tx *bbolt.Tx) *bbolt.Bucket {
+				return tx.Bucket(bucketTenants).Bucket([]byte("acme")).Bucket(bucketTokens)
+			}
+			err := b.db.Update(func(tx *bbolt.Tx) error {
+				older := b.rewrites.generations[0]
+				err := c.damage(place(tx), tx.Bucket(bucketRewrites).Bucket(numberKey(older.name)), key.note(older.notes[key]))
+				before = bytes.Clone(place(tx).Get(key.id[:]))
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for last := b.rewrites.latest().name + 5; b.rewrites.latest().name < last; {
+				for n := 1; n < 12; n++ {
+					if err := acme.Update(t.Context(), number(n+1), usedAt("now")); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			var after []byte
+			_ = b.db.View(func(tx *bbolt.Tx) error { after = bytes.Clone(place(tx).Get(key.id[:])); return nil })
+			if !bytes.Equal(before, after) {
+				t.Errorf("in its place is %q, want what was there, %q", after, before)
+			}
+			if _, err := acme.Get(t.Context(), key.id); before != nil && !errors.Is(err, ErrCorrupt) {
+				t.Errorf("who asks for it gets %v, want ErrCorrupt", err)
+			}
+			findings, err := b.Check(t.Context())
+			if got := strings.Join(findings, "\n"); err != nil || !strings.Contains(got, c.inSum) {
+				t.Errorf("found %q, %v, want %q", got, err, c.inSum)
+			}
+		})
+	}
+}
+
+// What a check finds is in the file, whatever is known in memory.
+func TestCheckReadsTheNotes(t *testing.T) {
+	w, _ := olderGeneration(t)
+	stray := tokenKey{"acme", number(999)}
+	err := w.backend.db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketRewrites).Bucket(numberKey(w.backend.rewrites.generations[0].name)).Put(stray.note(1<<40), []byte("x"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if findings, err := w.backend.Check(t.Context()); err != nil || len(findings) != 1 {
+		t.Errorf("found %q, %v, want the stray", findings, err)
+	}
+}
+
+// A repair changes a record where it is: what it became is not hidden by what it was, nor the other way round.
+func TestRepairOfARewrittenRecord(t *testing.T) {
+	path := wealthy(t)
+	spoil(t, path, func(tx *bbolt.Tx, _ *bbolt.Bucket) error {
+		x := &txn{tx: tx}
+		for _, g := range x.look() {
+			for key, at := range g.notes {
+				record, err := decode(x.noteAt(&key, noted{g.name, at}), recordFields)
+				if err != nil {
+					return err
+				}
+				if record.due > 0 {
+					record.due = 0
+					return x.notes(g.name).Put(key.note(at), encode(&record, recordFields))
+				}
+			}
+		}
+		return errors.New("no token that is due has a note")
+	})
+	done, err := Repair(t.Context(), path, nil)
+	if err != nil || !strings.Contains(strings.Join(done.Findings, "\n"), "not looked at when it is due") {
+		t.Errorf("found %q, %v", done.Findings, err)
+	}
+	if findings, err := CheckFile(t.Context(), path, nil); err != nil || len(findings) > 0 {
+		t.Errorf("after it found %q, %v", findings, err)
+	}
+}
+
+// A commit that is known not to have been made leaves what is known of the notes as it is: nobody has to look at them all.
+func TestRewritesOfAFullFile(t *testing.T) {
+	b, err := Open(filepath.Join(t.TempDir(), "tokens.db"), &Options{MaxSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	w := &rewriter{backend: b, want: map[tokenKey]string{}}
+	for _, key := range allKeys() {
+		w.insert(t, key)
+		w.use(t, key)
+	}
+	s := must(b.Tenant("acme"))
+	for n := 100; ; n++ {
+		token := domain.RefreshToken{ID: number(n), UserID: strings.Repeat("u", 300), ClientID: "client", CreatedAt: instant}
+		if _, err = s.Insert(t.Context(), []store.Insertion{{Token: token}}); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrFull) || !b.rewrites.known {
+		t.Errorf("got %v; the notes are known: %v", err, b.rewrites.known)
+	}
+	before := b.Generations()
+	err = b.update(t.Context(), func(x *txn) error {
+		r := x.records("acme")
+		found, _ := r.record(number(100))
+		r.rewrite(found.token.ID, encode(&found, recordFields))
+		return x.tx.Bucket(bucketAbout).Put([]byte("large"), make([]byte, 1<<20))
+	})
+	if after := b.Generations(); !errors.Is(err, ErrFull) || !slices.Equal(before, after) {
+		t.Errorf("got %v; %v were noted, and %v before", err, after, before)
+	}
+}
+
+// In a file, what was rewritten for nobody, or can't be read, is found, and refused by a repair.
+func TestCheckFindsBadRewrites(t *testing.T) {
+	none := tokenKey{"acme", number(999)}
+	stranger := tokenKey{"nobody", number(8)}
+	data := readFile(t, wealthy(t))
+	for what, c := range map[string]struct {
+		want   string
+		damage func(all, notes *bbolt.Bucket) error
+		opens  error
+	}{
+		"of a token that is not there":  {"token 000000000000000000000000Z7 was rewritten, and is not there", func(_, notes *bbolt.Bucket) error { return notes.Put(none.note(1<<40), []byte("x")) }, nil},
+		"of a tenant that is not there": {`tenant "nobody": token 00000000000000000000000008 was rewritten`, func(_, notes *bbolt.Bucket) error { return notes.Put(stranger.note(1<<40), []byte("x")) }, nil},
+		"that can't be read": {"a record's checksum is wrong", func(_, notes *bbolt.Bucket) error {
+			k, _ := notes.Cursor().First()
+			return notes.Put(bytes.Clone(k), []byte("damaged"))
+		}, nil},
+		"for nobody":               {"a record was rewritten for nobody", func(_, notes *bbolt.Bucket) error { return notes.Put([]byte("short"), nil) }, ErrCorrupt},
+		"of no generation":         {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return all.Put(numberKey(1<<40), nil) }, ErrCorrupt},
+		"of a generation too many": {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return errors.Join(makeBucket(all, 1<<40), makeBucket(all, 1<<41)) }, ErrCorrupt},
+	} {
+		t.Run(what, func(t *testing.T) {
+			path := writeFile(t, data)
+			spoil(t, path, func(tx *bbolt.Tx, _ *bbolt.Bucket) error {
+				all := tx.Bucket(bucketRewrites)
+				name, _ := all.Cursor().First()
+				return c.damage(all, all.Bucket(name))
+			})
+			findings, err := CheckFile(t.Context(), path, nil)
+			if got := strings.Join(findings, "\n"); err != nil || !strings.Contains(got, c.want) {
+				t.Errorf("found %q, error %v, want %q", got, err, c.want)
+			}
+			if _, err := Repair(t.Context(), path, nil); !errors.Is(err, ErrBeyondRepair) {
+				t.Errorf("a repair must refuse it: got %v", err)
+			}
+			b, err := Open(path, nil)
+			if !errors.Is(err, c.opens) {
+				t.Errorf("opened: got %v, want %v", err, c.opens)
+			}
+			if err == nil {
+				_ = b.Close()
+			}
+		})
+	}
+}
+
+func makeBucket(in *bbolt.Bucket, n uint64) error {
+	_, err := in.CreateBucket(numberKey(n))
+	return err
+}
