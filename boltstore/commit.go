@@ -130,8 +130,6 @@ func (b *Backend) commit(calls []*call) {
 	for {
 		bad, err := b.attempt(calls)
 		switch {
-		case errors.Is(err, errBlocked):
-			continue
 		case bad >= 0:
 			calls[bad].err = err
 			calls = append(append([]*call{}, calls[:bad]...), calls[bad+1:]...)
@@ -147,6 +145,14 @@ func (b *Backend) commit(calls []*call) {
 
 // attempt returns the index of a call that met a fault, or -1.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
+	if bad, err = b.try(calls); errors.Is(err, errBlocked) {
+		bad, err = b.try(calls)
+	}
+	return bad, err
+}
+
+// try is an attempt that comes to the places of rewritten records, unless one before was [errBlocked] there.
+func (b *Backend) try(calls []*call) (bad int, err error) {
 	tx, err := b.beginWriting()
 	if err != nil {
 		return -1, notCommitted(err)
@@ -171,11 +177,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
-	if len(calls) > 0 {
-		if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
-			b.rewrites.blocked = true
-			return -1, errBlocked
-		}
+	if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
+		b.rewrites.blocked = true
+		return -1, errBlocked
 	}
 	if err := protect(func() error { t.finish(); return nil }); err != nil {
 		return -1, notCommitted(err)
@@ -202,7 +206,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	return -1, nil
 }
 
-// errBlocked is for an attempt that came to damage in what its calls have nothing to do with. The next one does without.
+// errBlocked is for a try that came to damage in what its calls have nothing to do with. The next one does without.
 var errBlocked = errors.New("rewritten records can't be put into their places")
 
 // outcome says whether a commit that failed can have been made: it can if its meta page is in place, though perhaps not

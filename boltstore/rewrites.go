@@ -144,7 +144,7 @@ func (w *rewrites) learn(t *txn) {
 	if len(generations) == 0 {
 		generations = []generation{{name: 1, notes: map[tokenKey]uint64{}}}
 	}
-	w.left, w.blocked = nil, false
+	w.left = nil
 	if len(generations) > 1 {
 		w.left = generations[0].inPlaces()
 	}

@@ -42,23 +42,54 @@ func TestRewritesAfterDoubt(t *testing.T) {
 
 // A place that can't be read ends no call but those that ask for what is there. What is noted stays noted.
 func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
+	w := placesOfGlobex(t)
+	overwritePage(t, w.backend, "globex", bucketTokens, 0, 16)
+	w.backend.certainty.doubt.Store(true) // so that the first commit is nobody's
+	w.backend.rewrites.owed = placedMax
+	if failed := w.useAcme(t); failed > 0 {
+		t.Errorf("%d calls have failed", failed)
+	}
+	globex := must(w.backend.Tenant("globex"))
+	if _, err := globex.Get(t.Context(), number(120)); !errors.Is(err, ErrCorrupt) || !w.backend.rewrites.blocked {
+		t.Errorf("got %v, and notes are blocked: %v; the damage must have been met", err, w.backend.rewrites.blocked)
+	}
+}
+
+// Where bbolt finds a place damaged only as it commits, the calls of that commit are told, and no others are.
+func TestPlaceDamagedAtCommit(t *testing.T) {
+	w := placesOfGlobex(t)
+	overwritePage(t, w.backend, "globex", bucketTokens, 12, 2) // how many pages it takes
+	if failed := w.useAcme(t); failed != 1 || !w.backend.rewrites.blocked {
+		t.Errorf("%d calls have failed, want one", failed)
+	}
+}
+
+// placesOfGlobex returns a file in which records of globex are to be put into their places next.
+func placesOfGlobex(t *testing.T) *rewriter {
+	t.Helper()
 	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-	defer func() { _ = w.close() }()
+	t.Cleanup(func() { _ = w.close() })
 	w.backend.PlaceEarly(4)
 	for _, key := range allKeys() {
 		w.insert(t, key)
 	}
-	for n := range 40 { // so that the tokens of globex have pages of their own
+	for n := range 40 { // so that its tokens have pages of their own
 		w.insert(t, tokenKey{"globex", number(100 + n)})
 	}
 	for i := 1; len(w.backend.rewrites.generations) < 2; i += 2 {
-		w.use(t, allKeys()[i]) // of globex
+		w.use(t, allKeys()[i])
 	}
-	overwritePage(t, w.backend, "globex", bucketTokens)
+	return w
+}
+
+// useAcme rewrites the tokens of acme, and returns how often it failed.
+func (w *rewriter) useAcme(t *testing.T) (failed int) {
+	t.Helper()
 	acme := must(w.backend.Tenant("acme"))
 	for n := range 40 {
 		if err := acme.Update(t.Context(), number(n%12+1), usedAt("now")); err != nil {
-			t.Fatal(err)
+			t.Log(err)
+			failed++
 		}
 	}
 	for n := range 12 {
@@ -67,14 +98,11 @@ func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
 			t.Errorf("got %+v, %v", v, err)
 		}
 	}
-	globex := must(w.backend.Tenant("globex"))
-	if _, err := globex.Get(t.Context(), number(120)); !errors.Is(err, ErrCorrupt) || !w.backend.rewrites.blocked {
-		t.Errorf("got %v, and notes are blocked: %v; the damage must have been met", err, w.backend.rewrites.blocked)
-	}
+	return failed
 }
 
-// overwritePage damages the first page of a tenant's bucket, in a file that is open.
-func overwritePage(t *testing.T, b *Backend, tenant string, bucket []byte) {
+// overwritePage damages a part of the first page of a tenant's bucket, in a file that is open.
+func overwritePage(t *testing.T, b *Backend, tenant string, bucket []byte, at, n int) {
 	t.Helper()
 	var page int
 	err := b.db.View(func(tx *bbolt.Tx) error {
@@ -86,7 +114,7 @@ func overwritePage(t *testing.T, b *Backend, tenant string, bucket []byte) {
 	}
 	file, err := os.OpenFile(b.db.Path(), os.O_WRONLY, 0)
 	if err == nil {
-		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, 16), int64(page*b.db.Info().PageSize))
+		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, n), int64(page*b.db.Info().PageSize+at))
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
 		t.Fatal(err)
@@ -238,7 +266,11 @@ func TestCheckFindsBadRewrites(t *testing.T) {
 			k, _ := notes.Cursor().First()
 			return notes.Put(bytes.Clone(k), []byte("damaged"))
 		}, nil},
-		"for nobody":               {"a record was rewritten for nobody", func(_, notes *bbolt.Bucket) error { return notes.Put([]byte("short"), nil) }, ErrCorrupt},
+		"for nobody": {"a record was rewritten for nobody", func(_, notes *bbolt.Bucket) error { return notes.Put([]byte("short"), nil) }, ErrCorrupt},
+		"twice in one generation": {"rewritten twice in one generation", func(_, notes *bbolt.Bucket) error {
+			k, v := notes.Cursor().First()
+			return notes.Put(append(numberKey(1<<40), k[8:]...), bytes.Clone(v))
+		}, ErrCorrupt},
 		"of no generation":         {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return all.Put(numberKey(1<<40), nil) }, ErrCorrupt},
 		"of a generation too many": {"of a wrong generation", func(all, _ *bbolt.Bucket) error { return errors.Join(makeBucket(all, 1<<40), makeBucket(all, 1<<41)) }, ErrCorrupt},
 	} {
