@@ -40,6 +40,32 @@ func TestRewritesAfterDoubt(t *testing.T) {
 	}
 }
 
+// What a commit has noted that failed, and was made all the same, is there from then on.
+func TestRewritesOfAFailedCommit(t *testing.T) {
+	w, key := olderGeneration(t)
+	err := w.backend.update(t.Context(), func(x *txn) error {
+		r := x.records(key.tenant)
+		found, _ := r.record(key.id)
+		found.token.Device.LastUserAgent = "made"
+		r.rewrite(key.id, encode(&found, recordFields))
+		x.tx.OnCommit(func() { panic("after the commit") })
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnknownOutcome) {
+		t.Fatalf("got %v, want ErrUnknownOutcome", err)
+	}
+	w.want[key] = "made"
+	for _, other := range allKeys()[3:9] {
+		w.showsNow(t)
+		w.use(t, other)
+	}
+	w.use(t, key)
+	w.showsNow(t)
+	if findings, err := w.backend.Check(t.Context()); err != nil || len(findings) > 0 {
+		t.Error(findings, err)
+	}
+}
+
 // A place that can't be read ends no call but those that ask for what is there. What is noted stays noted.
 func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
 	w := placesOfGlobex(t)

@@ -41,6 +41,8 @@ func History() []Step {
 		{"create", Open, ofFiles},
 		{"insert", Insert(1, 2, 3, 4, 5, 6, 7), ofWriting},
 		{"update", Update(2), ofWriting},
+		{"update another", Update(5), ofWriting},
+		{"update a third", Update(6), ofWriting},
 		{"revoke", Revoke(100, domain.Target{UserID: "user-1"}), ofWriting},
 		{"sweep", sweep(100), ofWriting},
 		{"snapshot", snapshot, ofFiles},
@@ -48,6 +50,8 @@ func History() []Step {
 		{"close", Close, nil},
 		{"open", Open, ofFiles},
 		{"insert more", Insert(8, 9), ofWriting},
+		{"update more", Update(8), ofWriting},
+		{"update the last", Update(9), ofWriting},
 		{"revoke more", Revoke(101, domain.Target{SessionID: "session-9"}), ofWriting},
 		{"trim", trim, ofWriting},
 	}
