@@ -39,6 +39,17 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 			}
 		}
 	}
+	for _, c := range contenders {
+		if op := b.exchanging(c, 0); op != nil && !c.floor {
+			t, err := c.measured(ctx, task{op: op, callers: slices.Max(callers), most: b.most, last: leftMost * b.turn})
+			if err != nil {
+				return err
+			}
+			if c.name == boltName {
+				b.facts.add("exchanges before", float64(t.calls))
+			}
+		}
+	}
 	new := supply{population: p, made: b.tokens, each: b.most}
 	for _, n := range callers {
 		err := b.hold(ctx, contenders, contest{measure: "issue", callers: n, clocked: true, operation: func(c *contender, round int) operation {
@@ -51,12 +62,12 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	for _, n := range callers {
+	for i, n := range callers {
 		err := b.hold(ctx, contenders, contest{measure: "exchange", callers: n, clocked: true, operation: func(c *contender, _ int) operation {
 			if !b.floorHasTurn(c, named("exchange", n), n) {
 				return nil
 			}
-			return scattered(c, b.tokens, c.exchange)
+			return b.exchanging(c, i+1)
 		}})
 		if err != nil {
 			return err
@@ -74,6 +85,21 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	return b.hold(ctx, contenders, contest{measure: "revoke one", callers: 1, clocked: true, operation: func(c *contender, _ int) operation {
 		return scattered(c, b.tokens, c.revoke)
 	}})
+}
+
+// leftMost is how many turns' time there is for what exchanges leave to those after them, before they are measured.
+const leftMost = 30
+
+// exchanging is the operation of exchanging tokens of one part of all that are loaded, of which each measure has another. The first part is
+// exchanged before any is measured: whoever leaves something to the exchanges to come, such as records that are yet to be put into their places, has
+// to do it in the turns that are measured.
+func (b *bench) exchanging(c *contender, part int) operation {
+	op := scattered(c, b.tokens, c.exchange)
+	if op == nil {
+		return nil
+	}
+	first := part * b.tokens / (len(callers) + 1)
+	return func(ctx context.Context, i int) (int, error) { return op(ctx, first+i) }
 }
 
 // floorHasTurn reports whether a contender has a turn with as many callers. It tells the floor that writes in groups how

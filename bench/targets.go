@@ -154,7 +154,7 @@ func issueLimit(r results) string {
 // exchangeLimit says what an exchange does that a rewrite of the record does not do.
 func exchangeLimit(r results) string {
 	busy := r.ratio("exchange/64", boltName, "exchange/64", bareName, func(t *turn) float64 { return float64(t.cpu) / float64(t.tokens) })
-	return fmt.Sprintf("An exchange keeps the processors busy %s × as long as the rewrite of a record: it reads and checks the token, and derives a secret. "+
+	return fmt.Sprintf("An exchange keeps the processors busy %s × as long as the rewrite of a record in its place: it reads and checks the token, and derives a secret. "+
 		"The store without the manager is compared by `go test ./boltstore -run '^$' -bench AgainstBare -benchtime 40x`.", busy)
 }
 
@@ -164,7 +164,7 @@ func postgresLimit(r results) string {
 	ours := r.ratio("exchange/64", boltName, "exchange/64", bareName, (*turn).rate)
 	left := "what bbolt leaves above the bound is less than an exchange takes for its checks, its secret and its tenant's order"
 	if bare.median < twicePostgres.limit {
-		left = "bbolt itself is below the bound as long as each record is rewritten in its place ([another way](adr/0013-bbolt-speed.md#alternatives-considered))"
+		left = "records that are rewritten in their places are below the bound, and what notes of them gain ([how](adr/0013-bbolt-speed.md#decision)) does not lead beyond it"
 	}
 	return fmt.Sprintf("Bare bbolt rewrites of the records, in equal groups and without any index, are %s × as fast as PostgreSQL, and the store is %s × as fast as those: "+
 		"%s. bbolt writes whole pages anew, where PostgreSQL appends what has "+
