@@ -96,7 +96,7 @@ func Open(path string, opts *Options) (*Backend, error) {
 		return nil, err
 	}
 	b := &Backend{db: db, dir: filepath.Dir(path), freshMax: freshMax, fence: fence{anchors: map[fenceKey]int{}}}
-	latest, err := b.peek(context.Background(), b.fill)
+	latest, err := b.peek(context.Background(), (*txn).fill)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

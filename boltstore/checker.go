@@ -42,14 +42,14 @@ func (t *txn) findings(ctx context.Context) iter.Seq[string] {
 // of date, too.
 func (t *txn) strays(yield func(string) bool) bool {
 	// What is known in memory may be of the commit before.
-	if err := protect(func() error { t.lookOnce(); return nil }); err != nil {
+	if err := protect(func() error { t.lookItself(); return nil }); err != nil {
 		if !isDamage(err) {
 			check(err)
 		}
 		yield(err.Error())
 		return false
 	}
-	for _, g := range t.looked {
+	for _, g := range t.generations {
 		for key := range g.notes {
 			if t.unread(key.tenant).get(bucketTokens, key.id[:]) == nil && !yield(fmt.Sprintf("tenant %q: token %s was rewritten, and is not there", key.tenant, key.id)) {
 				return false

@@ -143,32 +143,41 @@ func (b *Backend) commit(calls []*call) {
 	}
 }
 
-// attempt returns the index of a call that met a fault, or -1.
+// attempt returns the index of a call that met a fault, or -1. What fails for what has nothing to do with the calls, for want of room or
+// because of damage where rewritten records come into their places, is tried again without.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
-	if bad, err = b.try(calls); errors.Is(err, errBlocked) {
-		bad, err = b.try(calls)
+	t := b.change()
+	t.places = true
+	bad, err = b.try(t, calls)
+	if err == nil || !t.rewriting.placing || errors.Is(err, store.ErrUnknownOutcome) {
+		return bad, err
+	}
+	b.rewrites.blocked = isDamage(err)
+	if bad, err = b.try(b.change(), calls); err != nil { // so it was not that, or not that alone
+		b.rewrites.blocked = false
 	}
 	return bad, err
 }
 
-// try is an attempt that comes to the places of rewritten records, unless one before was [errBlocked] there.
-func (b *Backend) try(calls []*call) (bad int, err error) {
+// change is a transaction for writing, before it has begun.
+func (b *Backend) change() *txn {
+	return &txn{fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax, rewrites: &b.rewrites}
+}
+
+// try is one attempt.
+func (b *Backend) try(t *txn, calls []*call) (bad int, err error) {
 	tx, err := b.beginWriting()
 	if err != nil {
 		return -1, notCommitted(err)
 	}
 	defer b.endWriting(tx)
 	committed := false
-	t := &txn{tx: tx, fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax, rewrites: &b.rewrites}
+	t.tx, t.generations, t.rewriting = tx, b.rewrites.generations, b.rewrites.rewriting()
 	defer func() {
 		if !committed {
 			b.fence.unname(t.up, false)
 		}
 	}()
-	if err := protect(func() error { b.rewrites.learn(t); return nil }); err != nil {
-		return -1, notCommitted(err)
-	}
-	t.rewriting = b.rewrites.rewriting()
 	for i, c := range calls {
 		if err := protect(func() error { c.err = c.run(t); return nil }); err != nil {
 			return i, notCommitted(err)
@@ -177,11 +186,7 @@ func (b *Backend) try(calls []*call) (bad int, err error) {
 	if !t.dirty && !b.certainty.doubt.Load() {
 		return -1, nil
 	}
-	if err := protect(func() error { t.settleRewrites(); return nil }); err != nil {
-		b.rewrites.blocked = true
-		return -1, errBlocked
-	}
-	if err := protect(func() error { t.finish(); return nil }); err != nil {
+	if err := protect(func() error { t.settleRewrites(); t.finish(); return nil }); err != nil {
 		return -1, notCommitted(err)
 	}
 	id := tx.ID()
@@ -190,8 +195,11 @@ func (b *Backend) try(calls []*call) (bad int, err error) {
 	defer b.certainty.begin()()
 	if err := protect(tx.Commit); err != nil {
 		b.giveUp(tx)
-		b.rewrites.blocked = b.rewrites.blocked || isDamage(err) // perhaps of a place, to which every commit would come again
-		defer func() { b.rewrites.failed(named, b.certainty.doubt.Load()) }()
+		defer func() {
+			if !b.certainty.doubt.Load() {
+				b.rewrites.unname(named)
+			}
+		}()
 		return -1, b.outcome(id, err) // whatever it was, the fence may name too much
 	}
 	b.certainty.latest.Store(int64(id))
@@ -205,9 +213,6 @@ func (b *Backend) try(calls []*call) (bad int, err error) {
 	}
 	return -1, nil
 }
-
-// errBlocked is for a try that came to damage in what its calls have nothing to do with. The next one does without.
-var errBlocked = errors.New("rewritten records can't be put into their places")
 
 // outcome says whether a commit that failed can have been made: it can if its meta page is in place, though perhaps not
 // on the disk.
@@ -290,10 +295,29 @@ func (b *Backend) consult(ctx context.Context, f func(*txn) error, then func()) 
 	return t.tx.ID(), err
 }
 
-// snapshot begins a transaction for reading. The epochs of what is known in memory are read first: what goes from there afterwards may
-// be in the snapshot.
-func (b *Backend) snapshot() (t *txn, err error) {
-	t = &txn{fence: &b.fence, begun: b.fence.now(), rewrites: &b.rewrites, begunRewrites: b.rewrites.now()}
-	t.tx, err = b.begin(false)
-	return t, err
+// snapshot begins a transaction for reading.
+func (b *Backend) snapshot() (*txn, error) {
+	for {
+		t := b.reading()
+		if shows, err := b.beginReading(t); shows || err != nil {
+			return t, err
+		}
+	}
+}
+
+// reading is a transaction for reading, before it has begun: what goes from the fence in memory, and which generations go, after that was asked may be
+// in the snapshot.
+func (b *Backend) reading() *txn {
+	return &txn{fence: &b.fence, begun: b.fence.now(), rewrites: &b.rewrites, generations: b.rewrites.now()}
+}
+
+// beginReading begins a transaction, unless the snapshot may have notes of a generation that has begun since the others were asked for.
+func (b *Backend) beginReading(t *txn) (shows bool, err error) {
+	if t.tx, err = b.begin(false); err != nil {
+		return false, err
+	}
+	if shows = b.rewrites.latestIs(t.generations); !shows {
+		err = t.tx.Rollback()
+	}
+	return shows, err
 }

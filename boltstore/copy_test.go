@@ -101,6 +101,34 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// In a copy of a file of an older format the version may differ, and what came since may be there. In one of the newest nothing may, also not what is
+// noted of a token that a repair leaves as it is.
+func TestCompareOfAnOlderFormat(t *testing.T) {
+	about, rewrites := string(bucketAbout), string(bucketRewrites)
+	file := func(version, note string) tree {
+		return tree{about: tree{string(keyVersion): version}, rewrites: tree{"generation": tree{"note": note}}}
+	}
+	for what, c := range map[string]struct {
+		from, to tree
+		same     bool
+	}{
+		"brought up":      {tree{about: tree{string(keyVersion): "1"}}, tree{about: tree{string(keyVersion): "2"}, rewrites: tree{}}, true},
+		"alike":           {file("2", "a"), file("2", "a"), true},
+		"another version": {file("2", "a"), file("3", "a"), false},
+		"another note":    {file("2", "a"), file("2", "b"), false},
+		"no notes":        {file("2", "a"), tree{about: tree{string(keyVersion): "2"}, rewrites: tree{}}, false},
+	} {
+		for _, s := range []selection{everything(), primaries()} {
+			err := planted(t, c.from).View(func(from *bbolt.Tx) error {
+				return planted(t, c.to).View(func(to *bbolt.Tx) error { return compare(t.Context(), nil, root(from), root(to), s.broughtUp(from)) })
+			})
+			if (err == nil) != c.same || err != nil && !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: got %v, want that they are the same: %v", what, err, c.same)
+			}
+		}
+	}
+}
+
 // A copy is written in transactions of limited size, keys and values counted, and ends with its context at each of them.
 func TestCopyInParts(t *testing.T) {
 	const size, count = 32_000, copyAtOnce/(2*32_000+elementSize) + 2 // enough for one, and something more

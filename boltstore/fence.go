@@ -59,16 +59,16 @@ func (f *fence) unname(keys []fenceKey, committed bool) {
 	}
 }
 
-// fill names the anchors of all that is pending in a file that was just opened.
-func (b *Backend) fill(t *txn) error {
-	b.rewrites.learn(t)
+// fill learns what has to be known in memory of a file that was just opened.
+func (t *txn) fill() error {
+	t.rewrites.learn(t)
 	c := t.tx.Bucket(bucketPending).Cursor()
 	for name, _ := c.First(); name != nil; name, _ = c.Next() {
 		r := t.records(string(name))
 		r.after(bucketLive, nil, nil, func(_, v []byte) bool {
 			p := must(decode(v, revocationFields))
 			for _, anchor := range p.status.Tombstone.Anchors() {
-				b.fence.name(fenceKey{r.name, anchor})
+				t.fence.name(fenceKey{r.name, anchor})
 			}
 			return true
 		})

@@ -91,7 +91,12 @@ func (f format) accept(db *bbolt.DB, settle func() error) error {
 
 // migrate brings a file to this version, in one commit: so after a crash it has one version or the other.
 func (f format) migrate(db *bbolt.DB) error {
-	return db.Update(f.bringUp)
+	return db.Update(func(tx *bbolt.Tx) error {
+		if err := f.bringUp(tx); err != nil {
+			return err
+		}
+		return (&txn{tx: tx, fence: &fence{anchors: map[fenceKey]int{}}, rewrites: &rewrites{}}).fill() // what does not open is left as it was
+	})
 }
 
 // bringUp brings what a transaction sees to this version.

@@ -155,6 +155,27 @@ func TestOlderFormatIsMended(t *testing.T) {
 	}
 }
 
+// A file of an older format that does not open is left as it was.
+func TestOpenLeavesADamagedOlderFormat(t *testing.T) {
+	path := writeFile(t, readFile(t, "testdata/format1.db"))
+	before := spoil(t, path, inBucket(bucketLive, func(live *bbolt.Bucket) error { return live.Put(nth(live, 0), []byte("damaged")) }))
+	if _, err := Open(path, nil); !errors.Is(err, ErrCorrupt) || !bytes.Equal(readFile(t, path), before) {
+		t.Errorf("got %v; the file is as it was: %v", err, bytes.Equal(readFile(t, path), before))
+	}
+}
+
+// A file of this format has the bucket that came with it.
+func TestFormatHasItsBuckets(t *testing.T) {
+	path := wealthy(t)
+	spoil(t, path, func(tx *bbolt.Tx, _ *bbolt.Bucket) error { return tx.DeleteBucket(bucketRewrites) })
+	if _, err := Open(path, nil); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("opened it: got %v, want ErrCorrupt", err)
+	}
+	if findings, err := CheckFile(t.Context(), path, nil); err != nil || len(findings) != 1 {
+		t.Errorf("found %q, %v", findings, err)
+	}
+}
+
 // back gives a file the version of this program.
 func back(t *testing.T, path string) {
 	t.Helper()

@@ -268,9 +268,9 @@ func (w *rewriter) unseen(t *testing.T, change func(*txn)) {
 	err := w.backend.db.Update(func(tx *bbolt.Tx) error {
 		return protect(func() error {
 			known := rewrites{max: w.backend.rewrites.max}
-			x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}}
+			x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}, places: true}
 			known.learn(x)
-			x.rewriting = known.rewriting()
+			x.generations, x.rewriting = known.generations, known.rewriting()
 			change(x)
 			return nil
 		})

@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ import (
 const (
 	fillRewrites   = 1   // they are written once, in the order of their keys
 	placedMin      = 32  // how many have to be owed before any are put into their places, so that there are neighbours among them
-	placedMax      = 256 // how many of those that are owed a commit makes up for
+	placedMax      = 256 // how many of those that are owed from before a commit makes up for
 	generationMin  = 64
 	generationMax  = 16 << 10
 	generationPart = 2 // a generation is full with half as many notes as the file has pages: that is a sixteenth of it
@@ -54,7 +55,6 @@ func (k *tokenKey) note(number uint64) []byte {
 // generation is where the notes of a generation are.
 type generation struct {
 	name  uint64 // of its bucket: one more than that of the generation before
-	last  uint64 // the number of the latest note
 	notes map[tokenKey]uint64
 }
 
@@ -74,42 +74,45 @@ func find(generations []generation, key tokenKey) (places [2]noted) {
 }
 
 // rewrites knows in memory where notes may be. It may name a note too many and never too few, as the [fence] does: a note is named
-// before the commit that makes it, and unnamed after the one with which its generation goes. A snapshot from before that may still have
-// it, so who reads compares the epoch.
+// before the commit that makes it, and unnamed if that is known not to have been made. Whoever reads goes by the generations that there
+// were when the snapshot was begun: it has no others, and what is known of those that have gone since does not change any more.
 type rewrites struct {
-	mu          sync.RWMutex
-	known       bool   // false where a commit may have been made, and may not
-	epoch       uint64 // rises whenever a generation goes
-	generations []generation
+	mu          sync.RWMutex // also of what is in the generations
+	generations []generation // is not changed, but replaced
 
 	// What only the writer uses.
+	last    uint64     // the number of the latest note
 	left    []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
 	owed    int        // how many have been noted for which none was put into its place yet
-	blocked bool       // a place can't be read: until the file is opened anew the notes stay where they are, and are read there
+	blocked bool       // until the file is opened anew nothing is noted, nor put into its place, for somewhere there is damage
 	max     int        // how many notes make a generation full; 0 for what the size of the file says
 }
 
 // latest is the generation that takes what is noted now. It is for the writer.
 func (w *rewrites) latest() *generation { return &w.generations[len(w.generations)-1] }
 
-func (w *rewrites) now() uint64 {
+// now returns the generations that there are. What is in them may be read by find alone.
+func (w *rewrites) now() []generation {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	return w.epoch
+	return w.generations
 }
 
-// find returns where notes of a token may be in a snapshot that was begun after the epoch was read, if it can tell.
-func (w *rewrites) find(key tokenKey, epoch uint64) (places [2]noted, sure bool) {
+// latestIs reports whether none has begun since generations were asked for.
+func (w *rewrites) latestIs(of []generation) bool {
+	now := w.now()
+	return len(now) == 0 || len(of) > 0 && now[len(now)-1].name == of[len(of)-1].name
+}
+
+func (w *rewrites) find(generations []generation, key tokenKey) [2]noted {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
-	if !w.known || w.epoch != epoch {
-		return places, false
-	}
-	return find(w.generations, key), true
+	return find(generations, key)
 }
 
 // name is for a writer, before its commit. It returns what was not named before.
 func (w *rewrites) name(x *rewriting) (named []tokenKey) {
+	w.last = x.last
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	notes := w.latest().notes
@@ -122,78 +125,67 @@ func (w *rewrites) name(x *rewriting) (named []tokenKey) {
 	return named
 }
 
-// failed is for a commit that was not made, or of which that is in doubt: then only the file can tell what it has noted.
-func (w *rewrites) failed(named []tokenKey, doubt bool) {
+// unname is for a commit that is known not to have been made.
+func (w *rewrites) unname(named []tokenKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if doubt {
-		w.known = false
-		return
-	}
 	for _, key := range named {
 		delete(w.latest().notes, key)
 	}
 }
 
-// learn takes what a transaction sees, unless that is known already. It is for a writer, and for a file that is being opened.
+// learn takes what a transaction sees. It is for a file that is being opened.
 func (w *rewrites) learn(t *txn) {
-	if w.known {
-		return
+	w.generations = t.look()
+	if len(w.generations) == 0 {
+		w.generations = []generation{{name: 1, notes: map[tokenKey]uint64{}}}
 	}
-	generations := t.look()
-	if len(generations) == 0 {
-		generations = []generation{{name: 1, notes: map[tokenKey]uint64{}}}
+	for _, g := range w.generations {
+		for _, number := range g.notes {
+			w.last = max(w.last, number)
+		}
 	}
-	w.left = nil
-	if len(generations) > 1 {
-		w.left = generations[0].inPlaces()
+	if len(w.generations) > 1 {
+		w.left = w.generations[0].inPlaces()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.generations, w.known = generations, true
-	w.epoch++
 }
 
 // inPlaces are the tokens of a generation, in the order of their places.
 func (g *generation) inPlaces() []tokenKey {
-	keys := make([]tokenKey, 0, len(g.notes))
-	for key := range g.notes {
-		keys = append(keys, key)
-	}
+	keys := slices.Collect(maps.Keys(g.notes))
 	slices.SortFunc(keys, func(a, b tokenKey) int { return a.compare(&b) })
 	return keys
 }
 
 // rewriting is what a transaction has changed of the notes. It is told to [rewrites] after the commit.
 type rewriting struct {
-	noted  map[tokenKey]uint64 // the numbers of its notes, in the latest generation
-	last   uint64
-	left   []tokenKey
-	owed   int
-	placed bool // the older generation is gone
-	full   bool // the later one is full, and another begins
+	noted   map[tokenKey]uint64 // the numbers of its notes, in the latest generation
+	added   int                 // how many of them are of tokens that had none there
+	last    uint64
+	left    []tokenKey
+	owed    int
+	placing bool // it has begun what is no call's: a failure may be due to that
+	placed  bool // the older generation is gone
+	full    bool // the later one is full, and another begins
 }
 
 // rewriting is what a transaction begins with.
 func (w *rewrites) rewriting() rewriting {
-	return rewriting{last: w.latest().last, left: w.left, owed: w.owed}
+	return rewriting{last: w.last, left: w.left, owed: w.owed}
 }
 
 // tell is for a writer that has committed.
 func (w *rewrites) tell(x *rewriting) {
 	w.left, w.owed = x.left, x.owed
-	latest := w.latest()
+	generations := w.generations
 	if x.full {
-		w.left = latest.inPlaces() // without the lock, which readers wait for
+		w.left = w.latest().inPlaces() // without the lock, which readers wait for
+		generations = append(slices.Clip(generations), generation{name: w.latest().name + 1, notes: map[tokenKey]uint64{}})
+	}
+	if x.placed {
+		generations = slices.Clone(generations[1:])
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	latest.last = x.last
-	if x.full {
-		w.generations = append(w.generations, generation{name: latest.name + 1, notes: map[tokenKey]uint64{}})
-	}
-	if x.placed {
-		w.generations = slices.Clone(w.generations[1:])
-		w.epoch++
-	}
+	w.generations = generations
 }

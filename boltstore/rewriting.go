@@ -26,7 +26,6 @@ func (t *txn) look() (generations []generation) {
 			if len(note) <= noteHead {
 				return fmt.Errorf("%w: a record was rewritten for nobody", ErrCorrupt)
 			}
-			g.last = binary.BigEndian.Uint64(note)
 			if string(note[noteHead:]) != tenant {
 				tenant = string(note[noteHead:])
 			}
@@ -34,7 +33,7 @@ func (t *txn) look() (generations []generation) {
 			if g.notes[key] > 0 {
 				return fmt.Errorf("%w: a record was rewritten twice in one generation", ErrCorrupt)
 			}
-			g.notes[key] = g.last
+			g.notes[key] = binary.BigEndian.Uint64(note)
 			return nil
 		})
 		generations = append(generations, g)
@@ -50,17 +49,18 @@ func (t *txn) notes(generation uint64) *bbolt.Bucket {
 
 // noted returns where notes of a token may be that a commit before has made.
 func (t *txn) noted(key tokenKey) [2]noted {
-	if t.looked == nil && t.rewrites != nil {
-		epoch := t.begunRewrites
-		if t.tx.Writable() { // nobody else takes any away
-			epoch = t.rewrites.now()
-		}
-		if places, sure := t.rewrites.find(key, epoch); sure {
-			return places
-		}
+	if t.rewrites == nil {
+		t.lookItself()
+		return find(t.generations, key)
 	}
-	t.lookOnce()
-	return find(t.looked, key)
+	return t.rewrites.find(t.generations, key)
+}
+
+// lookItself has a transaction go by what it sees, and by nothing that is known in memory.
+func (t *txn) lookItself() {
+	if t.rewrites != nil || t.generations == nil {
+		t.rewrites, t.generations = nil, append([]generation{}, t.look()...)
+	}
 }
 
 // noteAt returns what is noted of a token in a place, or nil.
@@ -71,13 +71,6 @@ func (t *txn) noteAt(key *tokenKey, place noted) []byte {
 		}
 	}
 	return nil
-}
-
-// lookOnce has the transaction go by what it sees itself.
-func (t *txn) lookOnce() {
-	if t.looked == nil {
-		t.looked = append([]generation{}, t.look()...)
-	}
 }
 
 // stored returns the record of a token as it is stored, or nil.
@@ -117,11 +110,16 @@ func (r *records) current(id, inPlace []byte) []byte {
 // rewrite notes what a record that is there becomes.
 func (r *records) rewrite(id ulid.ULID, record []byte) {
 	t, key := r.txn, tokenKey{r.name, id}
+	if t.rewrites.blocked {
+		r.replace(id, record)
+		return
+	}
 	t.dirty = true
 	x, latest := &t.rewriting, t.rewrites.latest()
 	number := cmp.Or(x.noted[key], latest.notes[key])
 	if number == 0 {
 		x.last++
+		x.added++
 		number = x.last
 	}
 	if x.noted == nil {
@@ -129,37 +127,42 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 	}
 	x.noted[key] = number
 	x.owed++
-	notes := t.notes(latest.name)
-	if notes == nil {
-		notes = must(t.tx.Bucket(bucketRewrites).CreateBucket(numberKey(latest.name)))
-	}
-	notes.FillPercent = fillRewrites
-	check(notes.Put(key.note(number), record))
+	err := protect(func() error {
+		notes := t.notes(latest.name)
+		if notes == nil {
+			notes = must(t.tx.Bucket(bucketRewrites).CreateBucket(numberKey(latest.name)))
+		}
+		notes.FillPercent = fillRewrites
+		return notes.Put(key.note(number), record)
+	})
+	x.placing = x.placing || isDamage(err) // which is where all are noted, and not of this token
+	check(err)
 }
 
-// replace writes a record over that of a token, wherever it is: into a file that is open for nobody else.
+// replace writes a record over that of a token, wherever it is.
 func (r *records) replace(id ulid.ULID, record []byte) {
 	key := tokenKey{r.name, id}
-	place := r.txn.noted(key)[0]
-	if place.number == 0 {
-		r.putEncoded(id, record)
-		return
+	for _, place := range r.txn.noted(key) {
+		if r.txn.noteAt(&key, place) != nil {
+			r.txn.dirty = true
+			check(r.txn.notes(place.generation).Put(key.note(place.number), record))
+			return
+		}
 	}
-	check(r.txn.notes(place.generation).Put(key.note(place.number), record))
+	r.putEncoded(id, record)
 }
 
 // forgetRewrites is for a token that goes.
 func (r *records) forgetRewrites(id ulid.ULID) {
 	t, key := r.txn, tokenKey{r.name, id}
-	latest := t.rewrites.latest()
 	forget := func(generation, number uint64) {
 		if notes := t.notes(generation); number > 0 && notes != nil {
 			check(notes.Delete(key.note(number)))
 		}
 	}
-	forget(latest.name, t.rewriting.noted[key])
-	for _, g := range t.rewrites.generations {
-		forget(g.name, g.notes[key])
+	forget(t.rewrites.latest().name, t.rewriting.noted[key])
+	for _, place := range t.noted(key) {
+		forget(place.generation, place.number)
 	}
 }
 
@@ -169,29 +172,34 @@ func isRecordOf(id ulid.ULID, note []byte) bool {
 	return err == nil && x.token.ID == id
 }
 
-// settleRewrites puts some of what an older generation has noted into its places: a little more than has been noted since, so that
-// it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is damaged or has none, is
-// noted again as it is: whoever asks for it is told.
+// settleRewrites puts some of what an older generation has noted into its places: a quarter more than this commit has noted, or
+// than is owed, so that it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is
+// damaged or has none, is noted again as it is: whoever asks for it is told.
 func (t *txn) settleRewrites() {
-	x, generations := &t.rewriting, t.rewrites.generations
+	x, generations := &t.rewriting, t.generations
 	latest := t.rewrites.latest()
 	if len(generations) == 1 {
-		x.full = len(latest.notes)+len(x.noted) >= t.generationMax()
+		x.full = !t.rewrites.blocked && len(latest.notes)+x.added >= t.generationMax()
 		x.owed = 0
 		return
 	}
-	if t.rewrites.blocked || x.owed < min(placedMin, t.generationMax()) {
+	if !t.places || t.rewrites.blocked || x.owed < min(placedMin, t.generationMax()) {
 		return
 	}
+	x.placing = true
 	older := &generations[0]
 	notes := t.notes(older.name)
-	owed := min(x.owed, placedMax)
+	if notes == nil { // a commit that failed was made all the same
+		x.left = nil
+	}
+	owed := min(x.owed, max(placedMax, x.owed-t.rewrites.owed))
 	rest := x.owed - owed
 	n := owed + owed/4 + 1
 	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
 		key := x.left[0]
-		if x.noted[key] > 0 || latest.notes[key] > 0 {
-			continue // what was noted later is right
+		later := noted{latest.name, cmp.Or(x.noted[key], latest.notes[key])}
+		if t.noteAt(&key, later) != nil {
+			continue // that is right
 		}
 		looks--
 		record := notes.Get(key.note(older.notes[key]))

@@ -3,6 +3,8 @@ package boltstore
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,16 +16,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// After a commit of which nobody knows whether it was made, what the file says is right.
+// After a commit of which nobody knows whether it was made, whoever reads is shown what the file says; and so is who goes on writing.
 func TestRewritesAfterDoubt(t *testing.T) {
-	for _, made := range []bool{false, true} {
-		w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
-		defer func() { _ = w.close() }()
-		key := allKeys()[0]
-		w.insert(t, allKeys()[1])
-		w.insert(t, key)
-		w.use(t, allKeys()[1])
-		if made { // by a commit that nobody has been told of
+	for what, doubtful := range map[string]func(w *rewriter, key tokenKey){
+		"noted": func(w *rewriter, key tokenKey) {
 			w.unseen(t, func(x *txn) {
 				r := x.records(key.tenant)
 				record, _ := r.record(key.id)
@@ -31,13 +27,39 @@ func TestRewritesAfterDoubt(t *testing.T) {
 				r.rewrite(key.id, encode(&record, recordFields))
 			})
 			w.want[key] = "made"
-		}
-		w.backend.rewrites.failed(nil, true)
-		for range 3 { // before and after a commit that ends the doubt
+			w.backend.rewrites.name(w.coming(key))
+		},
+		"placed":   func(w *rewriter, _ tokenKey) { w.placeUnseen(t) },
+		"not made": func(w *rewriter, key tokenKey) { w.backend.rewrites.name(w.coming(key)) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			w, key := olderGeneration(t)
+			before := maps.Clone(w.want)
+			x := w.snapshot(t)
+			doubtful(w, key)
+			w.shows(t, x, before)
 			w.showsNow(t)
+			for _, other := range allKeys()[3:12] {
+				w.use(t, other)
+				w.showsNow(t)
+			}
+			w.shows(t, x, before)
+			if findings, err := w.backend.Check(t.Context()); err != nil || len(findings) > 0 {
+				t.Error(findings, err)
+			}
 			w.use(t, key)
-		}
+			w.showsNow(t)
+			if w.backend.rewrites.blocked {
+				t.Error("notes come into their places after that as before")
+			}
+		})
 	}
+}
+
+// coming is what a commit tells that is to note a token anew.
+func (w *rewriter) coming(key tokenKey) *rewriting {
+	number := w.backend.rewrites.last + 1
+	return &rewriting{last: number, noted: map[tokenKey]uint64{key: number}}
 }
 
 // What a commit has noted that failed, and was made all the same, is there from then on.
@@ -69,7 +91,7 @@ func TestRewritesOfAFailedCommit(t *testing.T) {
 // A place that can't be read ends no call but those that ask for what is there. What is noted stays noted.
 func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
 	w := placesOfGlobex(t)
-	overwritePage(t, w.backend, "globex", bucketTokens, 0, 16)
+	overwritePage(t, w.backend, tokensOf("globex"), 0, 16)
 	w.backend.certainty.doubt.Store(true) // so that the first commit is nobody's
 	w.backend.rewrites.owed = placedMax
 	if failed := w.useAcme(t); failed > 0 {
@@ -81,12 +103,51 @@ func TestDamagedPlaceBlocksNoWriter(t *testing.T) {
 	}
 }
 
-// Where bbolt finds a place damaged only as it commits, the calls of that commit are told, and no others are.
+// Nor does one of which bbolt finds out only as it commits.
 func TestPlaceDamagedAtCommit(t *testing.T) {
 	w := placesOfGlobex(t)
-	overwritePage(t, w.backend, "globex", bucketTokens, 12, 2) // how many pages it takes
-	if failed := w.useAcme(t); failed != 1 || !w.backend.rewrites.blocked {
-		t.Errorf("%d calls have failed, want one", failed)
+	overwritePage(t, w.backend, tokensOf("globex"), 12, 2) // how many pages it takes
+	if failed := w.useAcme(t); failed > 0 || !w.backend.rewrites.blocked {
+		t.Errorf("%d calls have failed, and notes are blocked: %v", failed, w.backend.rewrites.blocked)
+	}
+}
+
+// Where nothing can be noted any more, what tokens without notes become is written in their places.
+func TestDamagedNotesBlockNoWriter(t *testing.T) {
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	t.Cleanup(func() { _ = w.close() })
+	w.backend.PlaceEarly(1000)
+	for n := range 60 {
+		w.insert(t, tokenKey{"globex", number(n + 1)})
+		w.use(t, tokenKey{"globex", number(n + 1)})
+	}
+	for n := range 12 {
+		w.insert(t, tokenKey{"acme", number(n + 1)})
+	}
+	overwritePage(t, w.backend, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketRewrites).Bucket(numberKey(1)) }, 0, 16)
+	if failed := w.useAcme(t); failed > 0 || !w.backend.rewrites.blocked {
+		t.Errorf("%d calls have failed, and notes are blocked: %v", failed, w.backend.rewrites.blocked)
+	}
+	if _, err := must(w.backend.Tenant("globex")).Get(t.Context(), number(1)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a token whose note can't be read is %v, want ErrCorrupt", err)
+	}
+}
+
+// Where a call's own token is damaged, no other is concerned, and notes come into their places as before.
+func TestDamageElsewhereBlocksNoNotes(t *testing.T) {
+	w := placesOfGlobex(t)
+	err := w.backend.update(t.Context(), func(x *txn) error {
+		r := x.records("acme")
+		for n := range 5 { // enough to come to the places
+			found, _ := r.record(number(n + 1))
+			found.token.Retries++
+			r.rewrite(found.token.ID, encode(&found, recordFields))
+		}
+		x.tenants["damaged"] = &records{txn: x, name: "damaged", unsaved: true} // which can't be saved
+		return nil
+	})
+	if err == nil || w.backend.rewrites.blocked {
+		t.Errorf("got %v, and notes are blocked: %v", err, w.backend.rewrites.blocked)
 	}
 }
 
@@ -127,14 +188,17 @@ func (w *rewriter) useAcme(t *testing.T) (failed int) {
 	return failed
 }
 
-// overwritePage damages a part of the first page of a tenant's bucket, in a file that is open.
-func overwritePage(t *testing.T, b *Backend, tenant string, bucket []byte, at, n int) {
+func tokensOf(tenant string) func(*bbolt.Tx) *bbolt.Bucket {
+	return func(tx *bbolt.Tx) *bbolt.Bucket {
+		return tx.Bucket(bucketTenants).Bucket([]byte(tenant)).Bucket(bucketTokens)
+	}
+}
+
+// overwritePage damages a part of the first page of a bucket, in a file that is open.
+func overwritePage(t *testing.T, b *Backend, bucket func(*bbolt.Tx) *bbolt.Bucket, at, n int) {
 	t.Helper()
 	var page int
-	err := b.db.View(func(tx *bbolt.Tx) error {
-		page = int(tx.Bucket(bucketTenants).Bucket([]byte(tenant)).Bucket(bucket).Root())
-		return nil
-	})
+	err := b.db.View(func(tx *bbolt.Tx) error { page = int(bucket(tx).Root()); return nil })
 	if err != nil || page == 0 {
 		t.Fatal("the bucket has no page of its own", page, err)
 	}
@@ -214,6 +278,25 @@ func TestCheckReadsTheNotes(t *testing.T) {
 	}
 }
 
+// What is missing in the index is named by what a record has become.
+func TestCheckNamesWhatARewrittenRecordLacks(t *testing.T) {
+	w, key := olderGeneration(t)
+	w.hasten(t, key)
+	var lacks entry
+	w.update(t, func(x *txn) {
+		r := x.records(key.tenant)
+		found, _ := r.record(key.id)
+		lacks = underSecond(found.due).entry(key.id)
+		r.unindex(lacks)
+		r.settle()
+		r.save()
+	})
+	want := fmt.Sprintf("token %s is not in the index, as %x", key.id, lacks[:prefixSize])
+	if findings, err := w.backend.Check(t.Context()); err != nil || !strings.Contains(strings.Join(findings, "\n"), want) {
+		t.Errorf("found %q, %v, want %q", findings, err, want)
+	}
+}
+
 // A repair changes a record where it is: what it became is not hidden by what it was, nor the other way round.
 func TestRepairOfARewrittenRecord(t *testing.T) {
 	path := wealthy(t)
@@ -261,8 +344,8 @@ func TestRewritesOfAFullFile(t *testing.T) {
 			break
 		}
 	}
-	if !errors.Is(err, ErrFull) || !b.rewrites.known {
-		t.Errorf("got %v; the notes are known: %v", err, b.rewrites.known)
+	if !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want ErrFull", err)
 	}
 	before := b.Generations()
 	err = b.update(t.Context(), func(x *txn) error {
@@ -328,4 +411,70 @@ func TestCheckFindsBadRewrites(t *testing.T) {
 func makeBucket(in *bbolt.Bucket, n uint64) error {
 	_, err := in.CreateBucket(numberKey(n))
 	return err
+}
+
+// In a file that has no room for what is to be put into its place, records are rewritten as long as there is room for a note.
+func TestFullFileHasRoomForNotes(t *testing.T) {
+	const tokens, uses = 2000, 30
+	path := filepath.Join(t.TempDir(), "tokens.db")
+	w := openRewriter(t, path)
+	for n := range 2 {
+		rows := make([]store.Insertion, tokens/2)
+		for i := range rows {
+			rows[i].Token = domain.RefreshToken{ID: number(n*len(rows) + i + 1), UserID: strings.Repeat("u", 300), ClientID: "client", CreatedAt: instant}
+		}
+		if _, err := must(w.backend.Tenant("acme")).Insert(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.backend.PlaceEarly(tokens / 2)
+	used := func(from, n int) error {
+		return w.backend.update(t.Context(), func(x *txn) error {
+			r := x.records("acme")
+			for i := range n {
+				found, _ := r.record(number((from+i)*7919%tokens + 1))
+				found.token.Retries++
+				r.rewrite(found.token.ID, encode(&found, recordFields))
+			}
+			return nil
+		})
+	}
+	if err := errors.Join(used(0, tokens/2), used(tokens/2, 1)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.close() }()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.backend.db.MaxSize, w.backend.db.AllocSize = int(info.Size()), os.Getpagesize()
+	ballast := func(from, to int) error {
+		return w.backend.update(t.Context(), func(x *txn) error {
+			x.dirty = true
+			for n := from; n < to; n++ {
+				check(x.tx.Bucket(bucketAbout).Put(fmt.Appendf(nil, "ballast %06d", n), make([]byte, 3<<10)))
+			}
+			return nil
+		})
+	}
+	n := 0
+	for _, more := range []int{256, 32, 4, 1} {
+		for err = ballast(n, n+more); err == nil; err = ballast(n, n+more) {
+			n += more
+		}
+		if !errors.Is(err, ErrFull) {
+			t.Fatal(err)
+		}
+	}
+	w.backend.db.MaxSize += 30 * os.Getpagesize() // as much as it takes to note a record, and not to put many into their places
+	before := len(w.backend.rewrites.left)
+	w.backend.rewrites.owed = placedMax
+	for n := range uses {
+		if err := used(tokens/2+n, 1); err != nil {
+			t.Errorf("use %d: got %v", n, err)
+		}
+	}
+	if after := len(w.backend.rewrites.left); after != before || w.backend.rewrites.blocked {
+		t.Errorf("there was room for %d places, and notes are blocked: %v", before-after, w.backend.rewrites.blocked)
+	}
 }

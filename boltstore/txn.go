@@ -13,18 +13,18 @@ import (
 
 // txn is a transaction on the whole file, for writing one that several calls may share.
 type txn struct {
-	tx            *bbolt.Tx
-	dirty         bool // something has been written
-	merged        bool // runs of an index have moved on
-	fence         *fence
-	begun         uint64       // the fence's epoch before the transaction
-	rewrites      *rewrites    // nil where the file is not open for writing
-	begunRewrites uint64       // their epoch before the transaction
-	looked        []generation // what the transaction sees of them; nil before it has looked
-	rewriting     rewriting
-	up, down      []fenceKey // what it puts into the fence, and takes out
-	tenants       map[string]*records
-	freshMax      uint64 // how many entries of a tenant's index are fresh before they settle
+	tx          *bbolt.Tx
+	dirty       bool // something has been written
+	merged      bool // runs of an index have moved on
+	fence       *fence
+	begun       uint64       // the fence's epoch before the transaction
+	rewrites    *rewrites    // nil for one that goes by what it sees itself
+	generations []generation // in which it may have notes
+	places      bool         // it may put notes into their places
+	rewriting   rewriting
+	up, down    []fenceKey // what it puts into the fence, and takes out
+	tenants     map[string]*records
+	freshMax    uint64 // how many entries of a tenant's index are fresh before they settle
 }
 
 // records is a tenant's part of a transaction. Its buckets are made by the first write; what reads them takes a bucket
