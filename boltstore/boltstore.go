@@ -72,7 +72,8 @@ var (
 // left as it was; the error is [ErrNotOurs], [ErrTruncated], [ErrCorrupt], [ErrFormat], [ErrLocked], [ErrUnusable], or [ErrFull] where
 // there is no room for what it writes.
 // Of a file that was closed, opening reads what leads to its records, and the latest of what has been rewritten, a small part. After a crash it reads the whole file, to look
-// for free pages, and takes time in proportion to its size. Damage to what is not read is an [ErrCorrupt] of the call that comes
+// for free pages, and takes time in proportion to its size. Damage to what has been rewritten last, where records are yet to be put into their
+// places, has the whole file refused, since it says which records are out of date. Damage to what is not read is an [ErrCorrupt] of the call that comes
 // to it, and a finding of [Backend.Check].
 func Open(path string, opts *Options) (*Backend, error) {
 	var o Options

@@ -173,16 +173,16 @@ func placesOfGlobex(t *testing.T) *rewriter {
 func (w *rewriter) useAcme(t *testing.T) (failed int) {
 	t.Helper()
 	acme := must(w.backend.Tenant("acme"))
-	for n := range 40 {
-		if err := acme.Update(t.Context(), number(n%12+1), usedAt("now")); err != nil {
+	for use := range 48 {
+		if err := acme.Update(t.Context(), number(use%12+1), usedAt(fmt.Sprint("use ", use))); err != nil {
 			t.Log(err)
 			failed++
 		}
 	}
 	for n := range 12 {
 		v, err := acme.Get(t.Context(), number(n+1))
-		if err != nil || v.Token.Device.LastUserAgent != "now" {
-			t.Errorf("got %+v, %v", v, err)
+		if want := fmt.Sprint("use ", 36+n); err != nil || v.Token.Device.LastUserAgent != want {
+			t.Errorf("got %+v, %v, want %s", v, err, want)
 		}
 	}
 	return failed
