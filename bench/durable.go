@@ -41,7 +41,7 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	}
 	for _, c := range contenders {
 		if op := b.exchanging(c, 0); op != nil && !c.floor {
-			t, err := c.measured(ctx, task{op: op, callers: slices.Max(callers), most: b.most, last: leftMost * b.turn})
+			t, err := c.measured(ctx, task{op: op, callers: slices.Max(callers), most: leftFor * b.most, last: leftMost * b.turn})
 			if err != nil {
 				return err
 			}
@@ -87,8 +87,12 @@ func (b *bench) onDisk(ctx context.Context) (err error) {
 	}})
 }
 
-// leftMost is how many turns' time there is for what exchanges leave to those after them, before they are measured.
-const leftMost = 30
+// Exchanges leave something to those after them. Before any are measured, as many are made as so many turns have at most, or as there is time for in
+// so many.
+const (
+	leftFor  = 2
+	leftMost = 30
+)
 
 // exchanging is the operation of exchanging tokens of one part of all that are loaded, of which each measure has another. The first part is
 // exchanged before any is measured: whoever leaves something to the exchanges to come, such as records that are yet to be put into their places, has

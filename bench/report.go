@@ -129,7 +129,7 @@ func (b *bench) reportDurable(d *document) {
 	d.line("bbolt and pebble have a record and four indexes: by digest, user, session and client; so have Redis, in keys and sets, and PostgreSQL. An exchange is a compare-and-swap of the digest: " +
 		"a transaction in bbolt, a lock beside pebble, a script in Redis, an UPDATE in PostgreSQL. boltstore also keeps when each token is to expire. " +
 		fmt.Sprintf("What an exchange leaves to those to come is measured too: each store makes %s of them before, or what it can in %s; boltstore made %s. ",
-			short(float64(b.most)), leftMost*b.turn, short(b.facts["exchanges before"].median)) +
+			short(float64(leftFor*b.most)), leftMost*b.turn, short(b.facts["exchanges before"].median)) +
 		"The floors have one caller. That of bare commits writes records to one bucket and has no index; with several callers it writes as many a commit as boltstore does.")
 }
 

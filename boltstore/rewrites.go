@@ -26,8 +26,8 @@ const (
 	placedMin      = 32  // how many have to be owed before any are put into their places, so that there are neighbours among them
 	placedMax      = 256 // how many of those that are owed from before a commit makes up for
 	generationMin  = 64
-	generationMax  = 16 << 10
-	generationPart = 2 // a generation is full with half as many notes as the file has pages: that is a sixteenth of it
+	generationMax  = 32 << 10
+	generationPart = 1 // a generation is full with as many notes as the file has pages: that is an eighth of it
 	looksEach      = 8 // how many are looked at for each that is put into its place: after a crash many are there
 )
 

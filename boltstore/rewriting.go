@@ -172,7 +172,7 @@ func isRecordOf(id ulid.ULID, note []byte) bool {
 	return err == nil && x.token.ID == id
 }
 
-// settleRewrites puts some of what an older generation has noted into its places: a quarter more than this commit has noted, or
+// settleRewrites puts some of what an older generation has noted into its places: an eighth more than this commit has noted, or
 // than is owed, so that it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is
 // damaged or has none, is noted again as it is: whoever asks for it is told.
 func (t *txn) settleRewrites() {
@@ -194,7 +194,7 @@ func (t *txn) settleRewrites() {
 	}
 	owed := min(x.owed, max(placedMax, x.owed-t.rewrites.owed))
 	rest := x.owed - owed
-	n := owed + owed/4 + 1
+	n := owed + owed/8 + 1
 	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
 		key := x.left[0]
 		later := noted{latest.name, cmp.Or(x.noted[key], latest.notes[key])}

@@ -43,7 +43,7 @@ var edits = []edit{
 	// }
 	defer b.certainty.begin()()
 `},
-	{"rewrites.go", "generationMax  = 16 << 10", "generationMax = 2"},
+	{"rewrites.go", "generationMax  = 32 << 10", "generationMax = 2"},
 	{"commit.go", "		return -1, b.outcome(id, err)", `		// gofail: var hiddenFailure struct{}
 		// return -1, nil
 		return -1, b.outcome(id, err)`},
