@@ -41,7 +41,7 @@ func (t *txn) findings(ctx context.Context) iter.Seq[string] {
 // strays finds rewritten records of tokens that are not there. It returns false where no other record can be told from what is out
 // of date, too.
 func (t *txn) strays(yield func(string) bool) bool {
-	// What is known in memory may be of the commit before.
+	// What is in the file counts, whatever is known in memory.
 	if err := protect(func() error { t.lookItself(); return nil }); err != nil {
 		if !isDamage(err) {
 			check(err)

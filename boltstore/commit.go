@@ -143,18 +143,23 @@ func (b *Backend) commit(calls []*call) {
 	}
 }
 
-// attempt returns the index of a call that met a fault, or -1. What fails for what has nothing to do with the calls, for want of room or
-// because of damage where rewritten records come into their places, is tried again without.
+// attempt returns the index of a call that met a fault, or -1. What fails for want of room, or because of damage where rewritten records are
+// noted or come into their places, is tried again with neither.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
+	w := &b.rewrites
 	t := b.change()
-	t.places = true
+	t.places, t.inPlace = !w.blocked, w.blocked
 	bad, err = b.try(t, calls)
-	if err == nil || !t.rewriting.placing || errors.Is(err, store.ErrUnknownOutcome) {
+	mayHelp := t.rewriting.placing || bad < 0 && len(t.rewriting.noted) > 0
+	if err == nil || !mayHelp || errors.Is(err, store.ErrUnknownOutcome) {
 		return bad, err
 	}
-	b.rewrites.blocked = isDamage(err)
-	if bad, err = b.try(b.change(), calls); err != nil { // so it was not that, or not that alone
-		b.rewrites.blocked = false
+	w.owed = min(w.owed, placedMin) // so that the next try needs less room
+	w.blocked = isDamage(err)
+	t = b.change()
+	t.inPlace = true
+	if bad, err = b.try(t, calls); err != nil { // so it was not that, or not that alone
+		w.blocked = false
 	}
 	return bad, err
 }
@@ -173,6 +178,7 @@ func (b *Backend) try(t *txn, calls []*call) (bad int, err error) {
 	defer b.endWriting(tx)
 	committed := false
 	t.tx, t.generations, t.rewriting = tx, b.rewrites.generations, b.rewrites.rewriting()
+	t.inPlace = t.inPlace || !t.hasRoomForNotes()
 	defer func() {
 		if !committed {
 			b.fence.unname(t.up, false)
@@ -198,6 +204,7 @@ func (b *Backend) try(t *txn, calls []*call) (bad int, err error) {
 		defer func() {
 			if !b.certainty.doubt.Load() {
 				b.rewrites.unname(named)
+				b.fence.unname(t.up, false)
 			}
 		}()
 		return -1, b.outcome(id, err) // whatever it was, the fence may name too much

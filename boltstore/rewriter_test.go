@@ -62,6 +62,27 @@ func (w *rewriter) use(t rapid.TB, key tokenKey) {
 	w.want[key] = place
 }
 
+// fill inserts tokens of acme, from 1 on.
+func (w *rewriter) fill(t *testing.T, tokens int) {
+	t.Helper()
+	const each = 1000
+	for n := 0; n < tokens; n += each {
+		rows := make([]store.Insertion, min(each, tokens-n))
+		for i := range rows {
+			rows[i].Token = domain.RefreshToken{ID: number(n + i + 1), UserID: fmt.Sprint("user-", n+i), ClientID: "client", CreatedAt: instant}
+		}
+		if _, err := must(w.backend.Tenant("acme")).Insert(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// useNth rewrites one of so many tokens of acme, in an order in which none is its neighbours' next.
+func (w *rewriter) useNth(t *testing.T, n, tokens int) {
+	t.Helper()
+	w.use(t, tokenKey{"acme", number(n*7919%tokens + 1)})
+}
+
 func usedAt(place string) func(store.View) store.Decision {
 	return func(v store.View) store.Decision {
 		v.Token.Device.LastUserAgent = place

@@ -27,8 +27,9 @@ const (
 	placedMax      = 256 // how many of those that are owed from before a commit makes up for
 	generationMin  = 64
 	generationMax  = 32 << 10
-	generationPart = 1 // a generation is full with as many notes as the file has pages: that is an eighth of it
-	looksEach      = 8 // how many are looked at for each that is put into its place: after a crash many are there
+	generationPart = 1    // a generation is full with as many notes as the file has pages: that is an eighth of it
+	looksMin       = 4096 // how many of them a commit looks at: after the file was opened many are in their places already
+	roomPart       = 2
 )
 
 // tokenKey is a token of any tenant.
@@ -82,9 +83,9 @@ type rewrites struct {
 
 	// What only the writer uses.
 	last    uint64     // the number of the latest note
-	left    []tokenKey // those of the older of two generations that have not been dealt with, in the order of their places
-	owed    int        // how many have been noted for which none was put into its place yet
-	blocked bool       // until the file is opened anew nothing is noted, nor put into its place, for somewhere there is damage
+	left    []tokenKey // those of the older of two generations that have not been looked at since the file was opened, in the order of their places
+	owed    int        // how many have been rewritten for which none was put into its place yet
+	blocked bool       // somewhere there is damage: until the file is opened anew nothing is noted, nor put into its place
 	max     int        // how many notes make a generation full; 0 for what the size of the file says
 }
 
@@ -147,6 +148,7 @@ func (w *rewrites) learn(t *txn) {
 	}
 	if len(w.generations) > 1 {
 		w.left = w.generations[0].inPlaces()
+		w.owed = len(w.generations[1].notes)
 	}
 }
 

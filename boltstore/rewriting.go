@@ -107,13 +107,20 @@ func (r *records) current(id, inPlace []byte) []byte {
 	return inPlace
 }
 
-// rewrite notes what a record that is there becomes.
+// rewrite has a record that is there become another.
 func (r *records) rewrite(id ulid.ULID, record []byte) {
-	t, key := r.txn, tokenKey{r.name, id}
-	if t.rewrites.blocked {
-		r.replace(id, record)
+	r.txn.rewriting.owed++
+	if !r.txn.inPlace {
+		r.note(id, record)
 		return
 	}
+	r.forgetRewrites(id)
+	r.putEncoded(id, record)
+}
+
+// note notes what a record becomes.
+func (r *records) note(id ulid.ULID, record []byte) {
+	t, key := r.txn, tokenKey{r.name, id}
 	t.dirty = true
 	x, latest := &t.rewriting, t.rewrites.latest()
 	number := cmp.Or(x.noted[key], latest.notes[key])
@@ -126,7 +133,6 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 		x.noted = map[tokenKey]uint64{}
 	}
 	x.noted[key] = number
-	x.owed++
 	err := protect(func() error {
 		notes := t.notes(latest.name)
 		if notes == nil {
@@ -139,12 +145,11 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 	check(err)
 }
 
-// replace writes a record over that of a token, wherever it is.
+// replace writes a record over that of a token, wherever it is: into a file that is open for nobody else.
 func (r *records) replace(id ulid.ULID, record []byte) {
 	key := tokenKey{r.name, id}
 	for _, place := range r.txn.noted(key) {
 		if r.txn.noteAt(&key, place) != nil {
-			r.txn.dirty = true
 			check(r.txn.notes(place.generation).Put(key.note(place.number), record))
 			return
 		}
@@ -172,18 +177,24 @@ func isRecordOf(id ulid.ULID, note []byte) bool {
 	return err == nil && x.token.ID == id
 }
 
-// settleRewrites puts some of what an older generation has noted into its places: an eighth more than this commit has noted, or
+// settleRewrites puts some of what an older generation has noted into its places: an eighth more than this commit has rewritten, or
 // than is owed, so that it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is
 // damaged or has none, is noted again as it is: whoever asks for it is told.
 func (t *txn) settleRewrites() {
 	x, generations := &t.rewriting, t.generations
 	latest := t.rewrites.latest()
 	if len(generations) == 1 {
-		x.full = !t.rewrites.blocked && len(latest.notes)+x.added >= t.generationMax()
+		n := len(latest.notes) + x.added
+		x.full = !t.rewrites.blocked && n > 0 && (t.inPlace || n >= t.generationMax())
 		x.owed = 0
 		return
 	}
-	if !t.places || t.rewrites.blocked || x.owed < min(placedMin, t.generationMax()) {
+	own := x.owed - t.rewrites.owed
+	owed := min(x.owed, max(placedMax, own))
+	if t.inPlace { // there is little room
+		owed = own
+	}
+	if !t.places || t.rewrites.blocked || !t.inPlace && owed < min(placedMin, t.generationMax()) {
 		return
 	}
 	x.placing = true
@@ -192,16 +203,15 @@ func (t *txn) settleRewrites() {
 	if notes == nil { // a commit that failed was made all the same
 		x.left = nil
 	}
-	owed := min(x.owed, max(placedMax, x.owed-t.rewrites.owed))
 	rest := x.owed - owed
 	n := owed + owed/8 + 1
-	for looks := looksEach * n; n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
+	for looks := max(looksMin, 2*n); n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
+		looks--
 		key := x.left[0]
 		later := noted{latest.name, cmp.Or(x.noted[key], latest.notes[key])}
 		if t.noteAt(&key, later) != nil {
 			continue // that is right
 		}
-		looks--
 		record := notes.Get(key.note(older.notes[key]))
 		if record == nil {
 			continue // it has gone
@@ -209,9 +219,9 @@ func (t *txn) settleRewrites() {
 		r := t.unread(key.tenant)
 		switch inPlace := r.get(bucketTokens, key.id[:]); {
 		case inPlace == nil || !isRecordOf(key.id, record):
-			r.rewrite(key.id, bytes.Clone(record))
+			r.note(key.id, bytes.Clone(record))
 			n--
-		case !bytes.Equal(inPlace, record): // nor did it come there before a crash
+		case !bytes.Equal(inPlace, record): // nor did it come there before the file was opened
 			r.putEncoded(key.id, bytes.Clone(record))
 			n--
 		}
@@ -224,6 +234,18 @@ func (t *txn) settleRewrites() {
 	if notes != nil {
 		check(t.tx.Bucket(bucketRewrites).DeleteBucket(numberKey(older.name)))
 	}
+}
+
+// hasRoomForNotes reports whether there is room for half of the file again. Notes take no more than half of that. What room is left when
+// nothing is noted any more is for what makes room, and for what is more important.
+func (t *txn) hasRoomForNotes() bool {
+	db := t.tx.DB()
+	size := int64(db.Info().PageSize)
+	room, known := roomOnDisk(db.Path())
+	if limit := int64(db.MaxSize); limit > 0 && (!known || limit-t.tx.Size() < room) {
+		room, known = limit-t.tx.Size(), true
+	}
+	return !known || room+size*int64(db.Stats().FreePageN) >= t.tx.Size()/roomPart
 }
 
 // generationMax is how many notes make a generation full. The larger it is, the more neighbours are put into their places at once.

@@ -347,12 +347,14 @@ func TestRewritesOfAFullFile(t *testing.T) {
 	if !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
 	}
+	b.db.MaxSize = 0
 	before := b.Generations()
 	err = b.update(t.Context(), func(x *txn) error {
+		x.tx.DB().MaxSize = 1
 		r := x.records("acme")
 		found, _ := r.record(number(100))
 		r.rewrite(found.token.ID, encode(&found, recordFields))
-		return x.tx.Bucket(bucketAbout).Put([]byte("large"), make([]byte, 1<<20))
+		return x.tx.Bucket(bucketAbout).Put([]byte("large"), make([]byte, 32<<20))
 	})
 	if after := b.Generations(); !errors.Is(err, ErrFull) || !slices.Equal(before, after) {
 		t.Errorf("got %v; %v were noted, and %v before", err, after, before)
@@ -413,68 +415,127 @@ func makeBucket(in *bbolt.Bucket, n uint64) error {
 	return err
 }
 
-// In a file that has no room for what is to be put into its place, records are rewritten as long as there is room for a note.
-func TestFullFileHasRoomForNotes(t *testing.T) {
-	const tokens, uses = 2000, 30
+// In a file that is near its limit nothing is noted that could take the room that others need: whoever rewrites, removes, revokes or issues
+// goes on as long as the file has room for that itself. What was noted before comes into its place.
+func TestNotesLeaveRoom(t *testing.T) {
+	const tokens, uses = 20_000, 6000
 	path := filepath.Join(t.TempDir(), "tokens.db")
 	w := openRewriter(t, path)
-	for n := range 2 {
-		rows := make([]store.Insertion, tokens/2)
-		for i := range rows {
-			rows[i].Token = domain.RefreshToken{ID: number(n*len(rows) + i + 1), UserID: strings.Repeat("u", 300), ClientID: "client", CreatedAt: instant}
-		}
-		if _, err := must(w.backend.Tenant("acme")).Insert(t.Context(), rows); err != nil {
-			t.Fatal(err)
-		}
+	w.fill(t, tokens)
+	for i := range 100 {
+		w.useNth(t, i, tokens)
 	}
-	w.backend.PlaceEarly(tokens / 2)
-	used := func(from, n int) error {
-		return w.backend.update(t.Context(), func(x *txn) error {
-			r := x.records("acme")
-			for i := range n {
-				found, _ := r.record(number((from+i)*7919%tokens + 1))
-				found.token.Retries++
-				r.rewrite(found.token.ID, encode(&found, recordFields))
-			}
-			return nil
-		})
-	}
-	if err := errors.Join(used(0, tokens/2), used(tokens/2, 1)); err != nil {
+	if err := w.close(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = w.close() }()
+	if _, err := Compact(t.Context(), path, nil); err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.backend.db.MaxSize, w.backend.db.AllocSize = int(info.Size()), os.Getpagesize()
-	ballast := func(from, to int) error {
-		return w.backend.update(t.Context(), func(x *txn) error {
-			x.dirty = true
-			for n := from; n < to; n++ {
-				check(x.tx.Bucket(bucketAbout).Put(fmt.Appendf(nil, "ballast %06d", n), make([]byte, 3<<10)))
+	for _, percent := range []int64{6, 15, 40} {
+		t.Run(fmt.Sprint(percent), func(t *testing.T) {
+			b, err := Open(writeFile(t, readFile(t, path)), &Options{MaxSize: int(info.Size() * (100 + percent) / 100)})
+			if err != nil {
+				t.Fatal(err)
 			}
-			return nil
+			w := &rewriter{backend: b, want: map[tokenKey]string{}}
+			t.Cleanup(func() { _ = w.close() })
+			b.db.NoSync = true
+			for i := range uses {
+				w.useNth(t, i, tokens)
+			}
+			if got := b.Generations(); len(got) != 1 || got[0] > 0 || b.rewrites.blocked {
+				t.Errorf("%v are noted, and notes are blocked: %v", got, b.rewrites.blocked)
+			}
+			s := must(b.Tenant("acme"))
+			for n := range 20 {
+				w.remove(t, tokenKey{"acme", number(n + 1)})
+				_, err := s.Revoke(t.Context(), store.Revocation{ID: number(100_000 + n), Targets: []domain.Target{{UserID: fmt.Sprint("user-", n)}}, Time: instant})
+				if err != nil {
+					t.Error(err)
+				}
+				w.insert(t, tokenKey{"acme", number(50_000 + n)})
+			}
 		})
 	}
-	n := 0
-	for _, more := range []int{256, 32, 4, 1} {
-		for err = ballast(n, n+more); err == nil; err = ballast(n, n+more) {
-			n += more
+}
+
+// A commit for which there is no room with what it notes is made without.
+func TestNoRoomForANote(t *testing.T) {
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	t.Cleanup(func() { _ = w.close() })
+	w.fill(t, 1000)
+	tries := 0
+	err := w.backend.update(t.Context(), func(x *txn) error {
+		if tries++; tries > 1 {
+			x.tx.DB().MaxSize = 0
+		} else { // nothing in the file is free for so much
+			x.tx.DB().MaxSize = 1
+			check(x.tx.Bucket(bucketAbout).Put([]byte("large"), make([]byte, 32<<20)))
 		}
-		if !errors.Is(err, ErrFull) {
-			t.Fatal(err)
-		}
+		r := x.records("acme")
+		found, _ := r.record(number(7))
+		found.token.Device.LastUserAgent = "used"
+		r.rewrite(found.token.ID, encode(&found, recordFields))
+		return nil
+	})
+	v, failed := must(w.backend.Tenant("acme")).Get(t.Context(), number(7))
+	if err := errors.Join(err, failed); err != nil || v.Token.Device.LastUserAgent != "used" || w.backend.rewrites.blocked {
+		t.Errorf("got %v, error %v; notes are blocked: %v", v, err, w.backend.rewrites.blocked)
 	}
-	w.backend.db.MaxSize += 30 * os.Getpagesize() // as much as it takes to note a record, and not to put many into their places
-	before := len(w.backend.rewrites.left)
-	w.backend.rewrites.owed = placedMax
-	for n := range uses {
-		if err := used(tokens/2+n, 1); err != nil {
-			t.Errorf("use %d: got %v", n, err)
+}
+
+// What is written without a note, because there is damage among them, stays also when that commit is in doubt and notes come into their
+// places again.
+func TestInPlaceInDoubt(t *testing.T) {
+	w, key := olderGeneration(t)
+	b := w.backend
+	tries := 0
+	err := b.update(t.Context(), func(x *txn) error {
+		r := x.records(key.tenant)
+		found, _ := r.record(key.id)
+		found.token.Device.LastUserAgent = "new"
+		r.rewrite(key.id, encode(&found, recordFields))
+		if tries++; tries == 1 {
+			x.rewriting.placing = true
+			check(ErrCorrupt)
 		}
+		x.tx.OnCommit(func() { panic("after the commit") })
+		return nil
+	})
+	if !errors.Is(err, store.ErrUnknownOutcome) || b.rewrites.blocked {
+		t.Fatal(err, b.rewrites.blocked)
 	}
-	if after := len(w.backend.rewrites.left); after != before || w.backend.rewrites.blocked {
-		t.Errorf("there was room for %d places, and notes are blocked: %v", before-after, w.backend.rewrites.blocked)
+	w.want[key] = "new"
+	for _, other := range allKeys()[3:12] {
+		w.showsNow(t)
+		w.use(t, other)
+	}
+	w.showsNow(t)
+}
+
+// A file that is closed and opened again and again has its notes come into their places too.
+func TestRewritesOfShortSessions(t *testing.T) {
+	const tokens, each, generation = 2000, 20, 300
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	t.Cleanup(func() { _ = w.close() })
+	w.fill(t, tokens)
+	for use := range 2 * tokens {
+		if use%each == 0 {
+			path := w.backend.db.Path()
+			if err := w.close(); err != nil {
+				t.Fatal(err)
+			}
+			w.backend, w.begun = openRewriter(t, path).backend, nil
+			w.backend.PlaceEarly(generation)
+			w.backend.db.NoSync = true
+		}
+		w.useNth(t, use, tokens)
+		if got := slices.Max(w.backend.Generations()); got > generation+each {
+			t.Fatalf("a generation has %d notes, want no more than %d", got, generation+each)
+		}
 	}
 }

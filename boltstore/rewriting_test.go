@@ -125,17 +125,9 @@ func TestRewritesAreAskedForFirst(t *testing.T) {
 // A commit puts an eighth more records into their places than it rewrites itself. Of those that are owed from before it makes up for some.
 func TestRewritesComeIntoTheirPlacesByAndBy(t *testing.T) {
 	const size = 1000
-	b, s := rig(t)
+	b, _ := rig(t)
 	b.PlaceEarly(size)
-	for n := 0; n < 3*size; n += size {
-		rows := make([]store.Insertion, size)
-		for i := range rows {
-			rows[i].Token = domain.RefreshToken{ID: number(n + i + 1), UserID: "ann", ClientID: "client", CreatedAt: instant}
-		}
-		if _, err := s.Insert(t.Context(), rows); err != nil {
-			t.Fatal(err)
-		}
-	}
+	(&rewriter{backend: b, want: map[tokenKey]string{}}).fill(t, 3*size)
 	rewrite := func(from, n int) (placed int) {
 		t.Helper()
 		before := len(b.rewrites.left)

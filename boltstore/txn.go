@@ -21,6 +21,7 @@ type txn struct {
 	rewrites    *rewrites    // nil for one that goes by what it sees itself
 	generations []generation // in which it may have notes
 	places      bool         // it may put notes into their places
+	inPlace     bool         // what records become is written in their places, and not noted
 	rewriting   rewriting
 	up, down    []fenceKey // what it puts into the fence, and takes out
 	tenants     map[string]*records
