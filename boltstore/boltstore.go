@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,7 @@ type Backend struct {
 	closed    atomic.Bool
 	certainty certainty
 	writer    writer
+	attempts  sync.Mutex // one is made at a time
 	commits   atomic.Uint64
 	calls     atomic.Uint64 // that shared them
 	merges    atomic.Uint64 // commits that merged runs of an index

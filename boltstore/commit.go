@@ -146,19 +146,26 @@ func (b *Backend) commit(calls []*call) {
 // attempt returns the index of a call that met a fault, or -1. What fails for want of room, or because of damage where rewritten records are
 // noted or come into their places, is tried again with neither.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
+	b.attempts.Lock() // a group's, or that of Close
+	defer b.attempts.Unlock()
 	w := &b.rewrites
 	t := b.change()
-	t.places, t.inPlace = !w.blocked, w.blocked
+	rests := w.blocked || w.resting > 0
+	t.places, t.inPlace = !rests, rests
+	w.resting = max(0, w.resting-1)
 	bad, err = b.try(t, calls)
 	mayHelp := t.rewriting.placing || bad < 0 && len(t.rewriting.noted) > 0
 	if err == nil || !mayHelp || errors.Is(err, store.ErrUnknownOutcome) {
 		return bad, err
 	}
-	w.owed = min(w.owed, placedMin) // so that the next try needs less room
 	w.blocked = isDamage(err)
 	t = b.change()
 	t.inPlace = true
-	if bad, err = b.try(t, calls); err != nil { // so it was not that, or not that alone
+	bad, err = b.try(t, calls)
+	switch {
+	case err == nil && !w.blocked: // there was no room
+		w.owed, w.resting = min(w.owed, placedMin), restFor
+	case err != nil && !errors.Is(err, store.ErrUnknownOutcome): // so it was not that, or not that alone, and nothing was written
 		w.blocked = false
 	}
 	return bad, err

@@ -30,6 +30,7 @@ const (
 	generationPart = 1    // a generation is full with as many notes as the file has pages: that is an eighth of it
 	looksMin       = 4096 // how many of them a commit looks at: after the file was opened many are in their places already
 	roomPart       = 2
+	restFor        = 64 // how many commits there are without notes and places after one for which there was no room
 )
 
 // tokenKey is a token of any tenant.
@@ -86,6 +87,7 @@ type rewrites struct {
 	left    []tokenKey // those of the older of two generations that have not been looked at since the file was opened, in the order of their places
 	owed    int        // how many have been rewritten for which none was put into its place yet
 	blocked bool       // somewhere there is damage: until the file is opened anew nothing is noted, nor put into its place
+	resting int        // how many commits are made without notes and places yet, for want of room
 	max     int        // how many notes make a generation full; 0 for what the size of the file says
 }
 

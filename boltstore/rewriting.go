@@ -110,12 +110,15 @@ func (r *records) current(id, inPlace []byte) []byte {
 // rewrite has a record that is there become another.
 func (r *records) rewrite(id ulid.ULID, record []byte) {
 	r.txn.rewriting.owed++
-	if !r.txn.inPlace {
+	switch {
+	case !r.txn.inPlace:
 		r.note(id, record)
-		return
+	case r.txn.rewrites.blocked: // a note that was deleted might take a page with it, and meet the damage
+		r.replace(id, record)
+	default:
+		r.forgetRewrites(id)
+		r.putEncoded(id, record)
 	}
-	r.forgetRewrites(id)
-	r.putEncoded(id, record)
 }
 
 // note notes what a record becomes.
@@ -145,11 +148,12 @@ func (r *records) note(id ulid.ULID, record []byte) {
 	check(err)
 }
 
-// replace writes a record over that of a token, wherever it is: into a file that is open for nobody else.
+// replace writes a record over that of a token, wherever it is. It is for where notes don't come into their places any more.
 func (r *records) replace(id ulid.ULID, record []byte) {
 	key := tokenKey{r.name, id}
 	for _, place := range r.txn.noted(key) {
 		if r.txn.noteAt(&key, place) != nil {
+			r.txn.dirty = true
 			check(r.txn.notes(place.generation).Put(key.note(place.number), record))
 			return
 		}
@@ -185,14 +189,14 @@ func (t *txn) settleRewrites() {
 	latest := t.rewrites.latest()
 	if len(generations) == 1 {
 		n := len(latest.notes) + x.added
-		x.full = !t.rewrites.blocked && n > 0 && (t.inPlace || n >= t.generationMax())
+		x.full = !t.rewrites.blocked && n > 0 && (t.places && t.inPlace || n >= t.generationMax())
 		x.owed = 0
 		return
 	}
 	own := x.owed - t.rewrites.owed
 	owed := min(x.owed, max(placedMax, own))
 	if t.inPlace { // there is little room
-		owed = own
+		owed = max(own, placedMin)
 	}
 	if !t.places || t.rewrites.blocked || !t.inPlace && owed < min(placedMin, t.generationMax()) {
 		return
@@ -203,7 +207,7 @@ func (t *txn) settleRewrites() {
 	if notes == nil { // a commit that failed was made all the same
 		x.left = nil
 	}
-	rest := x.owed - owed
+	rest := max(0, x.owed-owed)
 	n := owed + owed/8 + 1
 	for looks := max(looksMin, 2*n); n > 0 && looks > 0 && len(x.left) > 0; x.left = x.left[1:] {
 		looks--

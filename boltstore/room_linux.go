@@ -8,5 +8,6 @@ func roomOnDisk(path string) (bytes int64, known bool) {
 	if err := syscall.Statfs(path, &s); err != nil || s.Blocks == 0 {
 		return 0, false
 	}
-	return int64(s.Bavail) * s.Bsize, true
+	bytes = int64(s.Bavail) * int64(s.Frsize)
+	return bytes, bytes >= 0 // some claim more than can be counted
 }
