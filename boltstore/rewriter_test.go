@@ -70,6 +70,7 @@ func (w *rewriter) fill(t *testing.T, tokens int) {
 		rows := make([]store.Insertion, min(each, tokens-n))
 		for i := range rows {
 			rows[i].Token = domain.RefreshToken{ID: number(n + i + 1), UserID: fmt.Sprint("user-", n+i), ClientID: "client", CreatedAt: instant}
+			w.want[tokenKey{"acme", rows[i].Token.ID}] = ""
 		}
 		if _, err := must(w.backend.Tenant("acme")).Insert(t.Context(), rows); err != nil {
 			t.Fatal(err)

@@ -441,7 +441,7 @@ func TestNotesLeaveRoom(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := &rewriter{backend: b, want: map[tokenKey]string{}}
+			w := &rewriter{backend: b, want: maps.Clone(w.want), uses: w.uses}
 			t.Cleanup(func() { _ = w.close() })
 			b.db.NoSync = true
 			for i := range uses {
@@ -459,6 +459,7 @@ func TestNotesLeaveRoom(t *testing.T) {
 				}
 				w.insert(t, tokenKey{"acme", number(50_000 + n)})
 			}
+			w.showsNow(t)
 		})
 	}
 }
