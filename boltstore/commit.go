@@ -176,7 +176,7 @@ func (b *Backend) change() *txn {
 	return &txn{fence: &b.fence, tenants: map[string]*records{}, freshMax: b.freshMax, rewrites: &b.rewrites}
 }
 
-// try is one attempt.
+// try makes one transaction of the calls, for attempt.
 func (b *Backend) try(t *txn, calls []*call) (bad int, err error) {
 	tx, err := b.beginWriting()
 	if err != nil {

@@ -123,6 +123,15 @@ func TestFullDisk(t *testing.T) {
 	}
 	b := open(t, filepath.Join(dir, "tokens.db"), nil)
 	fullStore(t, b)
+	updated := 0
+	for n := 10; n < 60; n++ { // in their places: notes would take room that others need
+		if err := tenant(t, b, "acme").Update(t.Context(), idOf(n), mark("full")); err == nil {
+			updated++
+		}
+	}
+	if noted := b.Generations(); updated == 0 || len(noted) != 1 || noted[0] > 0 {
+		t.Errorf("of 50 tokens on a full disk %d are updated, and %v noted", updated, noted)
+	}
 	if err := b.Snapshot(t.Context(), io.Discard); !errors.Is(err, boltstore.ErrFull) {
 		t.Errorf("a snapshot that finds no room must be ErrFull: got %v", err)
 	}

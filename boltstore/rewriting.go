@@ -161,7 +161,7 @@ func (r *records) replace(id ulid.ULID, record []byte) {
 	r.putEncoded(id, record)
 }
 
-// forgetRewrites is for a token that goes.
+// forgetRewrites deletes what is noted of a token: because it goes, or is written in its place.
 func (r *records) forgetRewrites(id ulid.ULID) {
 	t, key := r.txn, tokenKey{r.name, id}
 	forget := func(generation, number uint64) {
