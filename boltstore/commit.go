@@ -150,8 +150,9 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	defer b.attempts.Unlock()
 	w := &b.rewrites
 	t := b.change()
-	rests := w.blocked || w.resting > 0
-	t.places, t.inPlace = !rests, rests
+	if w.blocked || w.resting > 0 {
+		t.noting = noNotes
+	}
 	w.resting = max(0, w.resting-1)
 	bad, err = b.try(t, calls)
 	mayHelp := t.rewriting.placing || bad < 0 && len(t.rewriting.noted) > 0
@@ -160,7 +161,7 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	w.blocked = isDamage(err)
 	t = b.change()
-	t.inPlace = true
+	t.noting = noNotes
 	bad, err = b.try(t, calls)
 	switch {
 	case err == nil && !w.blocked: // there was no room
@@ -185,7 +186,9 @@ func (b *Backend) try(t *txn, calls []*call) (bad int, err error) {
 	defer b.endWriting(tx)
 	committed := false
 	t.tx, t.generations, t.rewriting = tx, b.rewrites.generations, b.rewrites.rewriting()
-	t.inPlace = t.inPlace || !t.hasRoomForNotes()
+	if t.noting == notesAndPlaces && !t.hasRoomForNotes() {
+		t.noting = placesOnly
+	}
 	defer func() {
 		if !committed {
 			b.fence.unname(t.up, false)

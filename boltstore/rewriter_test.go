@@ -290,7 +290,7 @@ func (w *rewriter) unseen(t *testing.T, change func(*txn)) {
 	err := w.backend.db.Update(func(tx *bbolt.Tx) error {
 		return protect(func() error {
 			known := rewrites{max: w.backend.rewrites.max}
-			x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}, places: true}
+			x := &txn{tx: tx, fence: &w.backend.fence, rewrites: &known, tenants: map[string]*records{}}
 			known.learn(x)
 			x.generations, x.rewriting = known.generations, known.rewriting()
 			change(x)

@@ -10,6 +10,15 @@ import (
 	"go.etcd.io/bbolt"
 )
 
+// noting is what a transaction for writing does about notes. What records become is written in their places where it is not noted.
+type noting byte
+
+const (
+	notesAndPlaces noting = iota // it makes notes, and puts some of those before into their places
+	placesOnly                   // there is little room: it puts some into their places
+	noNotes                      // neither
+)
+
 // look reads which tokens have notes.
 func (t *txn) look() (generations []generation) {
 	all := t.tx.Bucket(bucketRewrites)
@@ -111,7 +120,7 @@ func (r *records) current(id, inPlace []byte) []byte {
 func (r *records) rewrite(id ulid.ULID, record []byte) {
 	r.txn.rewriting.owed++
 	switch {
-	case !r.txn.inPlace:
+	case r.txn.noting == notesAndPlaces:
 		r.note(id, record)
 	case r.txn.rewrites.blocked: // a note that was deleted might take a page with it, and meet the damage
 		r.replace(id, record)
@@ -185,20 +194,22 @@ func isRecordOf(id ulid.ULID, note []byte) bool {
 // than is owed, so that it is done before the next is full. It ends a commit's work. What can't be put into a place, because it is
 // damaged or has none, is noted again as it is: whoever asks for it is told.
 func (t *txn) settleRewrites() {
+	if t.noting == noNotes {
+		return
+	}
 	x, generations := &t.rewriting, t.generations
 	latest := t.rewrites.latest()
 	if len(generations) == 1 {
 		n := len(latest.notes) + x.added
-		x.full = !t.rewrites.blocked && n > 0 && (t.places && t.inPlace || n >= t.generationMax())
+		x.full = n >= t.generationMax() || n > 0 && t.noting == placesOnly
 		x.owed = 0
 		return
 	}
 	own := x.owed - t.rewrites.owed
 	owed := min(x.owed, max(placedMax, own))
-	if t.inPlace { // there is little room
+	if t.noting == placesOnly {
 		owed = max(own, placedMin)
-	}
-	if !t.places || t.rewrites.blocked || !t.inPlace && owed < min(placedMin, t.generationMax()) {
+	} else if owed < min(placedMin, t.generationMax()) {
 		return
 	}
 	x.placing = true

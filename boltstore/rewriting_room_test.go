@@ -123,7 +123,7 @@ func TestNoRoomForANote(t *testing.T) {
 		t.Errorf("got %v, error %v; notes are blocked: %v", v, err, w.backend.rewrites.blocked)
 	}
 	w.update(t, func(x *txn) {
-		if !x.inPlace || x.places {
+		if x.noting != noNotes {
 			t.Error("the commits after it must not try what there was no room for")
 		}
 	})

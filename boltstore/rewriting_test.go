@@ -123,6 +123,7 @@ func TestRewritesAreAskedForFirst(t *testing.T) {
 }
 
 // A commit puts an eighth more records into their places than it rewrites itself. Of those that are owed from before it makes up for some.
+// Where there is little room it puts some there also if it rewrites few, and makes up for none.
 func TestRewritesComeIntoTheirPlacesByAndBy(t *testing.T) {
 	const size = 1000
 	b, _ := rig(t)
@@ -150,6 +151,15 @@ func TestRewritesComeIntoTheirPlacesByAndBy(t *testing.T) {
 	if placed := rewrite(1+size, 1); placed < placedMax || placed > 2*placedMax {
 		t.Errorf("%d came into their places at once, want %d or a few more", placed, placedMax)
 	}
+	hasRoom := b.db.MaxSize
+	b.db.MaxSize = 1
+	if placed := rewrite(1+size, 1); placed != placedMin+placedMin/8+1 {
+		t.Errorf("%d came into their places where there is little room, want an eighth more than %d", placed, placedMin)
+	}
+	if placed := rewrite(2+size, placedMin+8); placed != placedMin+8+placedMin/8+1+1 {
+		t.Errorf("%d came into their places where there is little room, want an eighth more than %d", placed, placedMin+8)
+	}
+	b.db.MaxSize = hasRoom
 	b.rewrites.owed = 0
 	if placed := rewrite(1+2*size, size/2); placed != size/2+size/16+1 {
 		t.Errorf("%d came into their places, want an eighth more than %d", placed, size/2)

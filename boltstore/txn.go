@@ -20,8 +20,7 @@ type txn struct {
 	begun       uint64       // the fence's epoch before the transaction
 	rewrites    *rewrites    // nil for one that goes by what it sees itself
 	generations []generation // in which it may have notes
-	places      bool         // it may put notes into their places
-	inPlace     bool         // what records become is written in their places, and not noted
+	noting      noting
 	rewriting   rewriting
 	up, down    []fenceKey // what it puts into the fence, and takes out
 	tenants     map[string]*records
