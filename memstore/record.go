@@ -64,14 +64,23 @@ func newRecord(t *domain.RefreshToken) *record {
 	return r
 }
 
-// read writes the token into t, which must be zero: it is large, so that it is copied as seldom as can be.
+// read writes the token into t, which must be zero: it is large, so that it is copied as seldom as can be. What is large is assigned alone, for
+// the compiler copies it twice where several are assigned at once.
 func (r *record) read(t *domain.RefreshToken) {
-	t.ID, t.Sequence, t.UserID, t.ClientID, t.SessionID = r.id, r.sequence, r.userID, r.clientID, r.sessionID
-	t.Device, t.ResourceServers, t.IdleLifetime = r.device, r.resourceServers, r.idleLifetime
-	t.FamilyDigest, t.SecretDigest, t.Salt = r.familyDigest, r.secretDigest, r.salt
-	t.CreatedAt, t.AuthenticatedAt, t.ExpiresAt = r.times.get(createdAt), r.times.get(authenticatedAt), r.times.get(expiresAt)
-	t.IdleExpiresAt, t.LastExchangedAt, t.RotatedAt = r.times.get(idleExpiresAt), r.times.get(lastExchangedAt), r.times.get(rotatedAt)
+	t.ID, t.UserID, t.ClientID, t.SessionID = r.id, r.userID, r.clientID, r.sessionID
+	t.Device = r.device
+	t.ResourceServers = r.resourceServers
+	t.FamilyDigest = r.familyDigest
+	t.SecretDigest = r.secretDigest
+	t.Salt = r.salt
+	t.Sequence, t.IdleLifetime = r.sequence, r.idleLifetime
 	t.Generation, t.Retries, t.Rotating, t.Offline = r.generation, r.retries, r.rotating, r.offline
+	r.times.get(createdAt, &t.CreatedAt)
+	r.times.get(authenticatedAt, &t.AuthenticatedAt)
+	r.times.get(expiresAt, &t.ExpiresAt)
+	r.times.get(idleExpiresAt, &t.IdleExpiresAt)
+	r.times.get(lastExchangedAt, &t.LastExchangedAt)
+	r.times.get(rotatedAt, &t.RotatedAt)
 	if r.rare != nil {
 		t.ForeignID, t.ForeignDigest, t.ForeignWeak = r.rare.foreignID, r.rare.foreignDigest, r.rare.foreignWeak
 		t.PepperKeyID, t.Confirmation, t.Metadata = r.rare.pepperKeyID, r.rare.confirmation, r.rare.metadata
@@ -105,14 +114,19 @@ const (
 
 // times are times in UTC, of any year, to the nanosecond, in half of their size.
 type times struct {
-	seconds     [moments]int64 // of Unix time
+	seconds     [moments]int64 // since the zero time, which half of them are: those cost nothing to read
 	nanoseconds [moments]uint32
 }
 
+const zeroTime = -62135596800 // in seconds of Unix time
+
 func (a *times) set(m moment, t time.Time) {
-	a.seconds[m], a.nanoseconds[m] = t.Unix(), uint32(t.Nanosecond())
+	a.seconds[m], a.nanoseconds[m] = t.Unix()-zeroTime, uint32(t.Nanosecond())
 }
 
-func (a *times) get(m moment) time.Time {
-	return time.Unix(a.seconds[m], int64(a.nanoseconds[m])).UTC()
+// get writes a time into t, which must be zero.
+func (a *times) get(m moment, t *time.Time) {
+	if a.seconds[m] != 0 || a.nanoseconds[m] != 0 {
+		*t = time.Unix(a.seconds[m]+zeroTime, int64(a.nanoseconds[m])).UTC()
+	}
 }
