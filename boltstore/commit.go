@@ -155,18 +155,19 @@ func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	}
 	w.resting = max(0, w.resting-1)
 	bad, err = b.try(t, calls)
-	mayHelp := t.rewriting.placing || bad < 0 && len(t.rewriting.noted) > 0
-	if err == nil || !mayHelp || errors.Is(err, store.ErrUnknownOutcome) {
+	x, damage, full := &t.rewriting, isDamage(err), errors.Is(err, ErrFull)
+	mayHelp := x.placing || bad < 0 && (len(x.noted) > 0 || damage && x.forgets)
+	if !mayHelp || !(damage || full) || errors.Is(err, store.ErrUnknownOutcome) {
 		return bad, err
 	}
-	w.blocked = isDamage(err)
+	w.blocked = damage
+	if full {
+		w.owed, w.resting = min(w.owed, placedMin), restFor
+	}
 	t = b.change()
 	t.noting = noNotes
 	bad, err = b.try(t, calls)
-	switch {
-	case err == nil && !w.blocked: // there was no room
-		w.owed, w.resting = min(w.owed, placedMin), restFor
-	case err != nil && !errors.Is(err, store.ErrUnknownOutcome): // so it was not that, or not that alone, and nothing was written
+	if err != nil && !errors.Is(err, store.ErrUnknownOutcome) { // so it was not that, or not that alone, and nothing was written
 		w.blocked = false
 	}
 	return bad, err

@@ -79,7 +79,7 @@ func TestInspectPages(t *testing.T) {
 		{"a branch of none", "wrong count", func(p pages) { p.put16(branch, 10, 0) }},
 		{"a leaf's position", "wrong element", func(p pages) { p.put32(leaf, element(0)+4, size+1) }},
 		{"a leaf's key", "wrong element", func(p pages) { p.put32(leaf, element(0)+8, size+1) }},
-		{"a leaf's value, much too long", "wrong element", func(p pages) { p.put32(leaf, element(0)+12, 1<<32-1) }},
+		{"a leaf's value, much too long", "wrong element", func(p pages) { p.put32(leaf, element(0)+12, -1) }},
 		{"a leaf's value, too long by one", "wrong element", func(p pages) {
 			end := element(last) + p.get32(leaf, element(last)+4) + p.get32(leaf, element(last)+8) + p.get32(leaf, element(last)+12)
 			p.put32(leaf, element(last)+12, p.get32(leaf, element(last)+12)+size-end+1)
@@ -304,7 +304,7 @@ func TestInspectOverflow(t *testing.T) {
 		t.Fatal("no page overflows")
 	}
 	p := pages(bytes.Clone(data))
-	p.put32(at, element(0)+12, 1<<32-1)
+	p.put32(at, element(0)+12, -1)
 	wantFound(t, "a large token's length", inspect(t.Context(), bytes.NewReader(p), int64(len(p)), scope{whole: true}), "wrong element")
 	p = pages(bytes.Clone(data)) // of which nobody reads the page itself
 	p.put32(at, 12, p.used()-at)

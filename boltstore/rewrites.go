@@ -148,6 +148,9 @@ func (w *rewrites) learn(t *txn) {
 			w.last = max(w.last, number)
 		}
 	}
+	if n := len(w.generations[0].notes); len(w.generations) == 1 && n > 0 && n >= t.generationMax() { // the commit that made it so was the last
+		w.generations = append(w.generations, generation{name: w.latest().name + 1, notes: map[tokenKey]uint64{}})
+	}
 	if len(w.generations) > 1 {
 		w.left = w.generations[0].inPlaces()
 		w.owed = len(w.generations[1].notes)
@@ -169,6 +172,7 @@ type rewriting struct {
 	left    []tokenKey
 	owed    int
 	placing bool // it has begun what is no call's: a failure may be due to that
+	forgets bool // it deletes notes, which may meet damage beside them
 	placed  bool // the older generation is gone
 	full    bool // the later one is full, and another begins
 }

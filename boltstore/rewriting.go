@@ -31,16 +31,23 @@ func (t *txn) look() (generations []generation) {
 		}
 		g := generation{name: binary.BigEndian.Uint64(name), notes: map[tokenKey]uint64{}}
 		tenant := ""
-		err := all.Bucket(name).ForEach(func(note, _ []byte) error {
-			if len(note) <= noteHead {
+		err := all.Bucket(name).ForEach(func(note, value []byte) error {
+			if len(note) <= noteHead || binary.BigEndian.Uint64(note) == 0 {
 				return fmt.Errorf("%w: a record was rewritten for nobody", ErrCorrupt)
 			}
 			if string(note[noteHead:]) != tenant {
 				tenant = string(note[noteHead:])
+				if t.tx.Bucket(bucketTenants).Bucket(note[noteHead:]) == nil {
+					return fmt.Errorf("%w: tenant %q: a record was rewritten, and the tenant is not there", ErrCorrupt, tenant)
+				}
 			}
 			key := tokenKey{tenant, ulid.ULID(note[8:noteHead])}
 			if g.notes[key] > 0 {
 				return fmt.Errorf("%w: a record was rewritten twice in one generation", ErrCorrupt)
+			}
+			// Whose it is stands in the key alone, which has no sum: if that is damaged, what is out of date would be taken for its record.
+			if x, err := decode(value, recordFields); err == nil && x.token.ID != key.id {
+				return fmt.Errorf("%w: tenant %q: token %s is stored as %s", ErrCorrupt, tenant, x.token.ID, key.id)
 			}
 			g.notes[key] = binary.BigEndian.Uint64(note)
 			return nil
@@ -125,6 +132,7 @@ func (r *records) rewrite(id ulid.ULID, record []byte) {
 	case r.txn.rewrites.blocked: // a note that was deleted might take a page with it, and meet the damage
 		r.replace(id, record)
 	default:
+		r.txn.rewriting.forgets = true
 		r.forgetRewrites(id)
 		r.putEncoded(id, record)
 	}

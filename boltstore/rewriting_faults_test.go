@@ -2,6 +2,7 @@ package boltstore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -200,6 +201,12 @@ func overwritePage(t *testing.T, b *Backend, bucket func(*bbolt.Tx) *bbolt.Bucke
 	if err != nil || page == 0 {
 		t.Fatal("the bucket has no page of its own", page, err)
 	}
+	overwrite(t, b, page, at, n)
+}
+
+// overwrite damages a part of a page.
+func overwrite(t *testing.T, b *Backend, page, at, n int) {
+	t.Helper()
 	file, err := os.OpenFile(b.db.Path(), os.O_WRONLY, 0)
 	if err == nil {
 		_, err = file.WriteAt(bytes.Repeat([]byte{0xFF}, n), int64(page*b.db.Info().PageSize+at))
@@ -334,7 +341,12 @@ func TestCheckFindsBadRewrites(t *testing.T) {
 		opens  error
 	}{
 		"of a token that is not there":  {"token 000000000000000000000000Z7 was rewritten, and is not there", func(_, notes *bbolt.Bucket) error { return notes.Put(none.note(1<<40), []byte("x")) }, nil},
-		"of a tenant that is not there": {`tenant "nobody": token 00000000000000000000000008 was rewritten`, func(_, notes *bbolt.Bucket) error { return notes.Put(stranger.note(1<<40), []byte("x")) }, nil},
+		"of a tenant that is not there": {`tenant "nobody": a record was rewritten, and the tenant is not there`, func(_, notes *bbolt.Bucket) error { return notes.Put(stranger.note(1<<40), []byte("x")) }, ErrCorrupt},
+		"under the id of another": {"is stored as 000000000000000000000000Z7", func(_, notes *bbolt.Bucket) error {
+			k, v := notes.Cursor().First()
+			return errors.Join(notes.Put(none.note(binary.BigEndian.Uint64(k)), bytes.Clone(v)), notes.Delete(bytes.Clone(k)))
+		}, ErrCorrupt},
+		"without a number": {"a record was rewritten for nobody", func(_, notes *bbolt.Bucket) error { return notes.Put(none.note(0), []byte("x")) }, ErrCorrupt},
 		"that can't be read": {"a record's checksum is wrong", func(_, notes *bbolt.Bucket) error {
 			k, _ := notes.Cursor().First()
 			return notes.Put(bytes.Clone(k), []byte("damaged"))

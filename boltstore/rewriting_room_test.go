@@ -151,3 +151,30 @@ func TestRewritesOfShortSessions(t *testing.T) {
 		}
 	}
 }
+
+// Also one that makes a single commit each time: the generation that it has filled is followed by another when it is opened.
+func TestRewritesOfSingleCommits(t *testing.T) {
+	const each, sessions = 250, 12
+	w := openRewriter(t, filepath.Join(t.TempDir(), "tokens.db"))
+	t.Cleanup(func() { _ = w.close() })
+	w.fill(t, each*sessions)
+	path := w.backend.db.Path()
+	for session := range sessions {
+		if err := w.close(); err != nil {
+			t.Fatal(err)
+		}
+		w.backend, w.begun = openRewriter(t, path).backend, nil
+		full := 0
+		w.update(t, func(x *txn) {
+			full = x.generationMax()
+			r := x.records("acme")
+			for i := range each {
+				found, _ := r.record(number(session*each + i + 1))
+				r.rewrite(found.token.ID, encode(&found, recordFields))
+			}
+		})
+		if got := slices.Max(w.backend.Generations()); got > full+each {
+			t.Errorf("a generation has %d notes, want no more than %d", got, full+each)
+		}
+	}
+}
