@@ -144,7 +144,7 @@ func (b *Backend) commit(calls []*call) {
 }
 
 // attempt returns the index of a call that met a fault, or -1. What fails for want of room, or because of damage where rewritten records are
-// noted or come into their places, is tried again with neither.
+// noted, come into their places, or have their notes deleted, is tried again with none of it.
 func (b *Backend) attempt(calls []*call) (bad int, err error) {
 	b.attempts.Lock() // a group's, or that of Close
 	defer b.attempts.Unlock()
