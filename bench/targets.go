@@ -215,7 +215,7 @@ func redisLimit(r results) string {
 // sweepLimit says what a sweep leaves to the clients.
 func sweepLimit(unthrottled, issue spread) string {
 	return fmt.Sprintf("Alone, and without a rest, a sweep removes %s tokens/s. Beside clients a slice waits for the commit under way and shares its own with them. "+
-		"It is fitted to 3 ms, and the sweep rests after it for as long as it took, unless something else held it up for longer. "+
+		"It is fitted to 3 ms, or to twice a commit, and the sweep rests after it for as long as it worked, unless something else held it up for longer. "+
 		"It does that for the p99 of their issues, which is %s × what it is undisturbed.", unthrottled, issue)
 }
 

@@ -42,6 +42,9 @@ func (p *pace) next() int {
 // smaller slice would be little quicker, and get nowhere.
 func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
 
+// work is how much of what a slice took it worked, instead of waiting for a commit, which the foreground's calls share: half of it at least.
+func (p *pace) work(took time.Duration) time.Duration { return took - min(p.smallest, took/2) }
+
 // took takes in how long the last slice took.
 func (p *pace) took(took time.Duration) {
 	if p.probing || p.size == p.least() {

@@ -20,7 +20,7 @@ type plan struct {
 	byName  map[string]*tenantQueue // the same
 	jobs    int                     // how many jobs there are in all
 	pace    pace                    // how many tokens a slice may remove
-	restTo  time.Time               // no slice before then: the last one's time again belongs to the foreground
+	restTo  time.Time               // no slice before then: as much time as the last one worked belongs to the foreground
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 
 	lap    *lap                // the look for pending revocations under way, or nil
@@ -244,13 +244,13 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 		p.lookSoon(now)
 	}
 	p.dropIdle(q)
-	p.rest(now, took)
+	p.rest(now, p.pace.work(took))
 }
 
 // restUpTo is up to what a sweep rests however short its slices should be: where commits are slow they are longer.
 const restUpTo = 50 * time.Millisecond
 
-// rest leaves as much time as a slice took again to the foreground.
+// rest leaves as much time as that again to the foreground.
 func (p *plan) rest(now time.Time, took time.Duration) {
 	p.restTo = now.Add(min(took, max(10*p.limits.hold, restUpTo)))
 }

@@ -318,19 +318,25 @@ func TestSliceSizeInTurns(t *testing.T) {
 	}
 }
 
-// TestForegroundHasItsShare: after a slice the foreground has as much time again, though not without bound.
+// TestForegroundHasItsShare: after a slice the foreground has as much time again as it worked, though not without bound.
 func TestForegroundHasItsShare(t *testing.T) {
 	const ms = time.Millisecond
-	for _, c := range []struct{ hold, took, rest time.Duration }{
-		{5 * ms, 0, 0},
-		{5 * ms, 3 * ms, 3 * ms},
-		{5 * ms, time.Minute, 50 * ms},
-		{3 * ms, 40 * ms, 40 * ms},
-		{3 * ms, time.Minute, 50 * ms},
-		{20 * ms, time.Minute, 200 * ms},
+	for _, c := range []struct{ hold, commit, took, rest time.Duration }{
+		{5 * ms, 0, 0, 0},
+		{5 * ms, 0, 3 * ms, 3 * ms},
+		{5 * ms, 0, time.Minute, 50 * ms},
+		{3 * ms, 0, 40 * ms, 40 * ms},
+		{3 * ms, 0, time.Minute, 50 * ms},
+		{20 * ms, 0, time.Minute, 200 * ms},
+		{5 * ms, ms, 4 * ms, 3 * ms},
+		{3 * ms, 5 * ms, 12 * ms, 7 * ms},
+		{3 * ms, 8 * ms, 12 * ms, 6 * ms},
+		{3 * ms, time.Minute, 12 * ms, 6 * ms},
+		{3 * ms, 10 * ms, time.Minute, 50 * ms},
 	} {
 		p := sweepPlan()
 		p.limits.hold = c.hold
+		p.pace.smallest = c.commit
 		addAll(p, "a", 1)
 		p.swept(t0, wantSweep(t, p, t0, "a", 1), touched(1), c.took)
 		if c.rest > 0 {
