@@ -54,7 +54,7 @@ func (b *bench) growthOf(ctx context.Context, path string, grown map[string][]fl
 		ended := make(chan error, 1)
 		go func() { ended <- beside.do(other) }()
 		before := used(path)
-		t, err := task{op: issues.issue(c, turn), callers: 8, most: b.growths, last: time.Minute}.run(ctx)
+		t, err := task{op: issues.issue(c, turn), callers: 8, most: b.growths, last: time.Minute, beside: true}.run(ctx)
 		figure := float64(used(path)-before) / float64(max(t.calls, 1))
 		stop()
 		if err := errors.Join(err, ignoreCanceled(<-ended)); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 )
 
@@ -110,9 +109,6 @@ func (b *bench) hold(ctx context.Context, contenders []*contender, k contest) er
 		next := task{op: op, first: first[c], callers: n, most: b.most, last: b.turn, clocked: k.clocked}
 		if k.presented != nil {
 			next.present = k.presented(c)
-		}
-		if k.clocked || i == round%len(contenders) { // in memory, where that takes longer than all of a turn, before each round
-			runtime.GC()
 		}
 		if k.clocked { // in memory nobody leaves anything, and what is in the caches counts
 			b.settle()

@@ -37,7 +37,7 @@ func (b *bench) report(took time.Duration) string {
 	b.reportRest(&d)
 	d.line("## How it is measured")
 	d.line("Every store holds %s tokens when a measure begins. Records are of the same size, and inputs are made before. "+
-		"Each turn lasts %s, or %s calls. Before it (in memory, before each round) the garbage is collected, caches and connections are warm, and, but for those in memory, the processors are idle. Percentiles are over all calls of all turns, each timed on its own. "+
+		"Each turn lasts %s, or %s calls. Before it the garbage is collected, caches and connections are warm, and, but for those in memory, the processors are idle. Percentiles are over all calls of all turns, each timed on its own. "+
 		"In memory calls are too quick for that: there the time of a whole turn is divided, and what is compared is the time that they keep the processor busy, which other "+
 		"programs on the machine hardly change. What a client presents to an introspection in memory is read once before its turn, for a server has just read it off a connection; "+
 		"that time is not counted.", short(float64(b.tokens)), b.turn, short(float64(b.most)))

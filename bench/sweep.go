@@ -90,9 +90,9 @@ func (b *bench) foreground(ctx context.Context, c *contender, issue operation, i
 	go func() {
 		defer close(done)
 		first := len(b.results["introspect "+name][c.name]) * 1000
-		turns[1], errs[1] = task{op: scattered(c, b.tokens, c.verify), first: first, callers: 1, most: 1 << 30, last: last, until: until, clocked: true}.run(ctx)
+		turns[1], errs[1] = task{op: scattered(c, b.tokens, c.verify), first: first, callers: 1, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
 	}()
-	turns[0], errs[0] = task{op: issue, callers: issuers, most: 1 << 30, last: last, until: until, clocked: true}.run(ctx)
+	turns[0], errs[0] = task{op: issue, callers: issuers, most: 1 << 30, last: last, until: until, clocked: true, beside: true}.run(ctx)
 	<-done
 	for i, verb := range []string{"issue ", "introspect "} {
 		t := turns[i]

@@ -23,6 +23,7 @@ type task struct {
 	most    int             // how many calls there are at most
 	last    time.Duration   // when no further call begins
 	until   <-chan struct{} // once it is closed, no further call begins; nil for never
+	beside  bool            // another task runs beside this one, which must not disturb it
 	clocked bool            // each call is timed; without it, those that are too quick for a clock are timed together
 	// present brings what call i is about into the caches, where a server has what it has just read off a connection. It is called
 	// beside the clock, for calls that are not clocked; nil for nothing.
@@ -55,6 +56,9 @@ const unclocked = 64 // how many calls that are not clocked are drawn at once
 
 // run makes the calls. The first error ends it.
 func (k task) run(ctx context.Context) (turn, error) {
+	if !k.beside {
+		runtime.GC() // each turn begins with the same
+	}
 	var (
 		drawn, tokens atomic.Int64
 		aside         aside
