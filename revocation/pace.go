@@ -42,7 +42,8 @@ func (p *pace) next() int {
 // smaller slice would be little quicker, and get nowhere.
 func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
 
-// work is how much of what a slice took it worked, instead of waiting for a commit, which the foreground's calls share: half of it at least.
+// work is how much of what a slice took is its own: without what the smallest slices take, most of which is the wait for a commit that the
+// foreground's calls share, and half of it at least, for those have work of their own, and may have been measured when commits were slower.
 func (p *pace) work(took time.Duration) time.Duration { return took - min(p.smallest, took/2) }
 
 // took takes in how long the last slice took.

@@ -20,7 +20,7 @@ type plan struct {
 	byName  map[string]*tenantQueue // the same
 	jobs    int                     // how many jobs there are in all
 	pace    pace                    // how many tokens a slice may remove
-	restTo  time.Time               // no slice before then: as much time as the last one worked belongs to the foreground
+	restTo  time.Time               // no slice before then: as much time as the last one worked, or all that it took if it was upkeep, belongs to the foreground
 	scanned bool                    // the last step looked; sweep next, so that neither starves the other
 
 	lap    *lap                // the look for pending revocations under way, or nil
@@ -250,9 +250,9 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 // restUpTo is up to what a sweep rests however short its slices should be: where commits are slow they are longer.
 const restUpTo = 50 * time.Millisecond
 
-// rest leaves as much time as that again to the foreground.
-func (p *plan) rest(now time.Time, took time.Duration) {
-	p.restTo = now.Add(min(took, max(10*p.limits.hold, restUpTo)))
+// rest leaves the foreground as much time as that, within bounds.
+func (p *plan) rest(now time.Time, long time.Duration) {
+	p.restTo = now.Add(min(long, max(10*p.limits.hold, restUpTo)))
 }
 
 // failed takes in that a slice failed. Its revocations are tried again one by one, and each that fails alone after a
