@@ -36,7 +36,7 @@ func (b *bench) growthOf(ctx context.Context, path string, grown map[string][]fl
 	if err := c.load(ctx, p.rows(0, b.tokens)); err != nil {
 		return err
 	}
-	if err := fillUser(ctx, c, p, b.tokens, b.sweep, "swept"); err != nil {
+	if err := fill(ctx, c, p, b.tokens, b.sweep, func(int) string { return "swept" }); err != nil {
 		return err
 	}
 	issues := supply{population: newPopulation(8, b.tokens/10), each: b.growths}

@@ -75,9 +75,9 @@ func fositeMemory() *contender {
 	s := storage.NewMemoryStore()
 	var signatures []string
 	applications := map[string]*fosite.DefaultClient{}
-	keep := func(ctx context.Context, r *row, signature string, client *fosite.DefaultClient) error {
+	keep := func(ctx context.Context, r *row, client *fosite.DefaultClient) error {
 		at := ulid.Time(r.id.Time())
-		return s.CreateRefreshTokenSession(ctx, signature, "", &fosite.Request{
+		return s.CreateRefreshTokenSession(ctx, r.signature, "", &fosite.Request{
 			ID: r.session, RequestedAt: at, Client: client, Form: url.Values{},
 			RequestedScope: fosite.Arguments{"offline_access"}, GrantedScope: fosite.Arguments{"offline_access"},
 			Session: &fosite.DefaultSession{
@@ -96,19 +96,19 @@ func fositeMemory() *contender {
 		name: fositeName, durable: "none: memory",
 		hold: func(rows []row) {
 			for i := range rows {
-				signatures = append(signatures, hex.EncodeToString(rows[i].digest[:]))
+				signatures = append(signatures, rows[i].signature)
 			}
 		},
 		fill: func(ctx context.Context, rows []row) error {
 			for i := range rows {
-				if err := keep(ctx, &rows[i], hex.EncodeToString(rows[i].digest[:]), application(&rows[i])); err != nil {
+				if err := keep(ctx, &rows[i], application(&rows[i])); err != nil {
 					return err
 				}
 			}
 			return nil
 		},
 		issue: func(ctx context.Context, r *row) error {
-			return keep(ctx, r, hex.EncodeToString(r.digest[:]), applications[r.client])
+			return keep(ctx, r, applications[r.client])
 		},
 		present: func(i int) { seen(signatures[i]) },
 		verify: func(ctx context.Context, i int) error {
@@ -159,7 +159,7 @@ func fositeCrash(ctx context.Context) error {
 	rows := p.rows(0, tokens)
 	signatures := make([]string, tokens)
 	for i := range rows {
-		signatures[i] = hex.EncodeToString(rows[i].digest[:])
+		signatures[i] = rows[i].signature
 		request := &fosite.Request{ID: rows[i].session, Client: &fosite.DefaultClient{}, Session: &fosite.DefaultSession{}}
 		if err := s.CreateRefreshTokenSession(ctx, signatures[i], "", request); err != nil {
 			return err

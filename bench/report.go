@@ -36,7 +36,7 @@ func (b *bench) report(took time.Duration) string {
 	b.reportRevocation(&d)
 	b.reportRest(&d)
 	d.line("## How it is measured")
-	d.line("Every store holds %s tokens when a measure begins. Records are of the same size, and inputs are made before. "+
+	d.line("In memory and on the disk every store holds %s tokens at first, and what turns have issued since. Records are of the same size, and inputs are made before, but for what a store keeps. "+
 		"Each turn lasts %s, or %s calls. Before it the garbage is collected, caches and connections are warm, and, but for those in memory, the processors are idle. Percentiles are over all calls of all turns, each timed on its own. "+
 		"In memory calls are too quick for that: there the time of a whole turn is divided, and what is compared is the time that they keep the processor busy, which other "+
 		"programs on the machine hardly change. What a client presents to an introspection in memory is read once before its turn, for a server has just read it off a connection; "+
@@ -63,8 +63,8 @@ func (b *bench) reportMemory(d *document) {
 		return
 	}
 	d.line("## In memory")
-	d.line("ns of processor a call with one caller, and ns from call to call of all callers together with more. fosite's store is asked for a signature and hashes nothing; " +
-		"the manager also takes the secret's text apart, and draws the secrets that it issues. An exchange at fosite's is three calls, of which others may come between any two, and keeps the old token; " +
+	d.line("ns of processor a call with one caller, and ns from call to call of all callers together with more. fosite's store is asked for a signature and hashes nothing. What an issue keeps, fosite's request with its session or our token, is made in the call. " +
+		"The manager also takes the secret's text apart, and draws the secrets that it issues. An exchange at fosite's is three calls, of which others may come between any two, and keeps the old token; " +
 		"with more than one caller it ends the process.")
 	for _, verb := range []string{"introspect", "issue", "exchange"} {
 		d.table("| "+verb+" | processor | to fosite's | 1 caller | 16 | 64 | allocations | bytes |", func(row func(format string, args ...any)) {
@@ -97,6 +97,7 @@ func (b *bench) reportDurable(d *document) {
 		return
 	}
 	d.line("## On the disk")
+	d.line("A lone caller of `db.Batch` waits 10 ms for others, bbolt's default, before its commit begins.")
 	d.line("![issues and exchanges a second, by contender](benchmarks.svg)")
 	for _, verb := range []string{"issue", "exchange", "get", "introspect", "revoke one"} {
 		for _, n := range callers {
@@ -169,7 +170,7 @@ func (b *bench) reportRevocation(d *document) {
 func (b *bench) reportRest(d *document) {
 	if len(b.results["issue sweeping"]) > 0 {
 		d.line("## Sweeping")
-		d.line("%s tokens of a user are revoked and swept by an engine with its defaults, beside 8 clients that issue and one that introspects. Unthrottled, and alone, a sweep removes %s tokens/s.",
+		d.line("%s tokens of a user, between those of others, are revoked and swept by an engine with its defaults, beside 8 clients that issue and one that introspects. Unthrottled, and alone, a sweep removes %s tokens/s.",
 			short(float64(b.sweep)), b.facts["sweep rate unthrottled"])
 		d.table("| | p50 quiet | p50 sweeping | p99 quiet | p99 sweeping |", func(row func(format string, args ...any)) {
 			for _, verb := range []string{"issue", "introspect"} {

@@ -46,7 +46,7 @@ func (b *bench) revocations(ctx context.Context) (err error) {
 		p.sequential = true
 		for _, l := range b.levels() {
 			for u := range l.users {
-				if err := fillUser(ctx, c, p, n, l.tokens, l.user(u)); err != nil {
+				if err := fill(ctx, c, p, n, l.tokens, func(int) string { return l.user(u) }); err != nil {
 					return fmt.Errorf("%s: %w", c.name, err)
 				}
 				n += l.tokens
@@ -79,13 +79,13 @@ func (b *bench) revocations(ctx context.Context) (err error) {
 func (l level) user(i int) string { return fmt.Sprintf("user-%d-%d", l.tokens, i) }
 func (l level) key() string       { return fmt.Sprintf("revoke user/%d", l.tokens) }
 
-// fillUser keeps tokens of one user.
-func fillUser(ctx context.Context, c *contender, p *population, from, n int, user string) error {
+// fill keeps n tokens, each of the user that it is told.
+func fill(ctx context.Context, c *contender, p *population, from, n int, user func(i int) string) error {
 	const batch = 10_000
 	for at := from; at < from+n; at += batch {
 		rows := p.rows(at, min(at+batch, from+n))
 		for i := range rows {
-			rows[i].user = user
+			rows[i].user = user(at + i)
 		}
 		if err := c.fill(ctx, rows); err != nil {
 			return err

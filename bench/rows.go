@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -28,6 +29,7 @@ type row struct {
 	user, session, client string
 	secret                [32]byte // what a peer's client presents
 	digest                [32]byte // its SHA-256
+	signature             string   // the same as a text, by which fosite knows a token
 	value                 []byte
 }
 
@@ -63,6 +65,7 @@ func (p *population) row(i int) row {
 		binary.BigEndian.PutUint64(r.secret[at:], random.Uint64())
 	}
 	r.digest = sha256.Sum256(r.secret[:])
+	r.signature = hex.EncodeToString(r.digest[:])
 	at := random.IntN(len(p.pool) - valueSize)
 	r.value = p.pool[at : at+valueSize]
 	return r
@@ -74,14 +77,14 @@ func (p *population) rows(from, to int) []row {
 	var all strings.Builder
 	for i := range rows {
 		r := p.row(from + i)
-		for _, text := range []string{r.user, r.session, r.client} {
+		for _, text := range []string{r.user, r.session, r.client, r.signature} {
 			all.WriteString(text)
 		}
 		rows[i] = r
 	}
 	left := all.String()
 	for i := range rows {
-		for _, text := range []*string{&rows[i].user, &rows[i].session, &rows[i].client} {
+		for _, text := range []*string{&rows[i].user, &rows[i].session, &rows[i].client, &rows[i].signature} {
 			*text, left = left[:len(*text)], left[len(*text):]
 		}
 	}

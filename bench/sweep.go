@@ -23,31 +23,29 @@ func (b *bench) sweeps(ctx context.Context) error {
 	if err := c.load(ctx, p.rows(0, b.tokens)); err != nil {
 		return err
 	}
+	if err := b.fillSwept(ctx, c, p); err != nil {
+		return err
+	}
 	engine, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- o.manager.Run(engine) }()
 	defer func() { stop(); <-ended }()
 	var rates []float64
-	made, quiet := b.tokens, 5*b.turn
+	quiet := 5 * b.turn
 	issues := supply{population: newPopulation(5, b.tokens/10), each: 50_000}
 	for round := range b.rounds {
-		user := fmt.Sprint("swept-", round)
-		if err := fillUser(ctx, c, p, made, b.sweep, user); err != nil {
-			return err
-		}
-		made += b.sweep
 		b.settle()
 		phase := func(name string, last time.Duration, until <-chan struct{}) error {
 			return b.foreground(ctx, c, issues.issue(c, round), issuers, name, last, until)
 		}
-		undisturbed := func() error { return phase("quiet", quiet, nil) }
-		swept := func() error {
+		quietly := func() error { return phase("quiet", quiet, nil) }
+		sweeping := func() error {
 			done := make(chan struct{})
 			var rate float64
 			var failed error
 			go func() {
 				defer close(done)
-				rate, failed = o.sweep(ctx, user, b.sweep)
+				rate, failed = o.sweep(ctx, swept(round), b.sweep)
 			}()
 			err := phase("sweeping", time.Hour, done)
 			<-done // also where the clients ended with an error
@@ -58,14 +56,24 @@ func (b *bench) sweeps(ctx context.Context) error {
 			b.logf("sweep round %d: %.0f tokens/s", round, rate)
 			return failed
 		}
-		both := []func() error{undisturbed, swept}
+		both := []func() error{quietly, sweeping}
 		if err := errors.Join(both[round%2](), both[(round+1)%2]()); err != nil {
 			return err
 		}
 	}
 	b.facts.add("sweep rate", rates...)
 	stop()
-	return b.unthrottled(ctx, o, c, p, made)
+	return b.unthrottled(ctx, o)
+}
+
+// swept is the user that is swept in a round; that of the last is swept with nobody else there.
+func swept(round int) string { return fmt.Sprint("swept-", round) }
+
+// fillSwept keeps the tokens of all that are swept, of each user in turn: as tokens are issued in life, those of one user stand between
+// those of others, hardly two of them in a page.
+func (b *bench) fillSwept(ctx context.Context, c *contender, p *population) error {
+	users := b.rounds + 1
+	return fill(ctx, c, p, b.tokens, users*b.sweep, func(i int) string { return swept(i % users) })
 }
 
 // sweep revokes a user and waits until all is removed. It returns how many tokens a second were.
@@ -103,13 +111,9 @@ func (b *bench) foreground(ctx context.Context, c *contender, issue operation, i
 }
 
 // unthrottled sweeps as fast as the store can, with nobody else there.
-func (b *bench) unthrottled(ctx context.Context, o *ours, c *contender, p *population, made int) error {
-	const user = "unthrottled"
-	if err := fillUser(ctx, c, p, made, b.sweep, user); err != nil {
-		return err
-	}
+func (b *bench) unthrottled(ctx context.Context, o *ours) error {
 	began := time.Now()
-	if err := o.sweepAtOnce(ctx, user); err != nil {
+	if err := o.sweepAtOnce(ctx, swept(b.rounds)); err != nil {
 		return err
 	}
 	rate := float64(b.sweep) / time.Since(began).Seconds()

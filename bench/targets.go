@@ -57,8 +57,8 @@ func (b bound) missed(s spread) bool {
 // twicePostgres is how much faster an exchange must be than PostgreSQL's.
 var twicePostgres = atLeast(2)
 
-// none is the bound of what must not happen at all.
-var none = atMost(0.001)
+// none is the bound of what must not happen at all: a turn of thousands of calls has some allocations of its own.
+var none = atMost(0.01)
 
 // targets compares the run with what is wanted.
 func (b *bench) targets() []target {
@@ -87,13 +87,13 @@ func (b *bench) targets() []target {
 		twiceAlone = atMost(math.Round(2 * alone.median))
 	}
 	stall := b.worstP99(named("issue", 64), boltName)
-	allocs := spreadOf(r.each("memory/introspect/1", memName, func(t *turn) float64 { return math.Round(t.allocs) }))
+	allocs := spreadOf(r.each("memory/introspect/1", memName, func(t *turn) float64 { return t.allocs }))
 	user := fmt.Sprintf("revoke a user, %s tokens to %s: ", short(float64(levels[len(levels)-1].tokens)), short(float64(levels[0].tokens)))
 	return []target{
-		{"memstore introspect to a map, SHA-256 and one field", atMost(1.25), bound{}, of("memory/introspect/1", memName, mapName, cpu), "×", introspectLimit(r)},
-		{"memstore introspect to fosite's lookup, which hashes nothing", bound{}, atMost(1), of("memory/introspect/1", memName, fositeName, cpu), "×", lookupLimit(r)},
+		{"memstore introspect, 1 caller, to a map, SHA-256 and one field", atMost(1.25), bound{}, of("memory/introspect/1", memName, mapName, cpu), "×", introspectLimit(r)},
+		{"memstore introspect, 1 caller, to fosite's lookup, which hashes nothing", bound{}, atMost(1), of("memory/introspect/1", memName, fositeName, cpu), "×", lookupLimit(r)},
 		{"memstore introspect, allocations", none, bound{}, allocs, "", ""},
-		{"memstore issue with all indexes to fosite's", atMost(1), bound{}, of("memory/issue/1", memName, fositeName, cpu), "×", issueLimit(r)},
+		{"memstore issue with all indexes, 1 caller, to fosite's", atMost(1), bound{}, of("memory/issue/1", memName, fositeName, cpu), "×", issueLimit(r)},
 		{"boltstore issue, 1 caller, to `db.Batch`", atLeast(10), bound{}, of("issue/1", boltName, batchName, rate), "×", batchLimit(r)},
 		{"boltstore issue, 1 caller, p50 to a bbolt commit of the bare record", atMost(1.5), bound{}, of("issue/1", boltName, bareName, p50), "×", ""},
 		{"boltstore issue, 64 callers, to `db.Batch` with four indexes", atLeast(4), bound{}, of("issue/64", boltName, batchName, rate), "×", ""},
@@ -214,8 +214,8 @@ func redisLimit(r results) string {
 
 // sweepLimit says what a sweep leaves to the clients.
 func sweepLimit(unthrottled, issue spread) string {
-	return fmt.Sprintf("Alone, and without a rest, a sweep removes %s tokens/s. Beside clients a slice waits for the commit under way and shares its own with them. "+
-		"It is fitted to 3 ms, or to twice a commit, and the sweep rests after it for as long as it worked, unless something else held it up for longer. "+
+	return fmt.Sprintf("The tokens of one user stand between those of others, hardly two of them in a page. Alone, and without a rest, a sweep removes %s of them a second. Beside clients a slice waits for the commit under way and shares its own with them. "+
+		"It is fitted to 3 ms, or to twice a commit, and the sweep rests after it for as long as it worked, and half of what it took at least. "+
 		"It does that for the p99 of their issues, which is %s × what it is undisturbed.", unthrottled, issue)
 }
 

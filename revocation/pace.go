@@ -13,7 +13,7 @@ type pace struct {
 	mean     time.Duration // how long slices of that size take, as a moving average
 	seen     int           // how many there were
 	slow     int           // how many of them, in a row, took too long
-	probeIn  int           // after how many slices the smallest size is tried, where commits are slow
+	probeIn  int           // after how many slices the smallest size is tried
 	probing  bool          // the slice under way tries it
 }
 
@@ -42,9 +42,18 @@ func (p *pace) next() int {
 // smaller slice would be little quicker, and get nowhere.
 func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
 
-// work is how much of what a slice took is its own: without what the smallest slices take, most of which is the wait for a commit that the
-// foreground's calls share, and half of it at least, for those have work of their own, and may have been measured when commits were slower.
-func (p *pace) work(took time.Duration) time.Duration { return took - min(p.smallest, took/2) }
+// work is how much of what the last slice took, before [pace.took] takes it in, is its own: without the wait for a commit, which the foreground's
+// calls share, and half of it at least. That wait is what no token would take, as a line through what few take and what these took has it;
+// of slices of the smallest size it is not known.
+func (p *pace) work(took time.Duration) time.Duration {
+	more := time.Duration(p.size - p.least())
+	if p.probing || more == 0 {
+		return took
+	}
+	each := max(0, took-p.smallest) / more
+	commit := max(0, p.smallest-each*time.Duration(p.least()))
+	return took - min(commit, took/2)
+}
 
 // took takes in how long the last slice took.
 func (p *pace) took(took time.Duration) {
@@ -59,9 +68,7 @@ func (p *pace) took(took time.Duration) {
 		p.probing = false
 		return
 	}
-	if took > p.hold { // commits may be slow
-		p.probeIn--
-	}
+	p.probeIn--
 	p.seen++
 	p.mean += (took - p.mean) / time.Duration(min(p.seen, averaged))
 	limit := p.limit()

@@ -239,12 +239,13 @@ func (p *plan) swept(now time.Time, a action, statuses []store.Status, took time
 		}
 	}
 	q.jobs = append(keep, behind...)
+	work := p.pace.work(took)
 	p.pace.took(took)
 	if full || waiting && len(q.jobs) <= p.limits.share/2 {
 		p.lookSoon(now)
 	}
 	p.dropIdle(q)
-	p.rest(now, p.pace.work(took))
+	p.rest(now, work)
 }
 
 // restUpTo is up to what a sweep rests however short its slices should be: where commits are slow they are longer.

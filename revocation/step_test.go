@@ -321,27 +321,71 @@ func TestSliceSizeInTurns(t *testing.T) {
 // TestForegroundHasItsShare: after a slice the foreground has as much time again as it worked, though not without bound.
 func TestForegroundHasItsShare(t *testing.T) {
 	const ms = time.Millisecond
-	for _, c := range []struct{ hold, commit, took, rest time.Duration }{
+	for _, c := range []struct{ hold, smallest, took, rest time.Duration }{
 		{5 * ms, 0, 0, 0},
 		{5 * ms, 0, 3 * ms, 3 * ms},
 		{5 * ms, 0, time.Minute, 50 * ms},
 		{3 * ms, 0, 40 * ms, 40 * ms},
 		{3 * ms, 0, time.Minute, 50 * ms},
 		{20 * ms, 0, time.Minute, 200 * ms},
-		{5 * ms, ms, 4 * ms, 3 * ms},
-		{3 * ms, 5 * ms, 12 * ms, 7 * ms},
-		{3 * ms, 8 * ms, 12 * ms, 6 * ms},
+		{5 * ms, ms, 4 * ms, 4 * ms},      // four times as many take four times as long
+		{3 * ms, 5 * ms, 11 * ms, 8 * ms}, // 2 ms for each sixteen, and 3 ms
+		{3 * ms, 8 * ms, 11 * ms, 5500 * time.Microsecond},
 		{3 * ms, time.Minute, 12 * ms, 6 * ms},
 		{3 * ms, 10 * ms, time.Minute, 50 * ms},
 	} {
 		p := sweepPlan()
 		p.limits.hold = c.hold
-		p.pace.smallest = c.commit
+		p.pace.smallest = c.smallest
 		addAll(p, "a", 1)
 		p.swept(t0, wantSweep(t, p, t0, "a", 1), touched(1), c.took)
 		if c.rest > 0 {
 			wantSleep(t, p, t0, t0.Add(c.rest))
 		}
 		wantSweep(t, p, t0.Add(c.rest), "a", 1)
+	}
+}
+
+// TestWhatIsNotRestedFor: only the wait for a commit is, and no more than half, whatever the size of slices comes to; also once commits
+// have been slow, and are not any more.
+func TestWhatIsNotRestedFor(t *testing.T) {
+	const us, ms = time.Microsecond, time.Millisecond
+	for _, c := range []struct {
+		name                string
+		before, commit, one time.Duration // what a commit takes at first, and then; and a token
+		largest             int
+	}{
+		{"nothing waits for a commit", 0, 0, 10 * us, 500},
+		{"nothing waits for a commit, and tokens take long", 0, 0, 200 * us, 500},
+		{"slices are of the smallest size", 0, 0, 10 * us, 16},
+		{"commits are quick", ms, ms, 20 * us, 500},
+		{"commits are slow", 10 * ms, 10 * ms, 20 * us, 500},
+		{"commits were slow", 40 * ms, 100 * us, 20 * us, 500},
+	} {
+		p := sweepPlan()
+		p.limits.maxSlice = c.largest
+		p.pace = newPace(3*ms, c.largest)
+		addAll(p, "a", 1)
+		now := t0
+		const slices, last = 1000, 100
+		var took, worked, rested time.Duration // of the last
+		for i := range slices {
+			a := wantSweep(t, p, now, "a", 1)
+			commit := c.commit
+			if i < last {
+				commit = c.before
+			}
+			own := time.Duration(a.bounds.Remove) * c.one
+			now = now.Add(commit + own)
+			p.swept(now, a, touched(1), commit+own)
+			if i >= slices-last {
+				took, worked, rested = took+commit+own, worked+own, rested+p.restTo.Sub(now)
+			}
+			now = p.restTo
+		}
+		want := max(worked, took/2)
+		if rested < want*99/100 || rested > want*3/2 {
+			t.Errorf("%s: slices that took %v, and worked %v of it, were rested for %v, want %v or little more", c.name, took, worked, rested, want)
+		}
 	}
 }
