@@ -282,7 +282,7 @@ func (h *chronicle) add(c *call) {
 		c.grant.issue = c
 	}
 	h.calls = append(h.calls, c)
-	if c.kind == toExchange && c.fate == refused && c.uncertain { // an attempt may have taken effect before the one that was refused
+	if c.kind == toExchange && c.fate != done && c.uncertain { // an attempt may have taken effect before one that was a replay, or was refused
 		lost := *c
 		h.processes++
 		lost.process, lost.returned, lost.answer = h.processes-1, never, answer{fate: unknown}
