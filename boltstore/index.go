@@ -89,7 +89,10 @@ func (e *entry) alone() bool { return e[0] == bySession || e[0] == byForeign }
 
 // compareEntries is the order of entries, in which a mark is equal to what it cancels.
 func compareEntries(a, b []byte) int {
-	return cmp.Or(cmp.Compare(a[0]&^cancelled, b[0]&^cancelled), bytes.Compare(a[1:entrySize], b[1:entrySize]))
+	if by := cmp.Compare(a[0]&^cancelled, b[0]&^cancelled); by != 0 {
+		return by
+	}
+	return bytes.Compare(a[1:entrySize], b[1:entrySize])
 }
 
 func (e *entry) id() ulid.ULID { return ulid.ULID(e[prefixSize:]) }

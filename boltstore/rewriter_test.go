@@ -163,8 +163,8 @@ func (w *rewriter) showsNow(t rapid.TB) {
 func (w *rewriter) shows(t rapid.TB, x *txn, want map[tokenKey]string) {
 	found := map[tokenKey]string{}
 	for _, tenant := range []string{"acme", "globex"} {
-		x.records(tenant).walk(ulid.ULID{}, func(token *domain.RefreshToken) bool {
-			found[tokenKey{tenant, token.ID}] = token.Device.LastUserAgent
+		x.records(tenant).walk(ulid.ULID{}, func(x *record, _ []byte) bool {
+			found[tokenKey{tenant, x.token.ID}] = x.token.Device.LastUserAgent
 			return true
 		})
 	}

@@ -182,7 +182,10 @@ func (r *records) replace(id ulid.ULID, record []byte) {
 func (r *records) forgetRewrites(id ulid.ULID) {
 	t, key := r.txn, tokenKey{r.name, id}
 	forget := func(generation, number uint64) {
-		if notes := t.notes(generation); number > 0 && notes != nil {
+		if number == 0 {
+			return
+		}
+		if notes := t.notes(generation); notes != nil {
 			check(notes.Delete(key.note(number)))
 		}
 	}

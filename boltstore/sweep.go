@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"example.com/tokenstore/domain"
@@ -50,8 +51,14 @@ type slice struct {
 type step struct {
 	before []byte // the stored progress that it goes on from
 	after  revocation
-	remove []ulid.ULID
+	remove map[ulid.ULID]*seen
 	done   bool
+}
+
+// seen is a token as the snapshot has it.
+type seen struct {
+	record
+	stored []byte
 }
 
 func (s *slice) exhausted() bool { return s.left.Visit < 1 || s.left.Remove < 1 }
@@ -83,7 +90,7 @@ func (s *slice) planned(id ulid.ULID) bool {
 
 func (s *slice) add(p revocation) *step {
 	id := p.id()
-	x := &step{before: bytes.Clone(s.records.get(bucketLive, id[:])), after: p}
+	x := &step{before: bytes.Clone(s.records.get(bucketLive, id[:])), after: p, remove: map[ulid.ULID]*seen{}}
 	s.steps = append(s.steps, x)
 	return x
 }
@@ -100,9 +107,13 @@ func (s *slice) planIndex(x *step) {
 			s.left.Visit--
 			p.after = id
 			p.status.Examined++
-			if token, ok := s.records.token(id); ok && p.status.Tombstone.Covers(&token) && !slices.Contains(x.remove, id) {
+			stored := s.records.stored(id)
+			if stored == nil {
+				return true
+			}
+			if there := recordOf(id, stored); p.status.Tombstone.Covers(&there.token) && x.remove[id] == nil {
 				s.left.Remove--
-				x.remove = append(x.remove, id)
+				x.remove[id] = &seen{there, bytes.Clone(stored)}
 			}
 			return true
 		})
@@ -156,25 +167,25 @@ func (s *slice) planWalk(id ulid.ULID) {
 
 // lap walks on to the end of the slice or of the tokens, whichever comes first.
 func (s *slice) lap() {
-	ended := s.records.walk(s.walk, func(token *domain.RefreshToken) bool {
+	ended := s.records.walk(s.walk, func(there *record, stored []byte) bool {
 		if s.exhausted() {
 			return false
 		}
 		s.left.Visit--
-		s.walk = token.ID
+		s.walk = there.token.ID
 		var by *step
 		for _, x := range s.steps {
 			if x.done { // as is all that does not walk
 				continue
 			}
 			x.after.status.Examined++
-			if by == nil && x.after.status.Tombstone.Covers(token) {
+			if by == nil && x.after.status.Tombstone.Covers(&there.token) {
 				by = x
 			}
 		}
 		if by != nil {
 			s.left.Remove--
-			by.remove = append(by.remove, token.ID)
+			by.remove[s.walk] = &seen{*there, bytes.Clone(stored)} // it may be there already, for a walk may come by twice
 		}
 		return true
 	})
@@ -205,15 +216,7 @@ func (s *slice) commit(r *records) []store.Status {
 			continue
 		}
 		before := p.status.Swept
-		var covered []record
-		slices.SortFunc(x.remove, ulid.ULID.Compare)
-		x.remove = slices.Compact(x.remove) // the walk may have come by twice
-		for _, id := range x.remove {
-			if record, ok := r.record(id); ok && p.status.Tombstone.Covers(&record.token) {
-				covered = append(covered, record)
-			}
-		}
-		if len(covered) > 0 {
+		if covered := x.covered(r); len(covered) > 0 {
 			r.remove(covered)
 			p.status.Swept += uint64(len(covered))
 		}
@@ -244,6 +247,24 @@ func (s *slice) commit(r *records) []store.Status {
 		r.save()
 	}
 	return statuses
+}
+
+// covered returns what is to be removed and is still there, in the order of ids.
+func (x *step) covered(r *records) []record {
+	covered := make([]record, 0, len(x.remove))
+	for _, id := range slices.SortedFunc(maps.Keys(x.remove), ulid.ULID.Compare) {
+		there := x.remove[id]
+		switch stored := r.stored(id); {
+		case stored == nil:
+		case bytes.Equal(stored, there.stored):
+			covered = append(covered, there.record)
+		default:
+			if now := recordOf(id, stored); x.after.status.Tombstone.Covers(&now.token) {
+				covered = append(covered, now)
+			}
+		}
+	}
+	return covered
 }
 
 // unchanged reports whether no walker has moved since the plan was made. Those that came since join the next slice.

@@ -156,7 +156,7 @@ func (t *tenant) List(ctx context.Context, q store.Query) (page store.Page, err 
 		case q.UserID != "":
 			r.indexed(underUser(q.UserID), q.After, found)
 		default:
-			r.walk(q.After, row)
+			r.walk(q.After, func(x *record, _ []byte) bool { return row(&x.token) })
 		}
 		return nil
 	})

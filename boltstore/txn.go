@@ -144,15 +144,16 @@ func (r *records) after(bucket, prefix, from []byte, f func(k, v []byte) bool) (
 	return true
 }
 
-// walk calls f with the tokens after an id, until it returns false. It reports whether it came to the end.
-func (r *records) walk(after ulid.ULID, f func(*domain.RefreshToken) bool) (ended bool) {
+// walk calls f with the tokens after an id, and how they are stored, until it returns false. It reports whether it came to the end.
+func (r *records) walk(after ulid.ULID, f func(x *record, stored []byte) bool) (ended bool) {
 	var from []byte
 	if !after.IsZero() {
 		from = bytes.Clone(after[:])
 	}
 	return r.after(bucketTokens, nil, from, func(k, v []byte) bool {
-		x := recordOf(idAtEnd(k), r.current(k, v))
-		return f(&x.token)
+		stored := r.current(k, v)
+		x := recordOf(idAtEnd(k), stored)
+		return f(&x, stored)
 	})
 }
 
