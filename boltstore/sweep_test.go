@@ -214,3 +214,45 @@ func TestUpdateSeesWhatCameMeanwhile(t *testing.T) {
 		t.Errorf("an update saw a revocation on its snapshot: %v, and in its commit: %v", first.Revoked(), last.Revoked())
 	}
 }
+
+// TestSliceRemovesWhatWasPutOffMeanwhile: a covered token that was put off between the plan and the commit goes, and with it what the index has
+// of it by then.
+func TestSliceRemovesWhatWasPutOffMeanwhile(t *testing.T) {
+	b, s := rig(t)
+	id, ctx := ulid.ULID{15: 1}, t.Context()
+	results, err := s.Insert(ctx, []store.Insertion{{Token: domain.RefreshToken{
+		ID: id, UserID: "ann", ClientID: "client", CreatedAt: instant, IdleLifetime: domain.Lifetime(time.Minute),
+		IdleExpiresAt: instant.Add(time.Minute), ExpiresAt: instant.Add(time.Hour),
+	}}})
+	if err != nil || results[0].Err != nil {
+		t.Fatal(err, results)
+	}
+	err = s.Update(ctx, id, func(v store.View) store.Decision {
+		v.Token.IdleExpiresAt = instant.Add(30 * time.Minute)
+		return store.Decision{Next: &v.Token, Time: instant}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, err := s.Revoke(ctx, store.Revocation{ID: ulid.ULID{15: 9}, Targets: []domain.Target{{UserID: "ann"}}, Time: instant})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds := store.Bounds{Visit: 10, Remove: 10, Now: instant.Add(5 * time.Minute)}
+	inTurn(t, b, func() error {
+		_, err := s.Expire(ctx, bounds)
+		return err
+	}, func() error {
+		_, err := s.Apply(ctx, []ulid.ULID{status.Tombstone.ID}, bounds)
+		return err
+	})
+	if status, err = s.Revocation(ctx, status.Tombstone.ID); err != nil || status.Swept != 1 || !status.Retired {
+		t.Errorf("what the token was revoked by has swept %d, retired: %v, error %v", status.Swept, status.Retired, err)
+	}
+	if _, err := s.Get(ctx, id); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a covered token stays: error %v", err)
+	}
+	if found, err := b.Check(ctx); err != nil || len(found) > 0 {
+		t.Errorf("a check finds %v, error %v", found, err)
+	}
+}

@@ -43,22 +43,14 @@ func (p *pace) next() int {
 func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
 
 // work is how much of what the last slice took, before [pace.took] takes it in, is its own: without the wait for a commit, which the foreground's
-// calls share, and half of it at least. That wait is what no token would take, as a line through what few take and what more take has it.
-// A slice that took longer than those of its size do has waited for others, or for the disk, and worked no more than they.
+// calls share, and half of it at least. That wait is what no token would take, as a line through what few take and what these took has it;
+// of slices of the smallest size it is not known.
 func (p *pace) work(took time.Duration) time.Duration {
 	more := time.Duration(p.size - p.least())
-	if more == 0 {
+	if p.probing || more == 0 {
 		return took
 	}
-	usual := took
-	if p.seen > 0 {
-		usual = p.mean
-	}
-	if !p.probing {
-		usual = min(took, usual)
-		took = usual
-	}
-	each := max(0, usual-p.smallest) / more
+	each := max(0, took-p.smallest) / more
 	commit := max(0, p.smallest-each*time.Duration(p.least()))
 	return took - min(commit, took/2)
 }
@@ -92,8 +84,5 @@ func (p *pace) took(took time.Duration) {
 }
 
 func (p *pace) resize(size int) {
-	p.slow = 0
-	if size != p.size {
-		p.size, p.mean, p.seen = size, 0, 0
-	}
+	p.size, p.mean, p.seen, p.slow = size, 0, 0, 0
 }

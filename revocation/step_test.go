@@ -346,47 +346,6 @@ func TestForegroundHasItsShare(t *testing.T) {
 	}
 }
 
-// TestStallsAreNotRestedFor: where commits are slow, a slice that had to wait for longer than others did not work more, and one that tries the
-// smallest size worked little. Of the first slice of a size it can't be told.
-func TestStallsAreNotRestedFor(t *testing.T) {
-	const commit, token, stall = 5 * time.Millisecond, 30 * time.Microsecond, 30 * time.Millisecond
-	p := sweepPlan()
-	addAll(p, "a", 1)
-	now := t0
-	tried, stalled, size := 0, 0, 0
-	for i := range 500 {
-		a := wantSweep(t, p, now, "a", 1)
-		first := a.bounds.Remove != size
-		own := time.Duration(a.bounds.Remove) * token
-		took := commit + own
-		if i%10 == 9 {
-			took += stall
-		}
-		now = now.Add(took)
-		p.swept(now, a, touched(1), took)
-		rested := p.restTo.Sub(now)
-		now = p.restTo
-		smallest := a.bounds.Remove == minSlice
-		if !smallest {
-			size = a.bounds.Remove
-		}
-		switch {
-		case i < 100, !smallest && first:
-		case smallest && took < stall:
-			if tried++; rested > took/2 {
-				t.Errorf("a slice of the smallest size took %v, worked %v of it, and was rested for %v", took, own, rested)
-			}
-		case took > stall && !smallest:
-			if stalled++; rested < (commit+own)/2 || rested > 2*own {
-				t.Errorf("a slice that stalled took %v, worked %v of it, and was rested for %v", took, own, rested)
-			}
-		}
-	}
-	if tried == 0 || stalled == 0 {
-		t.Errorf("%d slices tried the smallest size, %d stalled: want some of each", tried, stalled)
-	}
-}
-
 // TestWhatIsNotRestedFor: only the wait for a commit is, and no more than half, whatever the size of slices comes to; also once commits
 // have been slow, and are not any more.
 func TestWhatIsNotRestedFor(t *testing.T) {
