@@ -282,7 +282,8 @@ func (h *chronicle) add(c *call) {
 		c.grant.issue = c
 	}
 	h.calls = append(h.calls, c)
-	if c.kind == toExchange && c.fate != done && c.uncertain { // an attempt may have taken effect before one that was a replay, or was refused
+	// An attempt may have taken effect before one that was refused; or, if others went on from there within the leeway, before one that was a replay.
+	if c.kind == toExchange && c.uncertain && (c.fate == refused || c.fate == unknown && h.rules.leeway) {
 		lost := *c
 		h.processes++
 		lost.process, lost.returned, lost.answer = h.processes-1, never, answer{fate: unknown}
