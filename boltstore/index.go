@@ -87,12 +87,19 @@ func (e entry) mark() entry {
 // alone says that the entry is of a kind that is cancelled by marks.
 func (e *entry) alone() bool { return e[0] == bySession || e[0] == byForeign }
 
-// compareEntries is the order of entries, in which a mark is equal to what it cancels.
+// compareEntries is the order of entries, in which a mark is equal to what it cancels. Sorting and merging are made of it.
 func compareEntries(a, b []byte) int {
-	if by := cmp.Compare(a[0]&^cancelled, b[0]&^cancelled); by != 0 {
-		return by
+	const unmarked = ^uint64(cancelled << 56)
+	for at := 0; at < entrySize; at += 8 {
+		x, y := binary.BigEndian.Uint64(a[at:]), binary.BigEndian.Uint64(b[at:])
+		if at == 0 {
+			x, y = x&unmarked, y&unmarked
+		}
+		if x != y {
+			return cmp.Compare(x, y)
+		}
 	}
-	return bytes.Compare(a[1:entrySize], b[1:entrySize])
+	return 0
 }
 
 func (e *entry) id() ulid.ULID { return ulid.ULID(e[prefixSize:]) }
@@ -191,15 +198,19 @@ func (r *records) notes(f func(key, entries []byte)) {
 // unindex removes entries, or cancels them. What is removed is looked for in the largest runs first, and many at once, so that a
 // block which has several is written once.
 func (r *records) unindex(entries ...entry) {
-	var marks, left []entry
+	var marks, users, times []entry // tokens come in the order of ids, so those of users do too, and those of times as a rule
 	for _, e := range entries {
-		if e.alone() {
+		switch {
+		case e.alone():
 			marks = append(marks, e.mark())
-		} else {
-			left = append(left, e)
+		case e[0] == byUser:
+			users = append(users, e)
+		default:
+			times = append(times, e)
 		}
 	}
 	r.index(marks...)
+	left := append(users, times...)
 	slices.SortFunc(left, byOrder)
 	left = r.unindexFresh(left)
 	for _, run := range slices.Backward(r.runs()) {
