@@ -215,7 +215,7 @@ func redisLimit(r results) string {
 // sweepLimit says what a sweep leaves to the clients.
 func sweepLimit(unthrottled, issue spread) string {
 	return fmt.Sprintf("The tokens of one user stand between those of others, hardly two of them in a page. Alone, and without a rest, a sweep removes %s of them a second. Beside clients a slice waits for the commit under way and shares its own with them. "+
-		"It is fitted to 3 ms, or to twice a commit, and the sweep rests after it for as long as it worked, and half of what it took at least. "+
+		"It is fitted to 3 ms, or to three times what its smallest slices take, and the sweep rests after it for as long as it worked, and half of what it took at least. "+
 		"It does that for the p99 of their issues, which is %s × what it is undisturbed.", unthrottled, issue)
 }
 

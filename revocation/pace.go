@@ -38,9 +38,11 @@ func (p *pace) next() int {
 	return p.size
 }
 
-// limit is how long a slice may take. Where commits alone take longer than half of what it should, it is twice as long as they do: a
-// smaller slice would be little quicker, and get nowhere.
-func (p *pace) limit() time.Duration { return max(p.hold, 2*p.smallest) }
+// limit is how long a slice may take. Where commits alone take longer than a third of what it should, it is three times as long as they do: a
+// smaller slice would be little quicker, and get nowhere. What it adds so to two of them has a bound: the smallest may be slow by their own work.
+func (p *pace) limit() time.Duration {
+	return max(p.hold, 2*p.smallest+min(p.smallest, 2*p.hold))
+}
 
 // work is how much of what the last slice took, before [pace.took] takes it in, is its own: without the wait for a commit, which the foreground's
 // calls share, and half of it at least. That wait is what no token would take, as a line through what few take and what these took has it;
