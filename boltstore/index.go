@@ -198,7 +198,7 @@ func (r *records) notes(f func(key, entries []byte)) {
 // unindex removes entries, or cancels them. What is removed is looked for in the largest runs first, and many at once, so that a
 // block which has several is written once.
 func (r *records) unindex(entries ...entry) {
-	var marks, users, times []entry // tokens come in the order of ids, so those of users do too, and those of times as a rule
+	var marks, users, times []entry // tokens come in the order of ids, so those of one user do too, and those of times as a rule
 	for _, e := range entries {
 		switch {
 		case e.alone():

@@ -34,8 +34,8 @@ type Options struct {
 	Outbox store.Kinds
 	// OutboxFor is how long at least an event stays in the feed. Defaults to 7 days; negative keeps it for ever.
 	OutboxFor time.Duration
-	// Hold is how long a slice of the sweep should take at most; its size follows. Where the store's commits take longer than a third of
-	// that, it is three times as long as the smallest slices take, but at most twice that and twice Hold. Defaults to 3 ms.
+	// Hold is how long a slice of the sweep should take at most; its size follows. Where the smallest slices, of sixteen tokens,
+	// take longer than a third of Hold, it is three times what they take, but at most twice what they take plus twice Hold. Defaults to 3 ms.
 	Hold time.Duration
 	// MaxSlice is the largest number of tokens that a slice removes, up to 100,000. Defaults to 500.
 	MaxSlice int

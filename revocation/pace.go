@@ -39,7 +39,7 @@ func (p *pace) next() int {
 }
 
 // limit is how long a slice may take. Where commits alone take longer than a third of what it should, it is three times as long as they do: a
-// smaller slice would be little quicker, and get nowhere. What it adds so to two of them has a bound: the smallest may be slow by their own work.
+// smaller slice would be little quicker, and get nowhere. The third of them counts for up to twice hold: the smallest may be slow by their own work.
 func (p *pace) limit() time.Duration {
 	return max(p.hold, 2*p.smallest+min(p.smallest, 2*p.hold))
 }

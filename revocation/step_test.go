@@ -238,8 +238,8 @@ func TestSliceSize(t *testing.T) {
 	}
 }
 
-// TestSliceSizeOnASlowDisk: where a commit takes longer than a slice should, slices grow as long as they take no more than three times
-// as long as a commit, and no longer; no more than twice as long, where that is far more than a slice should take.
+// TestSliceSizeOnASlowDisk: where a commit takes longer than a third of what a slice should, slices grow as long as they take no more than three times
+// as long as the smallest, and no longer; twice as long plus twice what a slice should take, where that is less.
 func TestSliceSizeOnASlowDisk(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -247,6 +247,8 @@ func TestSliceSizeOnASlowDisk(t *testing.T) {
 		least, most   int // the size in the end
 	}{
 		{"commits are a little slow", 4 * time.Millisecond, 30 * time.Microsecond, 200, 256},
+		{"commits are a little slow, and tokens cost something", 4 * time.Millisecond, 50 * time.Microsecond, 128, 128},
+		{"commits are slow, and tokens cost more", 10 * time.Millisecond, 200 * time.Microsecond, 128, 128},
 		{"tokens cost little", 10 * time.Millisecond, 10 * time.Microsecond, 500, 500},
 		{"tokens cost something", 10 * time.Millisecond, 100 * time.Microsecond, 50, 128},
 		{"tokens cost a lot", 10 * time.Millisecond, 10 * time.Millisecond, 16, 32},
