@@ -299,7 +299,7 @@ func TestSliceSizeBesideAForeground(t *testing.T) {
 	}
 	const fits = 300 // as many as take 12 ms
 	t.Logf("slices of %d on average", sizes/slices)
-	if mean := sizes / slices; mean < fits/3 || mean > fits*4/3 {
+	if mean := sizes / slices; mean < fits/2 || mean > fits*4/3 {
 		t.Errorf("slices of %d on average, want about %d", mean, fits)
 	}
 }
