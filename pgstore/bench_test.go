@@ -75,7 +75,7 @@ func (d *duel) hold(n int) {
 }
 
 func BenchmarkIssue(b *testing.B) {
-	for _, callers := range []int{1, connections, 4 * connections} {
+	for _, callers := range []int{1, connections / 4, connections, 4 * connections} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			d := newDuel(b)
 			d.hold(b.N + connections)
@@ -87,7 +87,7 @@ func BenchmarkIssue(b *testing.B) {
 }
 
 func BenchmarkExchange(b *testing.B) {
-	for _, callers := range []int{1, connections, 4 * connections} {
+	for _, callers := range []int{1, connections / 4, connections, 4 * connections} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
 			d := newDuel(b)
 			d.hold(b.N)

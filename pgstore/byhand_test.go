@@ -25,8 +25,9 @@ create index on tokens (tenant, due, id) where due is not null;`
 
 // The columns that an issue by hand writes, with the parameters of [hand.issue]; due is the same as idle_expires_at.
 const (
-	issuedByHand = `tenant, id, user_id, client_id, session_id, created_at, expires_at, idle_expires_at, due, salt, family_digest, secret_digest`
-	valuesByHand = `$1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::timestamptz, $7::timestamptz, $8::timestamptz, $8::timestamptz, $9::bytea, $10::bytea, $11::bytea`
+	issuedByHand     = `tenant, id, user_id, client_id, session_id, created_at, expires_at, idle_expires_at, due, salt, family_digest, secret_digest`
+	parametersByHand = `$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11`
+	valuesByHand     = `$1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::timestamptz, $7::timestamptz, $8::timestamptz, $8::timestamptz, $9::bytea, $10::bytea, $11::bytea`
 )
 
 // What an exchange by hand reads first, and what it writes and where, with the parameters of [hand.exchange].

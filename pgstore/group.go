@@ -156,7 +156,9 @@ func (s *tenant) lead(ctx context.Context, g *group, calls []*call) {
 				c.turn <- nil
 			}
 		}
-		runtime.Gosched() // so that those who call again at once are in the next transaction
+		if len(calls) > 1 {
+			runtime.Gosched() // so that those who call again at once are in the next transaction
+		}
 		s.backend.mu.Lock()
 		defer s.backend.mu.Unlock()
 		if g.land(len(calls)); g.flights == 0 {

@@ -18,6 +18,7 @@ type price struct {
 	guards bool // a look at what is remembered of revocations under two anchors, for an issue
 	wide   bool // the columns of this backend, of which an exchange reads all and writes twelve
 	checks bool // and their CHECKs
+	within bool // an issue is a function of the server, which does all of it in as few steps as can be
 }
 
 // BenchmarkPrice gives the table that is written by hand what this backend has and it lacks, one after the other, and compares each
@@ -31,6 +32,7 @@ func BenchmarkPrice(b *testing.B) {
 		{name: "lock,look", locks: true, looks: true},
 		{name: "lock,look,count", locks: true, looks: true, counts: true},
 		{name: "lock,look,count,guards", locks: true, looks: true, counts: true, guards: true},
+		{name: "lock,look,count,guards,function", looks: true, counts: true, guards: true, within: true},
 		{name: "lock,look,count,guards,columns", locks: true, looks: true, counts: true, guards: true, wide: true},
 		{name: "lock,look,count,guards,columns,checks", locks: true, looks: true, counts: true, guards: true, wide: true, checks: true},
 	} {
@@ -86,6 +88,10 @@ func (p *price) tables(b *testing.B) (priced, plain *hand) {
 		priced.exec("create table tokens (like tokenstore.tokens including " + including + ", revoked boolean not null default false) with (fillfactor = 85)")
 	}
 	priced.insert, priced.inserted = p.insert()
+	if p.within {
+		priced.exec(issueWithin)
+		priced.insert = "select issue(" + parametersByHand + ")"
+	}
 	priced.read, priced.replace, priced.replaced = p.exchange()
 	priced.looks = p.looks
 	return priced, plain
@@ -95,6 +101,19 @@ func (p *price) tables(b *testing.B) (priced, plain *hand) {
 func nothingFound(table string, anchors ...string) string {
 	return " and not exists (select from " + table + " r where r.tenant = $1 and r.anchor = any (array[" + strings.Join(anchors, ", ") + "]) offset 0)"
 }
+
+// issueWithin is a function that takes the lock, looks, inserts and counts, each with the columns of the table by hand alone.
+var issueWithin = `create function issue(uuid, uuid, text, text, text, timestamptz, timestamptz, timestamptz, bytea, bytea, bytea) returns void language plpgsql as $$
+	declare
+		held text := pg_advisory_xact_lock_shared(1);
+	begin
+		if not (true` + nothingFound("revoked", "$2::text", "$5") + nothingFound("remembered", "$2::text", "$5") + `) then
+			raise 'revoked';
+		end if;
+		insert into tokens (` + issuedByHand + `) values (` + valuesByHand + `);
+		update counts set tokens = tokens + 1 where tenant = $1 and part = 0;
+	end
+$$`
 
 // insert is the statement of an issue, and its parameters beside those of all tables.
 func (p *price) insert() (sql string, more []any) {
