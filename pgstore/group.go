@@ -156,8 +156,8 @@ func (s *tenant) lead(ctx context.Context, g *group, calls []*call) {
 				c.turn <- nil
 			}
 		}
-		if len(calls) > 1 {
-			runtime.Gosched() // so that those who call again at once are in the next transaction
+		if len(calls) > 1 { // those who call again at once are to be in the next transaction; for a lone one it would only wake a thread
+			runtime.Gosched()
 		}
 		s.backend.mu.Lock()
 		defer s.backend.mu.Unlock()

@@ -1,6 +1,7 @@
 package pgstore_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -176,4 +177,30 @@ func (p *price) verify(b *testing.B, h *hand, call func(i int) error) {
 	if p.counts != (counted == tokens) {
 		b.Errorf("counted %d of %d", counted, tokens)
 	}
+	if locked := p.locks || p.within; waits(b, h, call) != locked {
+		b.Errorf("a call while a revocation holds the lock: it waits: %v, where that must be %v", !locked, locked)
+	}
+}
+
+// waits reports whether a call waits for whoever holds the lock alone.
+func waits(b *testing.B, h *hand, call func(i int) error) (waiting bool) {
+	b.Helper()
+	holder, err := h.pool.Begin(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := holder.Exec(b.Context(), "select pg_advisory_xact_lock(1)"); err != nil {
+		b.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- call(0) }()
+	for ended := false; !ended && !waiting; ended = len(done) > 0 {
+		if err := holder.QueryRow(b.Context(), "select exists (select from pg_locks where locktype = 'advisory' and not granted)").Scan(&waiting); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(holder.Rollback(b.Context()), <-done); err != nil {
+		b.Error(err)
+	}
+	return waiting
 }
